@@ -1,0 +1,158 @@
+"""One frozen dataclass for a run; its fields are the command line's flags, help texts and `config.json`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rl_il.errors import InputError
+
+ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "sigmoid")
+LOSSES = ("mse", "l1", "nll")
+DEVICES = ("auto", "cpu", "cuda")
+
+Config = TypeVar("Config")
+
+
+def option(default: Any, help: str, short: str | None = None, choices: tuple | None = None) -> Any:
+    """A config field: the sentence `help` is its documentation and its `--help`."""
+    return field(default=default, metadata={"help": help, "short": short, "choices": choices})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's result. The names and defaults are the course's (CS285 2022, 2023)."""
+
+    # The task
+    env_name: str = option("LunarLander-v3", "Gymnasium name of the environment", "env")
+    ep_len: int | None = option(None, "longest episode in steps (default: the environment's own limit)")
+    expert_policy_file: str | None = option(
+        None,
+        "the expert: .npz weights, a checkpoint .pt or a run folder, the course's .pkl, or a scripted rule's"
+        " name (default: the one shipped for the environment)",
+        "epf",
+    )
+    expert_data: str | None = option(
+        None,
+        "the demonstrations: .npz, or the course's .pkl (default: those shipped for the environment)",
+        "ed",
+    )
+    n_demos: int | None = option(None, "learn from this many demonstrated episodes, drawn with the seed")
+
+    # The algorithm
+    do_dagger: bool = option(False, "DAgger: relabel the learner's own states with the expert")
+    n_iter: int = option(1, "iterations; the first is behavioural cloning, each later one DAgger", "n")
+    num_agent_train_steps_per_iter: int = option(1000, "gradient steps an iteration")
+    n_epochs: int | None = option(None, "passes over the whole buffer an iteration, instead of gradient steps")
+    batch_size: int = option(1000, "environment steps to collect a DAgger iteration (whole episodes)")
+    train_batch_size: int = option(100, "rows in a minibatch")
+    max_replay_buffer_size: int = option(1_000_000, "most steps the replay buffer keeps; the newest stay")
+    val_fraction: float = option(0.0, "fraction of the labelled steps held out to log a validation loss")
+
+    # The policy
+    n_layers: int = option(2, "hidden layers")
+    size: int = option(64, "units in a hidden layer")
+    activation: str = option("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
+    learning_rate: float = option(5e-3, "Adam's step size", "lr")
+    weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
+    loss: str | None = option(
+        None,
+        "what is minimised: nll is cross-entropy for discrete actions and a learnt Gaussian's for continuous"
+        " ones (default: nll for discrete actions, mse for continuous ones)",
+        choices=LOSSES,
+    )
+    normalize_obs: bool = option(False, "standardise observations by the demonstrations' mean and std")
+
+    # Evaluation and logging
+    eval_batch_size: int = option(
+        1000, "evaluate on this many steps' worth of whole episodes: ceil(eval_batch_size / episode limit)"
+    )
+    eval_episodes: int | None = option(None, "evaluate on exactly this many episodes instead")
+    exp_name: str | None = option(None, "a word for the run folder's name (default: bc or dagger)", "exp")
+    logdir: str | None = option(None, "the run folder itself; must be new or empty (default: data/q1_...)")
+    video_log_freq: int = option(5, "iterations between videos; -1: none")
+    scalar_log_freq: int = option(
+        1, "iterations between evaluations; -1: the last only (the last is always evaluated)"
+    )
+    save_params: bool = option(False, "accepted for the course's sake: every iteration's policy is saved")
+
+    # The machine
+    seed: int = option(1, "root of every random stream")
+    device: str = option("auto", "where the policy is trained", choices=DEVICES)
+    no_gpu: bool = option(False, "the same as --device cpu", "ngpu")
+    which_gpu: int = option(0, "number of the GPU")
+    num_workers: int = option(1, "processes that roll out episodes; the results do not depend on it")
+
+    def __post_init__(self) -> None:
+        # The two sentences are the course's.
+        if self.do_dagger and self.n_iter < 2:
+            raise InputError(
+                "DAgger needs more than 1 iteration (--n_iter > 1), to iteratively query the expert and train"
+                " after behavioural cloning in the first"
+            )
+        if not self.do_dagger and self.n_iter != 1:
+            raise InputError(
+                f"plain behavioural cloning collects expert data just once (--n_iter 1), got {self.n_iter};"
+                " add --do_dagger for more iterations"
+            )
+        positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
+        positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes"
+        for name in positive.split():
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"--{name} must be above 0, got {value}")
+        for name in ("n_layers", "weight_decay", "seed", "which_gpu"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"--{name} must be 0 or more, got {getattr(self, name)}")
+        for name in ("video_log_freq", "scalar_log_freq"):
+            if getattr(self, name) == 0 or getattr(self, name) < -1:
+                raise InputError(f"--{name} must be -1 (never) or above 0, got {getattr(self, name)}")
+        if not 0 <= self.val_fraction < 1:
+            raise InputError(f"--val_fraction must be at least 0 and below 1, got {self.val_fraction}")
+        if self.device == "cuda" and self.no_gpu:
+            raise InputError("--device cuda and --no_gpu contradict each other; drop one")
+
+
+def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
+    """Adds one flag for each field of the dataclass made with `option`."""
+    types = typing.get_type_hints(config_class)
+    for item in dataclasses.fields(config_class):
+        names = [f"--{item.name}"]
+        if item.metadata["short"]:
+            names.append(f"-{item.metadata['short']}")
+        settings: dict[str, Any] = {"default": item.default, "help": item.metadata["help"].replace("%", "%%")}
+        if types[item.name] is bool:
+            settings["action"] = "store_true"
+        else:
+            (settings["type"],) = {*typing.get_args(types[item.name]), types[item.name]} & {int, float, str}
+            settings["metavar"] = settings["type"].__name__.upper()
+            if item.metadata["choices"]:
+                settings["choices"] = item.metadata["choices"]
+                del settings["metavar"]
+            if item.default is not None:
+                settings["help"] += " (default: %(default)s)"
+        parser.add_argument(*names, **settings)
+
+
+def from_arguments(config_class: type[Config], arguments: argparse.Namespace) -> Config:
+    """The dataclass that the parsed flags describe; raises `InputError` where they contradict each other."""
+    names = [item.name for item in dataclasses.fields(config_class)]
+    return config_class(**{name: getattr(arguments, name) for name in names})
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the examples' line breaks and gives long flags room."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=34, width=110)
+
+
+def at_least_one(text: str) -> int:
+    """An argparse type: an integer above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value

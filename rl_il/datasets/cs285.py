@@ -1,0 +1,55 @@
+"""The course's demonstrations: a pickled list of path dicts, in both generations (2022, 2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_il.datasets.arrays import check_lengths, split_episodes
+from rl_il.datasets.course_pickle import load_pickle
+from rl_il.errors import InputError
+from rl_il.types import Trajectory
+
+KEYS = {"observation": "observations", "action": "actions", "reward": "rewards", "terminal": "dones"}
+
+
+def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
+    """One trajectory a path dict. The course's `terminal` is 1 also where only the time limit ended it."""
+    paths = load_pickle(path)
+    if not isinstance(paths, list) or not paths:
+        raise InputError(f"must be a list of path dicts, got {_name(paths)}; is it an expert's file?")
+    trajectories = []
+    for i, item in enumerate(paths):
+        try:
+            trajectories.append(_trajectory(item, limit))
+        except InputError as error:
+            raise InputError(f"path {i}: {error}") from error
+    return trajectories, True
+
+
+def _trajectory(path: Any, limit: int | None) -> Trajectory:
+    if not isinstance(path, dict):
+        raise InputError(f"must be a dict, got {_name(path)}")
+    missing = {*KEYS, "next_observation"} - {*path}
+    if missing:
+        raise InputError(f"lacks {', '.join(sorted(missing))}; it holds {', '.join(map(str, path))}")
+    for key in (*KEYS, "next_observation"):
+        if not isinstance(path[key], np.ndarray):
+            raise InputError(f"{key} must be an array, got {_name(path[key])}")
+    arrays = {ours: path[theirs] for theirs, ours in KEYS.items()}
+    arrays["dones"] = arrays["dones"].astype(bool)
+    following = path["next_observation"]
+    check_lengths(arrays | {"next_observation": following})
+    if following.shape != arrays["observations"].shape:
+        raise InputError(f"next_observation has shape {following.shape}, observation {arrays['observations'].shape}")
+    if arrays["dones"][:-1].any():
+        raise InputError("has a terminal before its last step")
+    arrays["final_observations"] = following[-1:]
+    (trajectory,) = split_episodes(arrays, limit)
+    return trajectory
+
+
+def _name(value: Any) -> str:
+    return "an empty list" if value == [] else f"a {type(value).__name__}"

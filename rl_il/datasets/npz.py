@@ -1,0 +1,82 @@
+"""Demonstrations as flat NumPy arrays: `observations` and `actions` are enough; see `split_episodes`."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_il.datasets.arrays import check_lengths, episode_ends, split_episodes
+from rl_il.errors import InputError
+from rl_il.files import atomic_write, to_json
+from rl_il.types import Trajectory
+
+PER_STEP = "observations actions rewards dones terminations truncations episode_starts executed_actions".split()
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an `.npz` file, read without pickle. Raises `InputError` for anything else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError("is a single array, not an .npz of named ones")
+            return {key: file[key] for key in file.files}
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(f"is not a readable .npz file ({error})") from error
+
+
+def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
+    """The file's trajectories, and whether it says where episodes end."""
+    arrays = read_npz(path)
+    for key in ("observations", "actions"):
+        if key not in arrays:
+            found = ", ".join(sorted(arrays)) or "nothing"
+            raise InputError(f"needs arrays named observations and actions; it holds {found}")
+    check_lengths({key: arrays[key] for key in PER_STEP if key in arrays})
+    return split_episodes(arrays, limit), episode_ends(arrays) is not None
+
+
+def save_trajectories(
+    path: str | Path, trajectories: Sequence[Trajectory], meta: dict[str, Any] | None = None
+) -> None:
+    """Writes whole trajectories to one compressed `.npz` that `load_trajectories` reads back equal.
+
+    `actions` are the labels, never clipped; `executed_actions` is there only if they differ from what was
+    executed. `final_observations` has one row an episode, and `meta` says how the file was made.
+    """
+    executed = np.concatenate([t.acs for t in trajectories])
+    labels = np.concatenate([t.labels for t in trajectories])
+    last = np.cumsum([len(t) for t in trajectories]) - 1
+    ends = {key: np.zeros(len(labels), bool) for key in ("terminations", "truncations", "episode_starts")}
+    ends["terminations"][last] = [t.terminated for t in trajectories]
+    ends["truncations"][last] = [t.truncated for t in trajectories]
+    ends["episode_starts"][[0, *(last[:-1] + 1)]] = True
+    arrays = {
+        "observations": np.concatenate([t.obs[:-1] for t in trajectories]),
+        "actions": labels,
+        "rewards": np.concatenate([t.rewards for t in trajectories]),
+        "final_observations": np.stack([t.obs[-1] for t in trajectories]),
+        "meta": np.array(to_json(meta or {})),
+        **ends,
+    }
+    if not np.array_equal(executed, labels):
+        arrays["executed_actions"] = executed
+    with atomic_write(Path(path)) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_meta(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The JSON object under `meta`; raises `InputError` if it is not one."""
+    try:
+        meta = json.loads(str(arrays["meta"]))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError("has no JSON object under 'meta'") from error
+    if not isinstance(meta, dict):
+        raise InputError(f"must hold a JSON object under 'meta', got {type(meta).__name__}")
+    return meta

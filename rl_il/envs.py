@@ -1,0 +1,141 @@
+"""The environments: a table of what ships for each, and `make_env`.
+
+A new environment is a row of `ENVS`. Any other registered Gymnasium environment with a `Box` observation and
+a `Discrete` or one-dimensional `Box` action works too, with an expert and demonstrations of the user's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.errors import InputError
+from rl_il.files import REPOSITORY
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What ships for one environment."""
+
+    expert: str | None = None  # a file of experts/, or the name of a scripted rule
+    demos: str | None = None  # a file of data/demos/
+    kwargs: tuple[tuple[str, Any], ...] = ()  # for gym.make
+
+    @property
+    def expert_path(self) -> str | None:
+        """The expert as `load_actor` takes it."""
+        is_file = self.expert is not None and self.expert.endswith(".npz")
+        return str(REPOSITORY / "experts" / self.expert) if is_file else self.expert
+
+    @property
+    def demos_path(self) -> Path | None:
+        """The shipped demonstrations."""
+        return None if self.demos is None else REPOSITORY / "data" / "demos" / self.demos
+
+
+ENVS: dict[str, EnvSpec] = {
+    "LunarLander-v3": EnvSpec("LunarLander-v3.npz", "LunarLander-v3.npz"),
+    "LunarLanderContinuous-v3": EnvSpec("LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz"),
+    "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz"),
+    "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz"),
+    "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz"),
+    "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz"),
+    "Hopper-v5": EnvSpec("Hopper-v5.npz"),
+    "Hopper-v4": EnvSpec("Hopper-v5.npz"),
+    "Walker2d-v5": EnvSpec("Walker2d-v5.npz"),
+    "Walker2d-v4": EnvSpec("Walker2d-v5.npz"),
+    "Ant-v5": EnvSpec("Ant-v5.npz"),
+    "Ant-v4": EnvSpec("Ant-v5.npz"),
+}
+
+
+def env_spec(env_name: str) -> EnvSpec:
+    """The environment's row; an empty one for a registered environment without a row.
+
+    Raises `InputError` with the nearest names for one that Gymnasium does not know.
+    """
+    if env_name in ENVS:
+        return ENVS[env_name]
+    if env_name in gym.registry:
+        return EnvSpec()
+    near = difflib.get_close_matches(env_name, [*ENVS, *gym.registry], n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(ENVS)}"
+    raise InputError(f"unknown environment {env_name!r}; {hint}")
+
+
+def make_env(env_name: str, render: bool = False) -> gym.Env:
+    """Makes the environment; with `render`, one that draws `(height, width, 3)` uint8 frames without a display.
+
+    Raises `InputError` for an unknown name, a missing package, or spaces that no policy here fits.
+    """
+    spec = env_spec(env_name)
+    if not os.environ.get("DISPLAY"):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported
+    kwargs = dict(spec.kwargs, render_mode="rgb_array") if render else dict(spec.kwargs)
+    try:
+        env = gym.make(env_name, disable_env_checker=True, **kwargs)
+    except gym.error.Error as error:
+        raise InputError(f"{env_name} cannot be made: {error}") from error
+    _check_spaces(env_name, env)
+    if render and hasattr(env.unwrapped, "model"):
+        # MuJoCo in software: without shadows and multisampling a frame takes 39 ms instead of 202.
+        env.unwrapped.model.vis.quality.shadowsize = 0
+        env.unwrapped.model.vis.quality.offsamples = 0
+    return env
+
+
+def _check_spaces(env_name: str, env: gym.Env) -> None:
+    observation_space, action_space = env.observation_space, env.action_space
+    discrete = isinstance(action_space, gym.spaces.Discrete) and action_space.start == 0
+    continuous = isinstance(action_space, gym.spaces.Box) and len(action_space.shape) == 1
+    if not isinstance(observation_space, gym.spaces.Box) or not (discrete or continuous):
+        raise InputError(
+            f"{env_name} observes {observation_space} and acts in {action_space}; needed are a Box of"
+            " observations and Discrete (from 0) or one-dimensional Box actions"
+        )
+
+
+def is_discrete(action_space: gym.Space) -> bool:
+    """Whether actions are integers `0 .. n - 1`."""
+    return isinstance(action_space, gym.spaces.Discrete)
+
+
+def episode_limit(env: gym.Env, ep_len: int | None = None) -> int | None:
+    """Longest episode in steps: `ep_len`, or the environment's own limit; None where there is neither."""
+    own = env.spec.max_episode_steps if env.spec else None
+    return min(filter(None, (ep_len, own)), default=None)
+
+
+def check_actions(where: str, acs: np.ndarray, env_name: str, action_space: gym.Space) -> np.ndarray:
+    """Labels in the action space's own dtype: int64 in `[0, n)`, or float32 of any size (never clipped).
+
+    Raises `InputError` that begins with `where` for any other.
+    """
+    if is_discrete(action_space):
+        acs = acs[:, 0] if acs.ndim == 2 and acs.shape[1] == 1 else acs
+        n = int(action_space.n)
+        if acs.ndim != 1 or (acs != np.floor(acs)).any() or (acs < 0).any() or (acs >= n).any():
+            raise InputError(
+                f"{where}: actions must be integers in [0, {n}) for {env_name}, got {acs.dtype} of shape"
+                f" {acs.shape} in [{acs.min():g}, {acs.max():g}]{_other_variant(env_name)}"
+            )
+        return acs.astype(np.int64)
+    if acs.ndim != 2 or acs.shape[1:] != action_space.shape:
+        raise InputError(
+            f"{where}: actions must have the shape (N, {action_space.shape[0]}) for {env_name}, got"
+            f" {acs.dtype} of shape {acs.shape}{_other_variant(env_name)}"
+        )
+    return acs.astype(np.float32)
+
+
+def _other_variant(env_name: str) -> str:
+    """A hint for the likeliest mistake: the discrete and the continuous lander taken for each other."""
+    if env_name == "LunarLander-v3":
+        return "; was it recorded on LunarLanderContinuous-v3?"
+    return "; was it recorded on LunarLander-v3?" if env_name == "LunarLanderContinuous-v3" else ""

@@ -1,0 +1,29 @@
+"""The one error class for mistakes that the user can mend, and how a script ends on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: the message says what, got, expected, and what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C after the work so far was saved; the message says where it lies."""
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Runs a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(_say(f"error: {error}", 2))
+    except KeyboardInterrupt as interruption:
+        sys.exit(_say(str(interruption) or "interrupted", 130))
+
+
+def _say(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status

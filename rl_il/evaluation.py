@@ -1,0 +1,103 @@
+"""Measuring one policy, and recording what an expert does: the jobs of `evaluate.py` and `record_demos.py`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.datasets import save_trajectories
+from rl_il.envs import make_env
+from rl_il.errors import InputError
+from rl_il.infrastructure.progress import progress
+from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths, sample_n_trajectories
+from rl_il.infrastructure.seeding import stream
+from rl_il.infrastructure.video import check_video_path, record_frames, write_video
+from rl_il.policies.experts import load_actor
+from rl_il.statistics import describe
+from rl_il.types import EXPERT, Trajectory
+
+
+def evaluate(
+    policy: str,
+    env_name: str,
+    episodes: int,
+    seed: int = 0,
+    ep_len: int | None = None,
+    num_workers: int = 1,
+    video: str | None = None,
+) -> dict[str, Any]:
+    """Statistics of `episodes` whole episodes, and a video of one more if a path is given.
+
+    Raises `InputError` for a policy that cannot be loaded or does not fit, before anything is rolled out.
+    """
+    if video:
+        check_video_path(video)
+    env = make_env(env_name)
+    actor = load_actor(policy, env)
+    with workers_or(env, num_workers) as source:
+        rng = stream(seed, "evaluation")
+        rollouts = sample_n_trajectories(source, actor, episodes, rng, ep_len)
+        trajectories = list(progress(rollouts, episodes, "evaluating"))
+    result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(*returns_and_lengths(trajectories))
+    if video:
+        frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
+        write_video(video, frames, fps)
+        result["video"] = video
+    return result
+
+
+def record_demos(
+    env_name: str,
+    out: Path,
+    expert: str = "expert",
+    n_demos: int = 100,
+    min_return: float = -np.inf,
+    seed: int = 0,
+    ep_len: int | None = None,
+    num_workers: int = 1,
+) -> tuple[list[Trajectory], int]:
+    """Rolls out `expert` until `n_demos` episodes reach `min_return`, and writes those to `out`.
+
+    Returns:
+      the episodes kept, and how many were thrown away.
+
+    Raises:
+      InputError: fewer than one episode in twenty is good enough.
+    """
+    env = make_env(env_name)
+    actor = load_actor(expert, env)
+    kept: list[Trajectory] = []
+    returns: list[float] = []
+    with workers_or(env, num_workers) as source:
+        rollouts = sample_n_trajectories(source, actor, 20 * n_demos, stream(seed, "demonstrations"), ep_len, EXPERT)
+        for trajectory in progress(rollouts, n_demos, "recording"):
+            returns.append(trajectory.episode_return)
+            if returns[-1] >= min_return:
+                kept.append(trajectory)
+            if len(kept) == n_demos:
+                break
+    if len(kept) < n_demos:
+        raise InputError(
+            f"--min_return {min_return:g}: only {len(kept)} of {len(returns)} episodes reach it (mean"
+            f" {np.mean(returns):.1f}, best {max(returns):.1f}); lower it or give a better expert"
+        )
+    meta = {"env_name": env_name, "expert": Path(expert).name, "seed": seed, "min_return": min_return}
+    meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}
+    save_trajectories(out, kept, meta)
+    return kept, len(returns) - len(kept)
+
+
+@contextmanager
+def workers_or(env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
+    """The environment itself, or `num_workers` processes that hold one each; closed at the end."""
+    source = RolloutWorkers(env.spec.id, num_workers) if num_workers > 1 else env
+    try:
+        yield source
+    finally:
+        source.close()

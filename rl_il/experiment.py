@@ -1,0 +1,251 @@
+"""From a config to a finished run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import math
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.config import RunConfig
+from rl_il.dagger import DAgger
+from rl_il.datasets import load_trajectories
+from rl_il.envs import env_spec, episode_limit, make_env
+from rl_il.errors import InputError, Interrupted
+from rl_il.files import REPOSITORY
+from rl_il.infrastructure.logger import Logger, new_folder
+from rl_il.infrastructure.progress import seconds
+from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths
+from rl_il.infrastructure.seeding import stream
+from rl_il.policies.experts import load_expert
+from rl_il.statistics import bootstrap_interval, percent_of_expert
+from rl_il.types import Expert, Trajectory
+
+LEAST_EXPERT_EPISODES = 10
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run."""
+
+    folder: Path
+    summary: dict[str, Any]  # what summary.json holds
+    results: list  # an IterationResult an iteration
+    expert_returns: np.ndarray  # (episodes,) of the live expert; empty without one
+
+
+def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = True) -> RunResult:
+    """Runs behavioural cloning or DAgger and leaves a run folder.
+
+    Everything the user gave is read and checked before the folder is made.
+
+    Raises:
+      InputError: something in the config does not exist or does not fit.
+      Interrupted: Ctrl-C; the folder holds the policy as it was then.
+    """
+    start = time.perf_counter()
+    env = make_env(config.env_name)
+    expert = find_expert(config, env)
+    demonstrations = load_demonstrations(config, env)
+    policy = build_policy(config, env)
+    if config.num_workers > 1:
+        env = RolloutWorkers(config.env_name, config.num_workers)
+    logger = Logger(make_run_folder(config))
+    try:
+        logger.write_config(describe_run(config, command_line))
+        trainer = build_trainer(config, env, policy, demonstrations, expert, logger, verbose)
+        if verbose:
+            print(f"run folder: {logger.folder}", flush=True)
+        trainer.wall_seconds["startup"] = time.perf_counter() - start
+        expert_returns = measure_expert(trainer, expert)
+        status = train_or_interrupt(trainer)
+        trainer.wall_seconds["total"] = time.perf_counter() - start
+        summary = summarise(trainer, expert_returns) | {"status": status}
+        logger.write_summary(summary)
+    finally:
+        logger.close()
+        env.close()
+    if status == "interrupted":
+        raise Interrupted(f"interrupted; the policy as it was then is in {logger.folder}")
+    if verbose:
+        print_summary(summary)
+    return RunResult(logger.folder, summary, trainer.results, expert_returns)
+
+
+def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
+    """The expert that was named, or the one shipped; None where a clone can do without."""
+    if config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert:
+        return load_expert(config.expert_policy_file, env)
+    return None
+
+
+def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
+    """The demonstrations that were named, or those shipped for the environment."""
+    path = config.expert_data or env_spec(config.env_name).demos_path
+    if path is None:
+        raise InputError(
+            f"no demonstrations are shipped for {config.env_name}; give --expert_data FILE, or record some:"
+            f" python scripts/record_demos.py --env_name {config.env_name}"
+        )
+    return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"))
+
+
+def build_policy(config: RunConfig, env: gym.Env):
+    """A fresh policy for the environment."""
+    import torch  # 1.7 s, which a mistake in the arguments should not cost
+
+    from rl_il.infrastructure.pytorch_utils import pick_device
+    from rl_il.policies.mlp_policy import MLPPolicySL
+
+    torch.set_num_threads(1)  # a small network's operations are too short to be shared out
+    names = "n_layers size activation loss learning_rate weight_decay".split()
+    return MLPPolicySL.for_env(
+        env,
+        **{name: getattr(config, name) for name in names},
+        seed=int(stream(config.seed, "weights").integers(2**62)),
+        device=pick_device("cpu" if config.no_gpu else config.device, config.which_gpu),
+    )
+
+
+def build_trainer(config, env, policy, demonstrations, expert, logger, verbose):
+    """The training loop with its parts in place."""
+    from rl_il.infrastructure.rl_trainer import RLTrainer
+
+    return RLTrainer(
+        config,
+        env,
+        policy,
+        demonstrations,
+        rule=DAgger(expert) if config.do_dagger else None,
+        expert=expert,
+        logger=logger,
+        n_eval_episodes=count_eval_episodes(config),
+        verbose=verbose,
+    )
+
+
+def count_eval_episodes(config: RunConfig) -> int:
+    """Whole episodes an evaluation. The course counts steps, which favours short episodes; here its
+    `eval_batch_size` buys as many episodes as it would if each were of the longest kind."""
+    if config.eval_episodes is not None:
+        return config.eval_episodes
+    limit = episode_limit(make_env(config.env_name), config.ep_len)
+    return math.ceil(config.eval_batch_size / limit) if limit else 1
+
+
+def measure_expert(trainer, expert: Expert | None) -> np.ndarray:
+    """The live expert's returns on fresh episodes: stored scores come from other versions of the physics."""
+    if expert is None:
+        return np.empty(0)
+    with trainer.phase("expert"):
+        n = max(trainer.n_eval_episodes, LEAST_EXPERT_EPISODES)
+        returns, _ = returns_and_lengths(trainer.roll_out(expert, "expert", 0, n))
+    return returns
+
+
+def train_or_interrupt(trainer) -> str:
+    """Runs the loop; on Ctrl-C the policy is kept as it is."""
+    try:
+        trainer.run_training_loop()
+    except KeyboardInterrupt:
+        trainer.save_policy(len(trainer.results))
+        return "interrupted"
+    return "finished"
+
+
+def summarise(trainer, expert_returns: np.ndarray) -> dict[str, Any]:
+    """What summary.json holds; numbers that do not exist are null."""
+    evaluated = [result for result in trainer.results if len(result.returns)]
+    returns = evaluated[-1].returns if evaluated else np.full(1, np.nan)
+    expert_mean = float(expert_returns.mean()) if len(expert_returns) else math.nan
+    low, high = bootstrap_interval([returns])
+    return {
+        "env_name": trainer.config.env_name,
+        "eval_return_mean": float(returns.mean()),
+        "eval_return_std": float(returns.std()),
+        "eval_return_ci95": [low, high],
+        "eval_episodes": len(returns) if evaluated else 0,
+        "best_eval_return_mean": max((float(r.returns.mean()) for r in evaluated), default=math.nan),
+        "expert_return_mean": expert_mean,
+        "expert_return_std": float(expert_returns.std()) if len(expert_returns) else math.nan,
+        "expert_episodes": len(expert_returns),
+        "percent_of_expert": percent_of_expert(float(returns.mean()), expert_mean),
+        "expert_labels": trainer.expert_labels,
+        "env_steps": trainer.env_steps,
+        "iterations": len(trainer.results),
+        "wall_seconds": trainer.wall_seconds,
+    }
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The result as a table."""
+    low, high = summary["eval_return_ci95"]
+    several = summary["eval_episodes"] > 1
+    rows = [
+        ("return, mean +- std over episodes", _mean_std(summary, "eval_return")),
+        ("95 % interval of the mean", f"{low:.1f} to {high:.1f}" if several else "needs 2 episodes or more"),
+        ("evaluation episodes", f"{summary['eval_episodes']}"),
+        ("expert, measured now", _mean_std(summary, "expert_return")),
+        ("% of the expert", _number(summary["percent_of_expert"])),
+        ("expert labels used", f"{summary['expert_labels']:,}"),
+        ("time", seconds(summary["wall_seconds"]["total"])),
+    ]
+    width = max(len(name) for name, _ in rows)
+    print(*(f"{name:<{width}}  {value}" for name, value in rows), sep="\n", flush=True)
+
+
+def _mean_std(summary: dict[str, Any], name: str) -> str:
+    mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
+    return "none" if math.isnan(mean) else f"{mean:.1f} +- {std:.1f}"
+
+
+def _number(value: float) -> str:
+    return "no ratio (the expert's return is not positive)" if math.isnan(value) else f"{value:.1f}"
+
+
+def make_run_folder(config: RunConfig) -> Path:
+    """`--logdir` itself, or a new `data/q1_...` (cloning) or `data/q2_...` (DAgger) with name and time."""
+    if config.logdir:
+        return new_folder(Path(config.logdir), numbered=False)
+    prefix, name = ("q2", "dagger") if config.do_dagger else ("q1", "bc")
+    moment = time.strftime("%d-%m-%Y_%H-%M-%S")
+    name = f"{prefix}_{config.exp_name or name}_{config.env_name}_{moment}".replace("/", "-")
+    return new_folder(REPOSITORY / "data" / name, numbered=True)
+
+
+def describe_run(config: RunConfig, command_line: Sequence[str]) -> dict[str, Any]:
+    """What config.json holds: enough to run the same again."""
+    packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
+    return {
+        "config": dataclasses.asdict(config),
+        "command_line": list(command_line),
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The checkout's commit, with `-dirty` behind it if files differ; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def command_line() -> list[str]:
+    """The command that started this process."""
+    return ["python", *sys.argv]

@@ -1,0 +1,251 @@
+"""The training loop of behavioural cloning and DAgger."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.config import RunConfig
+from rl_il.infrastructure.logger import Logger, return_scalars
+from rl_il.infrastructure.progress import progress, seconds
+from rl_il.infrastructure.replay_buffer import ReplayBuffer
+from rl_il.infrastructure.rollouts import (
+    RolloutWorkers,
+    returns_and_lengths,
+    sample_n_trajectories,
+    sample_trajectories,
+)
+from rl_il.infrastructure.seeding import stream
+from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
+from rl_il.statistics import bootstrap_interval
+from rl_il.types import Actor, Expert, Trajectory
+
+if TYPE_CHECKING:  # the rooms above; the loop only calls what they promise
+    from rl_il.dagger import CollectionRule
+    from rl_il.policies.mlp_policy import MLPPolicySL
+
+LOSS_WINDOW = 100  # minibatches at an iteration's end over which `Training Loss` is averaged
+
+
+@dataclass(frozen=True)
+class IterationResult:
+    """One iteration: its scalars, and each evaluation episode's return and length (empty if not evaluated)."""
+
+    itr: int
+    scalars: dict[str, float]
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+class RLTrainer:
+    """Trains a policy on demonstrations and, with a collection rule, on its own states as labelled by it.
+
+    Args:
+      config: the run; `n_iter`, step counts, logging frequencies and the seed are read from it.
+      env: an environment, or worker processes that hold one each.
+      policy: what is trained.
+      demonstrations: the first iteration's data.
+      rule: collects every later iteration's data; None for behavioural cloning alone.
+      expert: if given, the policy is compared with it on the states of the evaluation.
+      logger: where scalars, videos and policies go; None: nowhere.
+      n_eval_episodes: episodes an evaluation.
+      verbose: whether to print a line an iteration.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        env: gym.Env | RolloutWorkers,
+        policy: MLPPolicySL,
+        demonstrations: Sequence[Trajectory],
+        rule: CollectionRule | None = None,
+        expert: Expert | None = None,
+        logger: Logger | None = None,
+        n_eval_episodes: int = 10,
+        verbose: bool = True,
+    ):
+        if config.do_dagger and rule is None:
+            raise ValueError("config.do_dagger needs a collection rule, such as DAgger(expert); got None")
+        self.config, self.env, self.policy, self.demonstrations = config, env, policy, demonstrations
+        self.rule, self.expert, self.logger = rule, expert, logger
+        self.n_eval_episodes, self.verbose = n_eval_episodes, verbose
+        self.buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device)
+        self.validation = ReplayBuffer(config.max_replay_buffer_size, policy.device)
+        self.results: list[IterationResult] = []
+        self.expert_labels = 0
+        self.env_steps = 0
+        self.wall_seconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+        self._can_render = True
+
+    def run_training_loop(self) -> list[IterationResult]:
+        """Behavioural cloning is iteration 0; DAgger is every iteration after it."""
+        if self.config.normalize_obs:
+            self.policy.fit_normalization(np.concatenate([t.obs[:-1] for t in self.demonstrations]))
+        for itr in range(self.config.n_iter):
+            trajectories = self.demonstrations if itr == 0 else self.collect(itr)
+            self.store(itr, trajectories)
+            training = self.train(itr)
+            self.results.append(self.evaluate(itr, training | self.describe_data(itr, trajectories)))
+            self.save(itr)
+        return self.results
+
+    def collect(self, itr: int) -> list[Trajectory]:
+        """Rolls out whoever the rule lets act, and has the rule label the states."""
+        with self.phase("collect"):
+            actor = self.rule.actor(self.policy.actor(), itr)
+            rng = stream(self.config.seed, "collection", itr)
+            trajectories = sample_trajectories(self.env, actor, self.config.batch_size, rng, self.config.ep_len)
+            self.env_steps += sum(map(len, trajectories))
+            return [self.rule.label(trajectory) for trajectory in trajectories]
+
+    def store(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
+        """Adds the labelled steps to the buffer, less the fraction that is held out for validation.
+
+        Single steps are held out, since one demonstration cannot be parted otherwise: the validation loss
+        says how well the policy fits the expert on such states, and nothing about where it drifts to.
+        """
+        self.expert_labels += sum(int(t.labelled_steps.sum()) for t in trajectories)
+        if self.config.val_fraction == 0:
+            self.buffer.add(trajectories)
+            return
+        rng = stream(self.config.seed, "validation", itr)
+        for trajectory in trajectories:
+            held_out = rng.random(len(trajectory)) < self.config.val_fraction
+            labelled = trajectory.labelled_steps
+            self.buffer.add([dataclasses.replace(trajectory, labelled=labelled & ~held_out)])
+            self.validation.add([dataclasses.replace(trajectory, labelled=labelled & held_out)])
+
+    def train(self, itr: int) -> dict[str, float]:
+        """Fits the policy to the buffer, going on from the weights it has."""
+        config, rng = self.config, stream(self.config.seed, "training", itr)
+        rows = config.train_batch_size
+        if config.n_epochs is None:
+            n_steps = config.num_agent_train_steps_per_iter
+            batches = self.buffer.minibatches(rows, rng, n_steps)
+        else:
+            n_steps = config.n_epochs * -(-len(self.buffer) // rows)
+            batches = self.buffer.epochs(rows, rng, config.n_epochs)
+        losses: deque[float] = deque(maxlen=LOSS_WINDOW)
+        with self.phase("train"):
+            for batch in self.progress(batches, n_steps, itr, "training"):
+                losses.append(self.policy.update(batch.obs, batch.acs)["Training Loss"])
+            scalars = {"Training Loss": float(np.mean(losses))}
+            if len(self.validation):
+                scalars |= self.policy.validate(self.validation.obs, self.validation.acs)
+        return scalars
+
+    def evaluate(self, itr: int, scalars: dict[str, float]) -> IterationResult:
+        """Rolls out fresh episodes with a frozen copy of the policy, and logs the iteration."""
+        due = self.is_due(itr, self.config.scalar_log_freq)
+        returns, lengths = np.empty(0), np.empty(0, int)
+        if due:
+            with self.phase("evaluate"):
+                actor = self.policy.actor()
+                trajectories = self.roll_out(actor, "evaluation", itr, self.n_eval_episodes)
+                returns, lengths = returns_and_lengths(trajectories)
+                scalars = return_scalars("Eval", returns, lengths) | scalars
+                if self.expert is not None:
+                    scalars |= agreement(actor, self.expert, trajectories, self.policy.discrete)
+        scalars = scalars | {"TimeSinceStart": time.perf_counter() - self._start}
+        with self.phase("log"):
+            if self.logger:
+                self.logger.log_iteration(itr, scalars, to_tensorboard=due)
+        result = IterationResult(itr, scalars, returns, lengths)
+        if self.verbose:
+            self.print_line(result)
+        return result
+
+    def save(self, itr: int) -> None:
+        """Writes the policy, and a video where one is due."""
+        if not self.logger:
+            return
+        with self.phase("log"):
+            self.save_policy(itr)
+        wants_videos = self._can_render and self.config.video_log_freq > 0
+        if wants_videos and self.is_due(itr, self.config.video_log_freq):
+            with self.phase("video"):
+                self.record_video(itr)
+
+    def save_policy(self, itr: int) -> None:
+        """Writes `policy_itr_{itr}.pt`."""
+        if self.logger:
+            self.policy.save(self.logger.folder / f"policy_itr_{itr}.pt")
+
+    def record_video(self, itr: int) -> None:
+        """One episode from its own seed. A machine that cannot draw is told so once, and the run goes on."""
+        seed = int(stream(self.config.seed, "video", itr).integers(2**62))
+        try:
+            frames, fps = record_frames(self.config.env_name, self.policy.actor(), seed, self.config.ep_len)
+        except RenderError as error:
+            self._can_render = False
+            print(f"note: no videos: {error}")
+            return
+        self.logger.log_video("eval_rollouts", itr, gif_bytes(frames, fps), frames.shape[1:])
+
+    def roll_out(self, actor: Actor, purpose: str, itr: int, n: int) -> list[Trajectory]:
+        """`n` whole episodes on seeds of their own."""
+        rng = stream(self.config.seed, purpose, itr)
+        episodes = sample_n_trajectories(self.env, actor, n, rng, self.config.ep_len)
+        return list(self.progress(episodes, n, itr, purpose))
+
+    def describe_data(self, itr: int, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+        """The course's scalars for the iteration's data, and how many labels were asked of the expert."""
+        returns, lengths = returns_and_lengths(trajectories)
+        scalars: dict[str, float] = {}
+        if np.isfinite(returns).all():
+            scalars = return_scalars("Train", returns, lengths)
+            if itr == 0:
+                scalars["Initial_DataCollection_AverageReturn"] = float(returns.mean())
+        return scalars | {"Train_EnvstepsSoFar": self.env_steps, "Expert_LabelsSoFar": self.expert_labels}
+
+    def is_due(self, itr: int, frequency: int) -> bool:
+        """Every `frequency` iterations (-1: never), and always after the last."""
+        return itr == self.config.n_iter - 1 or (frequency > 0 and itr % frequency == 0)
+
+    def progress(self, items: Iterable, total: int, itr: int, what: str) -> Iterator:
+        """The items, with a line on the terminal that says how far they are."""
+        return progress(items, total, f"itr {itr}/{self.config.n_iter - 1} {what}") if self.verbose else iter(items)
+
+    def print_line(self, result: IterationResult) -> None:
+        """The iteration in one line, with the time that the rest will take if it goes on like this."""
+        itr, last, scalars = result.itr, self.config.n_iter - 1, result.scalars
+        line = f"itr {itr:>{len(str(last))}}/{last} | loss {scalars['Training Loss']:.4f}"
+        if len(result.returns):
+            low, high = bootstrap_interval([result.returns], n_resamples=1000)
+            interval = f" [{low:.1f}, {high:.1f}]" if len(result.returns) > 1 else ""
+            line += f" | eval return {result.returns.mean():.1f}{interval} over {len(result.returns)} episodes"
+        elapsed = time.perf_counter() - self._start
+        left = elapsed / (itr + 1) * (last - itr)
+        line += f" | expert labels {self.expert_labels:,} | {seconds(elapsed)}"
+        print(line + (f", about {seconds(left)} left" if itr < last else ""), flush=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the time that its block takes to `wall_seconds[name]`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.wall_seconds[name] = self.wall_seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def agreement(actor: Actor, expert: Expert, trajectories: Sequence[Trajectory], discrete: bool) -> dict[str, float]:
+    """How the actor differs from the expert on the states of its own rollouts.
+
+    Discrete: the fraction of states with the same action. Continuous: the root mean square difference of the
+    unclipped actions.
+    """
+    obs = np.concatenate([t.obs[:-1] for t in trajectories])
+    acs, labels = actor.get_action(obs), expert.get_action(obs)
+    if discrete:
+        return {"Eval_ExpertAgreement": float(np.mean(acs == labels))}
+    return {"Eval_ExpertDistance": float(np.sqrt(np.mean((acs - labels) ** 2)))}

@@ -1,0 +1,160 @@
+"""Rolling out an actor: one episode, enough steps, or n episodes; here or in worker processes.
+
+Each episode's seed is drawn in order from one generator and an actor draws only from the seed of its
+`reset`, so the same generator gives the same episodes whatever the number of workers. Importing this file
+does not import torch: a worker needs none.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.envs import episode_limit, is_discrete, make_env
+from rl_il.errors import InputError
+from rl_il.infrastructure.seeding import episode_seeds
+from rl_il.types import EXPERT, LEARNER, Actor, Trajectory
+
+OnStep = Callable[[gym.Env], None]
+
+
+def sample_trajectory(
+    env: gym.Env,
+    actor: Actor,
+    seed: int,
+    max_path_length: int | None = None,
+    source: int = LEARNER,
+    on_step: OnStep | None = None,
+) -> Trajectory:
+    """Rolls out one whole episode.
+
+    A continuous action is clipped to the environment's bounds before it is executed; `acs` holds what was
+    executed. If the actor is the expert (`source=EXPERT`), `expert_acs` keeps its unclipped action as the
+    label. Reaching `max_path_length` counts as a time limit. `on_step(env)` is called before each step.
+    """
+    limit = episode_limit(env, max_path_length) or np.inf
+    discrete = is_discrete(env.action_space)
+    low, high = (None, None) if discrete else (env.action_space.low, env.action_space.high)
+    ob, _ = env.reset(seed=seed)
+    actor.reset(seed)
+    obs, acs, executed, rewards = [ob], [], [], []
+    terminated = truncated = False
+    while not (terminated or truncated):
+        if on_step:
+            on_step(env)
+        ac = actor.get_action(ob)
+        step_ac = int(ac) if discrete else np.minimum(np.maximum(ac, low), high)
+        ob, reward, terminated, truncated, _ = env.step(step_ac)
+        obs.append(ob)
+        acs.append(ac)
+        executed.append(step_ac)
+        rewards.append(reward)
+        truncated = not terminated and (truncated or len(acs) >= limit)
+    dtype = np.int64 if discrete else np.float32
+    return Trajectory(
+        obs=np.array(obs, env.observation_space.dtype),
+        acs=np.array(executed, dtype),
+        rewards=np.array(rewards, np.float64),
+        terminated=bool(terminated),
+        truncated=bool(truncated),
+        expert_acs=np.array(acs, dtype) if source == EXPERT else None,
+        source=np.full(len(acs), source, np.int8),
+    )
+
+
+class RolloutWorkers:
+    """Processes that roll out whole episodes. Takes the place of an environment below; close it when done."""
+
+    def __init__(self, env_name: str, num_workers: int):
+        self.env_name, self.num_workers = env_name, num_workers
+        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
+        self._pool = ProcessPoolExecutor(num_workers, context, initializer=_ignore_interrupts)
+
+    def episodes(
+        self, actor: Actor, seeds: Iterator[int], max_path_length: int | None, source: int
+    ) -> Iterator[Trajectory]:
+        """The seeds' episodes in order. A few are begun ahead of need, and dropped if nobody asks for them."""
+        pending: deque[Future] = deque()
+        try:
+            for seed in seeds:
+                arguments = (self.env_name, actor, seed, max_path_length, source)
+                pending.append(self._pool.submit(_worker_trajectory, *arguments))
+                if len(pending) > self.num_workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def close(self) -> None:
+        """Ends the processes; episodes under way are finished first."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def sample_trajectories(
+    env: gym.Env | RolloutWorkers,
+    actor: Actor,
+    min_timesteps: int,
+    rng: np.random.Generator,
+    max_path_length: int | None = None,
+    source: int = LEARNER,
+) -> list[Trajectory]:
+    """Whole episodes until they hold at least `min_timesteps` steps together. For collecting, not for
+    evaluating: stopping at a step count favours short episodes."""
+    trajectories: list[Trajectory] = []
+    timesteps = 0
+    episodes = _episodes(env, actor, episode_seeds(rng), max_path_length, source)
+    while timesteps < min_timesteps:
+        trajectories.append(next(episodes))
+        timesteps += len(trajectories[-1])
+    episodes.close()
+    return trajectories
+
+
+def sample_n_trajectories(
+    env: gym.Env | RolloutWorkers,
+    actor: Actor,
+    n: int,
+    rng: np.random.Generator,
+    max_path_length: int | None = None,
+    source: int = LEARNER,
+) -> Iterator[Trajectory]:
+    """Yields exactly `n` whole episodes, each as soon as it and those before it are finished."""
+    return _episodes(env, actor, islice(episode_seeds(rng), n), max_path_length, source)
+
+
+def returns_and_lengths(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray, np.ndarray]:
+    """Each episode's return (float64) and number of steps."""
+    return np.array([t.episode_return for t in trajectories]), np.array([len(t) for t in trajectories])
+
+
+def _episodes(env, actor, seeds, max_path_length, source) -> Iterator[Trajectory]:
+    if not isinstance(env, RolloutWorkers) and episode_limit(env, max_path_length) is None:
+        raise InputError(f"{env.spec.id} never ends an episode by itself; give --ep_len")
+    if isinstance(env, RolloutWorkers):
+        yield from env.episodes(actor, seeds, max_path_length, source)
+    else:
+        for seed in seeds:
+            yield sample_trajectory(env, actor, seed, max_path_length, source)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends the workers
+
+
+def _worker_trajectory(env_name: str, actor: Actor, seed: int, max_path_length: int | None, source: int):
+    return sample_trajectory(_worker_env(env_name), actor, seed, max_path_length, source)
+
+
+@functools.cache
+def _worker_env(env_name: str) -> gym.Env:
+    return make_env(env_name)

@@ -1,0 +1,34 @@
+"""One root seed, and a random stream of its own for each purpose and iteration.
+
+A stream depends on nothing that was drawn before, so that turning videos on, adding workers, or going on
+after a stop changes no other number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+# The order is part of every result: add at the end only.
+PURPOSES = (
+    "weights",
+    "demonstrations",
+    "validation",
+    "training",
+    "collection",
+    "evaluation",
+    "video",
+    "expert",
+)
+
+
+def stream(root_seed: int, purpose: str, itr: int = 0) -> np.random.Generator:
+    """The generator for one purpose in one iteration."""
+    return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=(PURPOSES.index(purpose), itr)))
+
+
+def episode_seeds(rng: np.random.Generator) -> Iterator[int]:
+    """Endless seeds, one an episode, so that no two episodes start alike."""
+    while True:
+        yield int(rng.integers(2**62))

@@ -1,0 +1,115 @@
+"""One episode as a moving picture: a GIF with the core install, an MP4 with the `mp4` extra."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.envs import make_env
+from rl_il.errors import InputError
+from rl_il.files import atomic_write
+from rl_il.infrastructure.rollouts import sample_trajectory
+from rl_il.types import Actor
+
+FORMATS = (".gif", ".mp4")
+FRAMES_PER_SECOND = 20  # at most; faster environments skip frames
+WIDTH = 400  # pixels at most; larger frames are halved
+
+
+class RenderError(InputError):
+    """The environment cannot draw here."""
+
+
+def record_frames(
+    env_name: str, actor: Actor, seed: int, max_path_length: int | None = None, max_seconds: float = 15
+) -> tuple[np.ndarray, float]:
+    """Rolls out one episode and draws it.
+
+    Returns:
+      frames `(n, height, width, 3)` uint8 and how many there are to a second of the environment's time. An
+      episode longer than `max_seconds` is cut there.
+
+    Raises:
+      RenderError: the environment cannot draw on this machine; the message names what to install.
+    """
+    env = make_env(env_name, render=True)
+    native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
+    stride = -(-native // FRAMES_PER_SECOND)
+    limit = min(int(max_seconds * native), max_path_length or int(max_seconds * native))
+    frames: list[np.ndarray] = []
+    steps = 0
+
+    def draw(env: gym.Env) -> None:
+        nonlocal steps
+        if steps % stride == 0:
+            frames.append(_shrink(_render(env)))
+        steps += 1
+
+    try:
+        sample_trajectory(env, actor, seed, limit, on_step=draw)
+        frames.append(_shrink(_render(env)))
+    finally:
+        env.close()
+    return np.array(frames), native / stride
+
+
+def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
+    """Writes a `.gif` or an `.mp4`, by the suffix. Raises `InputError` for another one."""
+    path = Path(path)
+    check_video_path(path)
+    data = gif_bytes(frames, fps) if path.suffix == ".gif" else _mp4_bytes(frames, fps)
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def check_video_path(path: str | Path) -> None:
+    """Raises `InputError` before any work is done for a video that could not be written."""
+    suffix = Path(path).suffix
+    if suffix not in FORMATS:
+        raise InputError(f"{path}: a video's name must end in {' or '.join(FORMATS)}, got {suffix or 'none'}")
+    if suffix == ".mp4":
+        try:
+            import imageio_ffmpeg  # noqa: F401
+        except ImportError as error:
+            raise InputError(f"{path}: MP4 needs `pip install imageio-ffmpeg`; GIF needs nothing") from error
+
+
+def gif_bytes(frames: np.ndarray, fps: float) -> bytes:
+    """An endlessly looping GIF of `(n, height, width, 3)` uint8 frames."""
+    import imageio.v3 as imageio
+
+    file = io.BytesIO()
+    imageio.imwrite(file, frames, extension=".gif", duration=1000 / fps, loop=0)
+    return file.getvalue()
+
+
+def _mp4_bytes(frames: np.ndarray, fps: float) -> bytes:
+    import imageio.v2 as imageio
+
+    file = io.BytesIO()
+    with imageio.get_writer(file, format="mp4", fps=fps, macro_block_size=2) as writer:
+        for frame in frames:
+            writer.append_data(frame)
+    return file.getvalue()
+
+
+def _render(env: gym.Env) -> np.ndarray:
+    try:
+        return env.render()
+    except Exception as error:  # glfw, EGL and OpenGL each raise classes of their own
+        raise RenderError(
+            f"{env.spec.id} cannot draw here ({type(error).__name__}: {error}); on Debian and Ubuntu"
+            " `apt-get install libegl1 libgl1` and MUJOCO_GL=egl let MuJoCo draw without a display"
+        ) from error
+
+
+def _shrink(frame: np.ndarray) -> np.ndarray:
+    """Averages blocks of 2 x 2 pixels until the frame is at most `WIDTH` wide."""
+    while frame.shape[1] > WIDTH:
+        height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
+        blocks = frame[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
+        frame = blocks.mean(axis=(1, 3)).astype(np.uint8)
+    return frame

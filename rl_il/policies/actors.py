@@ -1,0 +1,165 @@
+"""Actors in NumPy: frozen networks, scripted rules, chance. They act fast and travel to worker processes.
+
+Everything here is arrays in, arrays out; nothing imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.envs import is_discrete
+from rl_il.errors import InputError
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+}
+
+
+def as_batch(obs: np.ndarray, ob_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
+    """`(N, *ob_shape)`, and whether it was a single observation.
+
+    Told apart by `ob_shape`, never by the number of dimensions. Raises `InputError` for any other shape.
+    """
+    obs = np.asarray(obs)
+    if obs.shape == ob_shape:
+        return obs[None], True
+    if obs.shape[1:] == ob_shape:
+        return obs, False
+    raise InputError(f"an observation must have the shape {ob_shape} or (N, *{ob_shape}), got {obs.shape}")
+
+
+class NumpyActor:
+    """A multilayer perceptron that only acts: a policy's frozen copy, or an expert read from a file.
+
+    Args:
+      layers: (weights `(in, out)`, bias `(out,)`) from input to output.
+      activation: a name in `ACTIVATIONS`, applied after every layer but the last.
+      output: what becomes of the last layer: `argmax` (an integer), `identity`, `tanh` (times
+        `action_scale`), or `clip` (to `action_low`, `action_high`).
+      ob_shape: the environment's observation shape.
+      obs_slice: the network reads these of the flattened observation's numbers only.
+      obs_mean, obs_std: the network reads (observation - mean) / std.
+      dtype: the precision it computes in. Actions are int64 or float32.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[tuple[np.ndarray, np.ndarray]],
+        activation: str,
+        output: str,
+        ob_shape: tuple[int, ...],
+        obs_slice: slice = slice(None),
+        obs_mean: np.ndarray | None = None,
+        obs_std: np.ndarray | None = None,
+        action_scale: np.ndarray | float = 1.0,
+        action_low: np.ndarray | float = -np.inf,
+        action_high: np.ndarray | float = np.inf,
+        dtype: type = np.float32,
+    ):
+        if activation not in ACTIVATIONS:
+            raise InputError(f"unknown activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+        if output not in ("argmax", "identity", "tanh", "clip"):
+            raise InputError(f"unknown output {output!r}; expected argmax, identity, tanh or clip")
+        self.layers = [(np.array(w, dtype), np.array(b, dtype)) for w, b in layers]
+        self.activation, self.output = activation, output
+        self.ob_shape, self.obs_slice, self.dtype = tuple(ob_shape), obs_slice, dtype
+        self.obs_mean = None if obs_mean is None else np.array(obs_mean, dtype)
+        self.obs_std = None if obs_std is None else np.array(obs_std, dtype)
+        self.action_scale = np.array(action_scale, dtype)
+        self.action_low, self.action_high = np.array(action_low, dtype), np.array(action_high, dtype)
+        self._check()
+
+    def _check(self) -> None:
+        width = len(np.empty(int(np.prod(self.ob_shape)))[self.obs_slice])
+        for i, (w, b) in enumerate(self.layers):
+            if w.ndim != 2 or b.shape != w.shape[1:]:
+                raise InputError(
+                    f"layer {i}: weights {w.shape} and bias {b.shape} do not fit; expected (in, out) and (out,)"
+                )
+            if len(w) != width:
+                expected = f"layer {i} takes {len(w)} numbers"
+                got = f"the observation has {width}" if i == 0 else f"layer {i - 1} gives {width}"
+                raise InputError(f"{expected}, but {got}")
+            if not (np.isfinite(w).all() and np.isfinite(b).all()):
+                raise InputError(f"layer {i} holds NaN or infinity")
+            width = len(b)
+        for name in ("obs_mean", "obs_std"):
+            array = getattr(self, name)
+            if array is not None and (array.shape != self.layers[0][0].shape[:1] or not np.isfinite(array).all()):
+                raise InputError(f"{name} must be {len(self.layers[0][0])} finite numbers, got {array.shape}")
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of discrete actions, or dimensions of a continuous one."""
+        return len(self.layers[-1][1])
+
+    def reset(self, seed: int = 0) -> None:
+        """Nothing to forget."""
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        """One observation to one action, or a batch to a batch; not clipped unless `output` says so."""
+        obs, single = as_batch(obs, self.ob_shape)
+        h = obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype, copy=False)
+        if self.obs_mean is not None:
+            h = (h - self.obs_mean) / self.obs_std
+        activation = ACTIVATIONS[self.activation]
+        for w, b in self.layers[:-1]:
+            h = activation(h @ w + b)
+        w, b = self.layers[-1]
+        acs = self._head(h @ w + b)
+        return acs[0] if single else acs
+
+    def _head(self, h: np.ndarray) -> np.ndarray:
+        if self.output == "argmax":
+            return h.argmax(axis=1)
+        if self.output == "tanh":
+            h = np.tanh(h) * self.action_scale
+        elif self.output == "clip":
+            h = np.clip(h, self.action_low, self.action_high)
+        return h.astype(np.float32, copy=False)
+
+
+class ScriptedActor:
+    """A rule written by hand: `rule` takes `(N, *ob_shape)` and returns N actions."""
+
+    def __init__(self, rule: Callable[[np.ndarray], np.ndarray], ob_shape: tuple[int, ...]):
+        self.rule, self.ob_shape = rule, tuple(ob_shape)
+
+    def reset(self, seed: int = 0) -> None:
+        """Nothing to forget."""
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        """One observation to one action, or a batch to a batch."""
+        obs, single = as_batch(obs, self.ob_shape)
+        acs = self.rule(obs)
+        return acs[0] if single else acs
+
+
+class RandomActor:
+    """Acts uniformly at random within the action space, from the seed of each `reset`."""
+
+    def __init__(self, env: gym.Env):
+        self.ob_shape = env.observation_space.shape
+        self.action_space = env.action_space
+        self.rng = np.random.default_rng(0)
+
+    def reset(self, seed: int = 0) -> None:
+        """Starts the episode's own random stream."""
+        self.rng = np.random.default_rng(seed)
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        """As many random actions as observations."""
+        obs, single = as_batch(obs, self.ob_shape)
+        space = self.action_space
+        if is_discrete(space):
+            acs = self.rng.integers(space.n, size=len(obs))
+        else:
+            acs = self.rng.uniform(space.low, space.high, (len(obs), *space.shape)).astype(np.float32)
+        return acs[0] if single else acs

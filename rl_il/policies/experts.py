@@ -1,0 +1,173 @@
+"""Reading anything that can act: experts and policies, by name or by file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.datasets.course_pickle import load_pickle
+from rl_il.datasets.npz import read_meta, read_npz
+from rl_il.envs import env_spec, is_discrete
+from rl_il.errors import InputError
+from rl_il.policies.actors import NumpyActor, RandomActor, ScriptedActor
+from rl_il.types import Actor
+
+
+def velocity_rule(obs: np.ndarray) -> np.ndarray:
+    """MountainCar: push right (2) while the car moves right or stands, otherwise left (0)."""
+    return np.where(obs[:, 1] >= 0, 2, 0)
+
+
+RULES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "velocity_rule": ("MountainCar-v0", velocity_rule)
+}
+"""Scripted experts: the environment each is for, and the rule."""
+
+
+def load_expert(expert: str | None, env: gym.Env) -> Actor:
+    """The expert by file or by a scripted rule's name; None is the one shipped for the environment."""
+    name = env.spec.id
+    expert = expert or env_spec(name).expert_path
+    if expert is None:
+        raise InputError(f"no expert is shipped for {name}; give one with --expert_policy_file")
+    return load_actor(expert, env)
+
+
+def load_actor(policy: str | Path, env: gym.Env) -> Actor:
+    """Anything that can act in `env`.
+
+    Args:
+      policy: `expert` (the shipped one), `random`, a scripted rule's name, a file whose suffix is in
+        `FORMATS`, or a run folder (its latest policy).
+
+    Raises:
+      InputError: it is missing or broken, or was made for other observations or actions.
+    """
+    name = env.spec.id
+    if policy == "expert":
+        return load_expert(None, env)
+    if policy == "random":
+        return RandomActor(env)
+    if policy in RULES:
+        own_env, rule = RULES[str(policy)]
+        if name != own_env:
+            raise InputError(f"{policy} is a rule for {own_env}, not for {name}")
+        return ScriptedActor(rule, env.observation_space.shape)
+    path = Path(policy)
+    if path.is_dir():
+        path = latest_policy(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (nor one of the names expert, random, {', '.join(RULES)})")
+    if path.suffix not in FORMATS:
+        raise InputError(f"{path}: unknown policy format; expected {', '.join(FORMATS)} or a run folder")
+    try:
+        actor = FORMATS[path.suffix](path, env)
+        _check_fit(actor, env)
+    except InputError as error:
+        message = str(error)
+        raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
+    return actor
+
+
+def latest_policy(folder: Path) -> Path:
+    """The policy of a run folder's last iteration."""
+    policies = [path for path in folder.glob("policy_itr_*.pt") if path.stem.rsplit("_", 1)[1].isdigit()]
+    if not policies:
+        raise InputError(f"{folder}: holds no policy_itr_*.pt; is it a run folder?")
+    return max(policies, key=lambda path: int(path.stem.rsplit("_", 1)[1]))
+
+
+def _check_fit(actor: Actor, env: gym.Env) -> None:
+    name, space = env.spec.id, env.action_space
+    if actor.ob_shape != env.observation_space.shape:
+        raise InputError(
+            f"was made for observations of shape {actor.ob_shape}, but {name} observes {env.observation_space.shape}"
+        )
+    if is_discrete(space):
+        got, expected = (actor.n_outputs, actor.output == "argmax"), (int(space.n), True)
+    else:
+        got, expected = (actor.n_outputs, actor.output == "argmax"), (space.shape[0], False)
+    if got != expected:
+        kinds = {True: "discrete actions", False: "continuous action dimensions"}
+        raise InputError(f"gives {got[0]} {kinds[got[1]]}, but {name} takes {expected[0]} {kinds[expected[1]]}")
+
+
+def _load_checkpoint(path: Path, env: gym.Env) -> Actor:
+    from rl_il.policies.mlp_policy import MLPPolicySL  # torch, which no other format needs
+
+    return MLPPolicySL.load(path).actor()
+
+
+def _load_npz(path: Path, env: gym.Env) -> NumpyActor:
+    """Weights `w0, b0, w1, b1, ...` with the JSON string `meta`; experts/README.md has the layout."""
+    arrays = read_npz(path)
+    meta = read_meta(arrays)
+    n_layers = sum(key[:1] == "w" and key[1:].isdigit() for key in arrays)
+    missing = [key for i in range(max(n_layers, 1)) for key in (f"w{i}", f"b{i}") if key not in arrays]
+    missing += [key for key in ("activation", "output") if key not in meta]
+    if missing:
+        raise InputError(f"is not an expert's file: it lacks {', '.join(missing)}")
+    layers = [(arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(n_layers)]
+    if any(array.dtype.kind != "f" for layer in layers for array in layer):
+        raise InputError("weights must be floats")
+    settings = {key: meta[key] for key in ("action_scale", "action_low", "action_high") if key in meta}
+    return NumpyActor(
+        layers,
+        meta["activation"],
+        meta["output"],
+        # An expert that reads a slice fits any observation that is long enough, others their own size only.
+        ob_shape=env.observation_space.shape if "obs_slice" in meta else layers[0][0].shape[:1],
+        obs_slice=_slice(meta.get("obs_slice")),
+        obs_mean=arrays.get("obs_mean"),
+        obs_std=arrays.get("obs_std"),
+        **settings,
+    )
+
+
+def _slice(bounds: Any) -> slice:
+    """`[start, stop]` of the observation's numbers that the network reads; None: all."""
+    if bounds is None:
+        return slice(None)
+    if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(bound, int) for bound in bounds)):
+        raise InputError(f"obs_slice must be two integers [start, stop], got {bounds}")
+    return slice(*bounds)
+
+
+def _load_course_pickle(path: Path, env: gym.Env) -> NumpyActor:
+    """The course's MuJoCo experts, in double precision: (obs - mean) / (std + 1e-6), layers, the mean action."""
+    tree = load_pickle(path)
+    try:
+        policy = tree["GaussianPolicy"]
+        hidden = policy["hidden"]["FeedforwardNet"]
+        names = sorted(hidden, key=lambda name: int(name.rsplit("_", 1)[1]))
+        affine = [hidden[name]["AffineLayer"] for name in names] + [policy["out"]["AffineLayer"]]
+        layers = [(np.array(layer["W"]), np.array(layer["b"]).reshape(-1)) for layer in affine]
+        statistics = policy["obsnorm"]["Standardizer"]
+        mean = np.array(statistics["mean_1_D"]).reshape(-1)
+        variance = np.array(statistics["meansq_1_D"]).reshape(-1) - mean**2
+        activation = {"tanh": "tanh", "lrelu": "leaky_relu"}[tree["nonlin_type"]]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(f"is not an expert of the course ({type(error).__name__}: {error})") from error
+    std = np.sqrt(np.maximum(0, variance)) + 1e-6
+    n_inputs, n_observed = len(mean), int(np.prod(env.observation_space.shape))
+    if (n_inputs, n_observed) == (111, 27) and env.spec.id.startswith("Ant-"):
+        print(f"note: {path} takes 111 numbers, {env.spec.id} gives 27; the contact forces are padded with zeros")
+        layers[0] = _pad_with_zeros(*layers[0], mean, std, n_observed)
+        mean, std = mean[:n_observed], std[:n_observed]
+    return NumpyActor(layers, activation, "identity", mean.shape, obs_mean=mean, obs_std=std, dtype=np.float64)
+
+
+def _pad_with_zeros(w: np.ndarray, b: np.ndarray, mean: np.ndarray, std: np.ndarray, n: int):
+    """The first layer for `n` numbers that acts as if zeros followed them: they add a constant to the bias."""
+    return w[:n], b + (-mean[n:] / std[n:]) @ w[n:]
+
+
+FORMATS: dict[str, Callable[[Path, gym.Env], Actor]] = {
+    ".npz": _load_npz,
+    ".pt": _load_checkpoint,
+    ".pkl": _load_course_pickle,
+}

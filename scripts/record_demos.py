@@ -1,0 +1,48 @@
+"""Records demonstrations: rolls out an expert, each episode with its own seed, into an .npz file."""
+
+import argparse
+from pathlib import Path
+
+from rl_il.config import HelpFormatter, at_least_one
+from rl_il.errors import run_command
+
+EXAMPLES = """examples:
+  the command that made the shipped file:
+    python scripts/record_demos.py --env_name LunarLander-v3 --n_demos 100 --min_return 200
+  a policy of your own as the expert:
+    python scripts/record_demos.py --env_name LunarLander-v3 --policy data/q2_... --out my_demos.npz
+"""
+
+
+def main() -> None:
+    """Parses the flags, records, prints what was kept."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
+    add(
+        "--policy",
+        default="expert",
+        help="who demonstrates: expert (the shipped one), a scripted rule, a .npz, .pt or course .pkl file, or a run folder"
+        " (default: %(default)s)",
+    )
+    add("--n_demos", type=at_least_one, default=10, help="episodes to keep (default: %(default)s)")
+    add("--min_return", type=float, default=float("-inf"), help="throw away episodes below this return")
+    add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
+    add("--ep_len", type=at_least_one, help="longest episode in steps (default: the environment's own limit)")
+    add("--num_workers", type=at_least_one, default=1, help="processes; the result does not depend on it")
+    add("--out", type=Path, help="the file, .npz (default: ENV_NAME.npz in the current folder)")
+    args = parser.parse_args()
+
+    from rl_il.evaluation import record_demos
+
+    out = args.out or Path(f"{args.env_name.replace('/', '-')}.npz")
+    kept, thrown_away = record_demos(
+        args.env_name, out, args.policy, args.n_demos, args.min_return, args.seed, args.ep_len, args.num_workers
+    )
+    returns = [trajectory.episode_return for trajectory in kept]
+    print(f"{out}: {len(kept)} episodes, {sum(map(len, kept)):,} steps; {thrown_away} thrown away")
+    print(f"return: mean {sum(returns) / len(returns):.1f}, min {min(returns):.1f}, max {max(returns):.1f}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,25 @@
+"""Install with `pip install -e . -c constraints.txt`, or let `make setup` do it."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="rl_il",
+    version="0.1.0",
+    description="Behavioural cloning and DAgger that read like the algorithms in the book",
+    license="MIT",
+    packages=find_packages(include=["rl_il", "rl_il.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "torch>=2.6",
+        "numpy>=1.26",
+        "gymnasium[box2d,mujoco]>=1.2",
+        "tensorboardX>=2.6",
+        "imageio>=2.34",
+        "matplotlib>=3.8",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "mp4": ["imageio-ffmpeg>=0.5"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.8", "tensorboard>=2.16"],
+    },
+)
