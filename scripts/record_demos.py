@@ -22,8 +22,8 @@ def main() -> None:
     add(
         "--policy",
         default="expert",
-        help="who demonstrates: expert (the shipped one), a scripted rule, a .npz, .pt or course .pkl file, or a run folder"
-        " (default: %(default)s)",
+        help="who demonstrates: expert (the shipped one), a scripted rule, a .npz, .pt or course .pkl file, or a run"
+        " folder (default: %(default)s)",
     )
     add("--n_demos", type=at_least_one, default=10, help="episodes to keep (default: %(default)s)")
     add("--min_return", type=float, default=float("-inf"), help="throw away episodes below this return")

@@ -1,0 +1,46 @@
+"""The main job: clone LunarLander's expert from 1 and 10 demonstrations, then DAgger from 1, and compare."""
+
+import argparse
+from pathlib import Path
+
+from rl_il.config import HelpFormatter, RunConfig, at_least_one
+from rl_il.errors import run_command
+from rl_il.files import REPOSITORY
+
+EXAMPLES = """examples:
+  one seed, in under two minutes (make demo):
+    python scripts/demo.py
+  the README's table (make study):
+    python scripts/demo.py --seeds 1 2 3 4 5 --out data/results/LunarLander-v3
+"""
+
+
+def main() -> None:
+    """Parses the flags and runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
+    add("--seeds", type=int, nargs="+", default=[1], help="one or more root seeds (default: 1)")
+    add("--n_iter", "-n", type=at_least_one, default=11, help="iterations, the first cloning (default: %(default)s)")
+    add("--train_steps", type=at_least_one, default=1000, help="gradient steps an iteration (default: %(default)s)")
+    add("--eval_episodes", type=at_least_one, default=100, help="episodes an evaluation (default: %(default)s)")
+    add("--num_workers", type=at_least_one, default=1, help="processes that roll out episodes")
+    add("--out", type=Path, default=REPOSITORY / "data" / "demo", help="a new folder (default: data/demo)")
+    args = parser.parse_args()
+    config = RunConfig(
+        env_name=args.env_name,
+        do_dagger=True,
+        n_iter=args.n_iter,
+        num_agent_train_steps_per_iter=args.train_steps,
+        eval_episodes=args.eval_episodes,
+        num_workers=args.num_workers,
+        video_log_freq=-1,
+    )
+
+    from rl_il.demo import run_demo
+
+    run_demo(config, args.seeds, args.out)
+
+
+if __name__ == "__main__":
+    run_command(main)
