@@ -17,7 +17,7 @@ from rl_il.infrastructure.logger import new_folder
 from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
-from rl_il.infrastructure.video import record_frames, write_video
+from rl_il.infrastructure.video import record_frames, tile, write_video
 from rl_il.policies.experts import load_actor
 from rl_il.report import Result, plot_learning_curve, results_table
 
@@ -69,8 +69,8 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
 _FILES = (
     ("table", "table.md"),
     ("learning curve", "learning_curve.png"),
-    ("cloned lander", "bc_1_demo.gif"),
-    ("DAgger's lander", "dagger.gif"),
+    ("clone's video", "bc_1_demo.gif"),
+    ("DAgger's video", "dagger.gif"),
 )
 
 
@@ -129,10 +129,11 @@ def _caption(config: RunConfig, seeds: Sequence[int]) -> str:
 
 
 def _record_gifs(dagger_folder: Path, config: RunConfig, out: Path) -> None:
-    """The clone and DAgger's last policy in the same episode: its first state is one seed's."""
+    """The clone and DAgger's last policy in the same four fresh episodes, side by side."""
     env = make_env(config.env_name)
-    seed = int(stream(config.seed, "video").integers(2**62))
+    seeds = [int(seed) for seed in stream(config.seed, "video").integers(2**62, size=4)]
     policies = {"bc_1_demo.gif": dagger_folder / "policy_itr_0.pt", "dagger.gif": dagger_folder}
     for name, policy in policies.items():
-        frames, fps = record_frames(config.env_name, load_actor(policy, env), seed, config.ep_len)
-        write_video(out / name, frames, fps)
+        actor = load_actor(policy, env)
+        videos = [record_frames(config.env_name, actor, seed, config.ep_len) for seed in seeds]
+        write_video(out / name, tile([frames for frames, _ in videos], columns=2), fps=videos[0][1])

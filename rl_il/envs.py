@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ def make_env(env_name: str, render: bool = False) -> gym.Env:
         os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported
     kwargs = dict(spec.kwargs, render_mode="rgb_array") if render else dict(spec.kwargs)
     try:
-        env = gym.make(env_name, disable_env_checker=True, **kwargs)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*out of date", DeprecationWarning)  # -v4 is served on purpose
+            env = gym.make(env_name, disable_env_checker=True, **kwargs)
     except gym.error.Error as error:
         raise InputError(f"{env_name} cannot be made: {error}") from error
     _check_spaces(env_name, env)

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets import save_trajectories
-from rl_il.envs import make_env
+from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths, sample_n_trajectories
@@ -43,13 +43,27 @@ def evaluate(
     with workers_or(env, num_workers) as source:
         rng = stream(seed, "evaluation")
         rollouts = sample_n_trajectories(source, actor, episodes, rng, ep_len)
-        trajectories = list(progress(rollouts, episodes, "evaluating"))
+        trajectories = list(progress(rollouts, episodes, f"{env_name}, evaluating"))
     result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(*returns_and_lengths(trajectories))
     if video:
         frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
         write_video(video, frames, fps)
         result["video"] = video
     return result
+
+
+def expert_table(episodes: int, seed: int = 0, num_workers: int = 1) -> list[list[str]]:
+    """Rows of a table that measures every shipped expert in its environments; the first row is the header."""
+    rows = [["environment", "expert", "mean return", "95 % interval", "std", "least", "episodes", "mean length"]]
+    for env_name, spec in ENVS.items():
+        if spec.expert is None:
+            continue
+        result = evaluate("expert", env_name, episodes, seed, num_workers=num_workers)
+        numbers = [f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length")]
+        interval = f"{result['ci95_low']:.1f} to {result['ci95_high']:.1f}"
+        mean, std, least, length = numbers
+        rows.append([env_name, spec.expert, mean, interval, std, least, str(episodes), length])
+    return rows
 
 
 def record_demos(

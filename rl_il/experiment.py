@@ -58,12 +58,13 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
     expert = find_expert(config, env)
     demonstrations = load_demonstrations(config, env)
     policy = build_policy(config, env)
+    n_eval_episodes = count_eval_episodes(config, env)
     if config.num_workers > 1:
         env = RolloutWorkers(config.env_name, config.num_workers)
     logger = Logger(make_run_folder(config))
     try:
         logger.write_config(describe_run(config, command_line))
-        trainer = build_trainer(config, env, policy, demonstrations, expert, logger, verbose)
+        trainer = build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
         if verbose:
             print(f"run folder: {logger.folder}", flush=True)
         trainer.wall_seconds["startup"] = time.perf_counter() - start
@@ -117,7 +118,7 @@ def build_policy(config: RunConfig, env: gym.Env):
     )
 
 
-def build_trainer(config, env, policy, demonstrations, expert, logger, verbose):
+def build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose):
     """The training loop with its parts in place."""
     from rl_il.infrastructure.rl_trainer import RLTrainer
 
@@ -129,17 +130,17 @@ def build_trainer(config, env, policy, demonstrations, expert, logger, verbose):
         rule=DAgger(expert) if config.do_dagger else None,
         expert=expert,
         logger=logger,
-        n_eval_episodes=count_eval_episodes(config),
+        n_eval_episodes=n_eval_episodes,
         verbose=verbose,
     )
 
 
-def count_eval_episodes(config: RunConfig) -> int:
+def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
     """Whole episodes an evaluation. The course counts steps, which favours short episodes; here its
     `eval_batch_size` buys as many episodes as it would if each were of the longest kind."""
     if config.eval_episodes is not None:
         return config.eval_episodes
-    limit = episode_limit(make_env(config.env_name), config.ep_len)
+    limit = episode_limit(env, config.ep_len)
     return math.ceil(config.eval_batch_size / limit) if limit else 1
 
 

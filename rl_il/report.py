@@ -81,9 +81,13 @@ def plot_learning_curve(
     means = [result.mean for result in curve]
     axes.fill_between(itrs, low, high, color="C0", alpha=0.25, linewidth=0, label="95 % interval")
     axes.plot(itrs, means, "o-", color="C0", label="DAgger (iteration 0 is behavioural cloning)")
+    floor = low.min() - (high.max() - low.min())  # a line far below would squash the curve: it is named only
     for i, result in enumerate(lines):
-        style = ("--", ":", "-.", (0, (5, 1)))[i % 4]
-        axes.axhline(result.mean, color=f"C{i + 1}", linestyle=style, label=f"{result.name} ({result.mean:.0f})")
+        label = f"{result.name} ({result.mean:.0f}{', below the picture' if result.mean < floor else ''})"
+        if result.mean < floor:
+            axes.plot([], [], " ", label=label)
+        else:
+            axes.axhline(result.mean, color=f"C{i + 1}", linestyle=("--", ":", "-.")[i % 3], label=label)
     axes.set_xticks(itrs, [f"{i}\n{result.expert_labels:,.0f}" for i, result in enumerate(curve)], fontsize=8)
     axes.set_xlabel("iteration, and expert labels used so far")
     axes.set_ylabel("return")

@@ -10,6 +10,8 @@ EXAMPLES = """examples:
     python scripts/evaluate.py --policy expert --env_name LunarLander-v3 --episodes 100
     python scripts/evaluate.py --policy random --env_name LunarLander-v3 --json
     python scripts/evaluate.py --policy data/q1_bc_LunarLander-v3_... --env_name LunarLander-v3 --video lander.gif
+  the table of experts/README.md:
+    python scripts/evaluate.py --all_experts --episodes 100
 """
 
 
@@ -30,11 +32,16 @@ def main() -> None:
     add("--num_workers", type=at_least_one, default=1, help="processes; the result does not depend on it")
     add("--video", metavar="PATH", help="also write one episode as .gif, or .mp4 with the mp4 extra")
     add("--json", action="store_true", help="print one JSON object instead of the table")
+    add("--all_experts", action="store_true", help="measure every shipped expert; prints a Markdown table")
     args = parser.parse_args()
 
-    from rl_il.evaluation import evaluate
+    from rl_il.evaluation import evaluate, expert_table
     from rl_il.files import to_json
+    from rl_il.report import markdown
 
+    if args.all_experts:
+        print(markdown(expert_table(args.episodes, args.seed, args.num_workers)))
+        return
     result = evaluate(args.policy, args.env_name, args.episodes, args.seed, args.ep_len, args.num_workers, args.video)
     if args.json:
         print(to_json(result))

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the rooms above; the loop only calls what they promise
     from rl_il.policies.mlp_policy import MLPPolicySL
 
 LOSS_WINDOW = 100  # minibatches at an iteration's end over which `Training Loss` is averaged
+VIDEO_FRAMES = 150  # MuJoCo needs 40 ms for each without a GPU
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,9 @@ class RLTrainer:
         """One episode from its own seed. A machine that cannot draw is told so once, and the run goes on."""
         seed = int(stream(self.config.seed, "video", itr).integers(2**62))
         try:
-            frames, fps = record_frames(self.config.env_name, self.policy.actor(), seed, self.config.ep_len)
+            frames, fps = record_frames(
+                self.config.env_name, self.policy.actor(), seed, self.config.ep_len, VIDEO_FRAMES
+            )
         except RenderError as error:
             self._can_render = False
             print(f"note: no videos: {error}")
@@ -222,7 +225,8 @@ class RLTrainer:
         if len(result.returns):
             low, high = bootstrap_interval([result.returns], n_resamples=1000)
             interval = f" [{low:.1f}, {high:.1f}]" if len(result.returns) > 1 else ""
-            line += f" | eval return {result.returns.mean():.1f}{interval} over {len(result.returns)} episodes"
+            episodes = "1 episode" if len(result.returns) == 1 else f"{len(result.returns)} episodes"
+            line += f" | eval return {result.returns.mean():.1f}{interval} over {episodes}"
         elapsed = time.perf_counter() - self._start
         left = elapsed / (itr + 1) * (last - itr)
         line += f" | expert labels {self.expert_labels:,} | {seconds(elapsed)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import gymnasium as gym
@@ -24,13 +25,13 @@ class RenderError(InputError):
 
 
 def record_frames(
-    env_name: str, actor: Actor, seed: int, max_path_length: int | None = None, max_seconds: float = 15
+    env_name: str, actor: Actor, seed: int, max_path_length: int | None = None, max_frames: int = 300
 ) -> tuple[np.ndarray, float]:
     """Rolls out one episode and draws it.
 
     Returns:
       frames `(n, height, width, 3)` uint8 and how many there are to a second of the environment's time. An
-      episode longer than `max_seconds` is cut there.
+      episode that needs more than `max_frames` is cut there.
 
     Raises:
       RenderError: the environment cannot draw on this machine; the message names what to install.
@@ -38,7 +39,7 @@ def record_frames(
     env = make_env(env_name, render=True)
     native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
     stride = -(-native // FRAMES_PER_SECOND)
-    limit = min(int(max_seconds * native), max_path_length or int(max_seconds * native))
+    limit = min(filter(None, (max_path_length, max_frames * stride)))
     frames: list[np.ndarray] = []
     steps = 0
 
@@ -54,6 +55,14 @@ def record_frames(
     finally:
         env.close()
     return np.array(frames), native / stride
+
+
+def tile(videos: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Videos of one frame size side by side, row by row; a shorter one stands still at its end."""
+    longest = max(map(len, videos))
+    padded = [np.concatenate((video, video[-1:].repeat(longest - len(video), axis=0))) for video in videos]
+    rows = [np.concatenate(padded[i : i + columns], axis=2) for i in range(0, len(padded), columns)]
+    return np.concatenate(rows, axis=1)
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
@@ -82,7 +91,8 @@ def gif_bytes(frames: np.ndarray, fps: float) -> bytes:
     import imageio.v3 as imageio
 
     file = io.BytesIO()
-    imageio.imwrite(file, frames, extension=".gif", duration=1000 / fps, loop=0)
+    duration = 10 * round(100 / fps)  # milliseconds; GIF counts hundredths of a second and rounds down
+    imageio.imwrite(file, frames, extension=".gif", duration=duration, loop=0)
     return file.getvalue()
 
 

@@ -1,0 +1,39 @@
+# Everything runs in .venv, which `make setup` makes. Another Python: make setup PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+# A small network's operations are too short to be shared among threads, and tests run two at a time.
+export OMP_NUM_THREADS = 1
+
+.PHONY: help setup demo study test test-slow lint clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/installed ## install the tested versions into .venv
+
+.venv/installed: setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.10; try make setup PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: setup ## the main job: clone LunarLander's expert, then DAgger (under 2 minutes)
+	$(BIN)/python scripts/demo.py
+
+study: setup ## the README's table and figure: 5 seeds (about 4 minutes)
+	rm -rf data/results/LunarLander-v3
+	$(BIN)/python scripts/demo.py --seeds 1 2 3 4 5 --out data/results/LunarLander-v3
+
+test: setup ## the whole suite but its slow part (under 6 minutes)
+	$(BIN)/python -m pytest -n 2 -q
+
+test-slow: setup ## the slow part of the suite
+	$(BIN)/python -m pytest -n 2 -q -m slow
+
+lint: setup ## ruff, as CI runs it
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean: ## remove .venv and the run folders
+	rm -rf .venv data/q1_* data/q2_* data/demo*
