@@ -66,10 +66,15 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
         logger.write_config(describe_run(config, command_line))
         trainer = build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
         if verbose:
-            print(f"run folder: {logger.folder}", flush=True)
+            print(f"run folder: {logger.folder} (training on {policy.device})", flush=True)
         trainer.wall_seconds["startup"] = time.perf_counter() - start
-        expert_returns = measure_expert(trainer, expert)
-        status = train_or_interrupt(trainer)
+        expert_returns, status = np.empty(0), "finished"
+        try:
+            expert_returns = measure_expert(trainer, expert)
+            trainer.run_training_loop()
+        except KeyboardInterrupt:
+            trainer.save_policy(len(trainer.results))
+            status = "interrupted"
         trainer.wall_seconds["total"] = time.perf_counter() - start
         summary = summarise(trainer, expert_returns) | {"status": status}
         logger.write_summary(summary)
@@ -152,16 +157,6 @@ def measure_expert(trainer, expert: Expert | None) -> np.ndarray:
         n = max(trainer.n_eval_episodes, LEAST_EXPERT_EPISODES)
         returns, _ = returns_and_lengths(trainer.roll_out(expert, "expert", 0, n))
     return returns
-
-
-def train_or_interrupt(trainer) -> str:
-    """Runs the loop; on Ctrl-C the policy is kept as it is."""
-    try:
-        trainer.run_training_loop()
-    except KeyboardInterrupt:
-        trainer.save_policy(len(trainer.results))
-        return "interrupted"
-    return "finished"
 
 
 def summarise(trainer, expert_returns: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,347 @@
+"""Trains an expert for a continuous task on one CPU core: SAC or TQC from Stable-Baselines3 in JAX (sbx-rl).
+
+What makes it reach the scores of experts/README.md (each found by trying):
+  eight environments are stepped together, with `updates_per_step` gradient steps for each of their steps;
+  small networks (2 x 128) and minibatches (128), critics with LayerNorm, the actor updated every second time;
+  the learning rate falls to zero over the last quarter;
+  what is exported is a moving average of the actor's weights, the best of its regular evaluations;
+  Box2D tasks begin with experience of Gymnasium's own heuristic, without which the lander learns to hover;
+  Ant and Humanoid see only the first numbers of their observation, which all versions of them share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before JAX is imported: one core a run, since several runs side by side use the cores better.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from rl_il.config import HelpFormatter, at_least_one
+from rl_il.errors import InputError, run_command
+from rl_il.files import REPOSITORY, atomic_write, to_json
+
+EXAMPLES = """examples:
+  pip install -e ".[experts]" -c constraints.txt
+  python scripts/train_expert.py --env_name LunarLanderContinuous-v3
+  python scripts/train_expert.py --env_name Hopper-v5 --seed 2 --out my_hopper.npz
+  python scripts/train_expert.py --env_name Hopper-v5 --seed 2 --out my_hopper.npz --resume   (after a stop)
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What differs between tasks."""
+
+    algorithm: str = "TQC"  # or SAC
+    steps: int = 1_000_000  # of all environments together
+    gamma: float = 0.99  # discount
+    updates_per_step: float = 1.0  # gradient steps an environment step
+    learning_rate: float = 3e-4
+    hidden: int = 128  # units in each of the two hidden layers
+    batch: int = 128  # rows in a minibatch
+    drop_quantiles: int = 2  # TQC: of each critic's 25, the highest, against overestimation
+    reward_scale: float = 1.0
+    heuristic_steps: int = 0  # experience of Gymnasium's heuristic to begin with
+    obs_slice: tuple[int, int] | None = None  # the part of the observation that the expert reads
+
+
+SETTINGS: dict[str, Settings] = {
+    "LunarLanderContinuous-v3": Settings(
+        "SAC", 250_000, updates_per_step=0.5, reward_scale=0.1, heuristic_steps=30_000
+    ),
+    "BipedalWalker-v3": Settings(
+        "SAC", 300_000, updates_per_step=0.5, learning_rate=5e-4, reward_scale=0.2, heuristic_steps=40_000
+    ),
+    "HalfCheetah-v5": Settings("SAC", 250_000),
+    "Hopper-v5": Settings(steps=800_000, gamma=0.995, drop_quantiles=5),
+    "Walker2d-v5": Settings(),
+    "Ant-v5": Settings(obs_slice=(0, 27)),
+    "Humanoid-v5": Settings(steps=1_500_000, obs_slice=(0, 45)),
+}
+
+N_ENVS = 8
+LEARNING_STARTS = 5_000  # random steps before the first gradient step
+EVAL_EVERY, EVAL_EPISODES = 25_000, 5
+FINAL_EPISODES = 100
+ACTOR_AVERAGE = 0.008  # weight of the newest actor in its moving average, each time all environments step
+
+
+class Training:
+    """One run: the model, the actor's moving average, and the best of it so far."""
+
+    def __init__(self, env_name: str, settings: Settings, seed: int, folder: Path):
+        self.env_name, self.settings, self.seed, self.folder = env_name, settings, seed, folder
+        self.model = make_model(env_name, settings, seed)
+        self.average = actor_weights(self.model)
+        self.best = self.average
+        self.best_return = -np.inf
+        self.curve: list[list[float]] = []  # environment steps, minutes, mean, std, least
+        self.minutes_before = 0.0  # of the runs that this one resumes
+
+    def run(self) -> None:
+        """Trains to the end, and keeps a checkpoint to resume from at every evaluation."""
+        self.start, self.steps_before = time.perf_counter(), self.model.num_timesteps
+        if self.model.num_timesteps == 0 and self.settings.heuristic_steps:
+            fill_with_heuristic(self.model, self.env_name, self.settings)
+        remaining = self.settings.steps - self.model.num_timesteps
+        if remaining > 0:
+            self.model.learn(remaining, self.on_step, log_interval=None, reset_num_timesteps=False)
+
+    def on_step(self, *_: Any) -> bool:
+        """Called each time all environments have made a step."""
+        self.update_average()
+        if self.model.num_timesteps // EVAL_EVERY > (self.model.num_timesteps - N_ENVS) // EVAL_EVERY:
+            self.evaluate()
+        return True
+
+    def update_average(self) -> None:
+        """Moves the average a little towards the actor as it is now."""
+        for (mean_w, mean_b), (w, b) in zip(self.average, actor_weights(self.model), strict=True):
+            mean_w += ACTOR_AVERAGE * (w - mean_w)
+            mean_b += ACTOR_AVERAGE * (b - mean_b)
+
+    def evaluate(self) -> None:
+        """Measures the averaged actor, keeps it if it is the best so far, prints a line, saves."""
+        returns = measure(self.average, self.env_name, self.settings, EVAL_EPISODES, purpose=0)
+        steps, total = self.model.num_timesteps, self.settings.steps
+        minutes = self.minutes_before + (time.perf_counter() - self.start) / 60
+        self.curve.append([steps, round(minutes, 2), *(float(f(returns)) for f in (np.mean, np.std, np.min))])
+        if returns.mean() > self.best_return:
+            self.best_return = float(returns.mean())
+            self.best = [(w.copy(), b.copy()) for w, b in self.average]
+        rate = (steps - self.steps_before) / (time.perf_counter() - self.start)
+        print(
+            f"{self.env_name} seed {self.seed} | {steps:,} of {total:,} steps | return {returns.mean():.0f} +-"
+            f" {returns.std():.0f} | best {self.best_return:.0f} | {rate:.0f} steps/s,"
+            f" about {(total - steps) / rate / 60:.0f} min left",
+            flush=True,
+        )
+        self.save()
+
+    def save(self) -> None:
+        """Writes all that `resume` needs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.model.save(self.folder / "model.zip")
+        self.model.save_replay_buffer(self.folder / "replay_buffer.pkl")
+        arrays = {f"average_{name}": array for name, array in named(self.average).items()}
+        arrays |= {f"best_{name}": array for name, array in named(self.best).items()}
+        with atomic_write(self.folder / "averages.npz") as file:
+            np.savez(file, **arrays, best_return=self.best_return, curve=np.array(self.curve))
+
+    def resume(self) -> None:
+        """Goes on from the folder's last checkpoint. It holds this program's own pickles: trust the folder."""
+        if not (self.folder / "averages.npz").is_file():
+            raise InputError(f"{self.folder}: nothing to resume; drop --resume")
+        self.model = type(self.model).load(self.folder / "model.zip", env=self.model.get_env())
+        self.model.load_replay_buffer(self.folder / "replay_buffer.pkl")
+        with np.load(self.folder / "averages.npz", allow_pickle=False) as file:
+            self.average = [(file[f"average_w{i}"].copy(), file[f"average_b{i}"].copy()) for i in range(3)]
+            self.best = [(file[f"best_w{i}"].copy(), file[f"best_b{i}"].copy()) for i in range(3)]
+            self.best_return, self.curve = float(file["best_return"]), file["curve"].tolist()
+        self.minutes_before = self.curve[-1][1]
+
+
+def make_model(env_name: str, settings: Settings, seed: int):
+    """The learner of sbx-rl, with its eight environments."""
+    import sbx
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    updates = round(N_ENVS * settings.updates_per_step)
+    tqc = {"top_quantiles_to_drop_per_net": settings.drop_quantiles} if settings.algorithm == "TQC" else {}
+    return getattr(sbx, settings.algorithm)(
+        "MlpPolicy",
+        DummyVecEnv([lambda: training_env(env_name, settings)] * N_ENVS),
+        learning_rate=lambda left: settings.learning_rate * min(1.0, 4 * left),
+        gamma=settings.gamma,
+        batch_size=settings.batch,
+        buffer_size=min(settings.steps, 1_000_000),
+        learning_starts=0 if settings.heuristic_steps else LEARNING_STARTS,
+        train_freq=1,
+        gradient_steps=updates,
+        policy_delay=2,
+        policy_kwargs={"net_arch": [settings.hidden] * 2, "layer_norm": True},
+        seed=seed,
+        **tqc,
+    )
+
+
+def training_env(env_name: str, settings: Settings):
+    """The environment as the learner sees it: part of the observation, a scaled reward."""
+    import gymnasium as gym
+
+    from rl_il.envs import make_env
+
+    env = make_env(env_name)
+    if settings.obs_slice:
+        part = slice(*settings.obs_slice)
+        space = env.observation_space
+        sliced = gym.spaces.Box(space.low[part], space.high[part], dtype=space.dtype)
+        env = gym.wrappers.TransformObservation(env, lambda ob: ob[part], sliced)
+    return gym.wrappers.TransformReward(env, lambda reward: settings.reward_scale * reward)
+
+
+def fill_with_heuristic(model, env_name: str, settings: Settings) -> None:
+    """Fills the replay buffer with the heuristic's experience, in environment i disturbed with odds i / 8."""
+    rng = np.random.default_rng(model.seed)
+    envs, obs = model.get_env(), model.get_env().reset()
+    act = [heuristic(env_name, env) for env in envs.envs]
+    for _ in range(settings.heuristic_steps // N_ENVS):
+        random = rng.uniform(-1, 1, (N_ENVS, *envs.action_space.shape)).astype(np.float32)
+        wanted = np.array([act[i](obs[i]) for i in range(N_ENVS)], np.float32)
+        disturbed = rng.random(N_ENVS) < np.arange(N_ENVS) / N_ENVS
+        acs = np.clip(np.where(disturbed[:, None], random, wanted), -1, 1)
+        next_obs, rewards, dones, infos = envs.step(acs)
+        stored = next_obs.copy()
+        for i in np.flatnonzero(dones):
+            stored[i] = infos[i]["terminal_observation"]
+            act[i] = heuristic(env_name, envs.envs[i])
+        model.replay_buffer.add(obs, stored, acs, rewards, dones, infos)
+        obs = next_obs
+
+
+def heuristic(env_name: str, env):
+    """Gymnasium's own controller for a Box2D task, fresh for an episode."""
+    if env_name.startswith("LunarLander"):
+        from gymnasium.envs.box2d.lunar_lander import heuristic as lander
+
+        return lambda ob: lander(env.unwrapped, ob)
+    from gymnasium.envs.box2d.bipedal_walker import BipedalWalkerHeuristics
+
+    return BipedalWalkerHeuristics().step_heuristic
+
+
+def actor_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(weights, bias) of the actor's hidden layers and of its mean, as NumPy copies."""
+    layers = model.policy.actor_state.params["params"]
+    return [(np.array(layers[f"Dense_{i}"]["kernel"]), np.array(layers[f"Dense_{i}"]["bias"])) for i in range(3)]
+
+
+def named(weights: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays under the names of the expert's file: w0, b0, w1, ..."""
+    return {f"{'wb'[j]}{i}": layer[j] for i, layer in enumerate(weights) for j in range(2)}
+
+
+def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Settings):
+    """The actor as it will act from its file."""
+    from rl_il.policies.actors import NumpyActor
+
+    part = slice(*settings.obs_slice) if settings.obs_slice else slice(None)
+    return NumpyActor(weights, "relu", "tanh", env.observation_space.shape, part, action_scale=env.action_space.high)
+
+
+def measure(weights, env_name: str, settings: Settings, episodes: int, purpose: int) -> np.ndarray:
+    """Returns of fresh episodes; other ones for each `purpose`, so that the best is not chosen on the last."""
+    from rl_il.envs import make_env
+    from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
+    from rl_il.infrastructure.seeding import stream
+
+    env = make_env(env_name)
+    rng = stream(0, "expert", 1 + purpose)
+    return returns_and_lengths(list(sample_n_trajectories(env, numpy_actor(weights, env, settings), episodes, rng)))[
+        0
+    ]
+
+
+def choose(training: Training) -> tuple[str, list]:
+    """The best averaged actor of the run, or the last one if it does better on twenty other episodes."""
+    candidates = {"best": training.best, "final": training.average}
+    means = {
+        name: measure(weights, training.env_name, training.settings, 20, purpose=1).mean()
+        for name, weights in candidates.items()
+    }
+    print("  ".join(f"{name}: {mean:.1f}" for name, mean in means.items()), flush=True)
+    name = max(means, key=means.get)
+    return name, candidates[name]
+
+
+def export(training: Training, out: Path) -> None:
+    """Writes the expert's file, measured on episodes that nothing was chosen by, and prints its table line."""
+    from rl_il.envs import make_env
+
+    name, weights = choose(training)
+    env = make_env(training.env_name)
+    check_against_jax(training)
+    returns = measure(weights, training.env_name, training.settings, FINAL_EPISODES, purpose=2)
+    packages = ("gymnasium", "mujoco", "numpy", "jax", "sbx-rl", "box2d")
+    meta: dict[str, Any] = {
+        "env_id": training.env_name,
+        "activation": "relu",
+        "output": "tanh",
+        "action_scale": env.action_space.high.tolist(),
+        "algorithm": training.settings.algorithm,
+        "settings": dataclasses.asdict(training.settings),
+        "seed": training.seed,
+        "checkpoint": name,
+        "env_steps": training.model.num_timesteps,
+        "minutes_one_core": training.curve[-1][1] if training.curve else None,
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "episodes": FINAL_EPISODES,
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+        "return_min": float(returns.min()),
+    }
+    if training.settings.obs_slice:
+        meta["obs_slice"] = list(training.settings.obs_slice)
+    with atomic_write(out) as file:
+        np.savez_compressed(file, meta=np.array(to_json(meta)), **named(weights))
+    print(f"{out}: {returns.mean():.1f} +- {returns.std():.1f}, least {returns.min():.1f}, {FINAL_EPISODES} episodes")
+    print(f"| {training.env_name} | {out.name} | {returns.mean():.1f} | {returns.std():.1f} | {returns.min():.1f} |")
+
+
+def check_against_jax(training: Training) -> None:
+    """The NumPy actor must act as the trained network does, to 1e-5."""
+    import jax
+
+    policy = training.model.policy
+    weights = actor_weights(training.model)
+    frozen = numpy_actor(weights, training.model.get_env().envs[0].unwrapped, training.settings)
+    inputs = len(weights[0][0])
+    obs = np.random.default_rng(0).normal(size=(256, inputs)).astype(np.float32)
+    expected = np.asarray(jax.device_get(policy.actor_state.apply_fn(policy.actor_state.params, obs).mode()))
+    frozen.ob_shape, frozen.obs_slice = (inputs,), slice(None)
+    got = frozen.get_action(obs) / training.model.action_space.high
+    difference = float(np.abs(got - expected).max())
+    if difference > 1e-5:
+        raise RuntimeError(f"the exported network differs from the trained one by {difference:.2g}")
+
+
+def main() -> None:
+    """Parses the flags, trains, exports."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add("--env_name", "-env", required=True, choices=SETTINGS, help="the task")
+    add("--seed", type=int, default=1, help="of weights, exploration and minibatches (default: %(default)s)")
+    add("--steps", type=at_least_one, help="environment steps, instead of the table's")
+    add("--out", type=Path, help="the expert's file (default: experts/ENV_NAME.npz)")
+    add("--folder", type=Path, help="checkpoints (default: data/experts/ENV_NAME_seed_SEED)")
+    add("--resume", action="store_true", help="go on from the folder's last checkpoint")
+    args = parser.parse_args()
+    settings = SETTINGS[args.env_name]
+    if args.steps:
+        settings = dataclasses.replace(settings, steps=args.steps)
+    try:
+        import sbx  # noqa: F401
+    except ImportError as error:
+        raise InputError('needs `pip install -e ".[experts]" -c constraints.txt`') from error
+    folder = args.folder or REPOSITORY / "data" / "experts" / f"{args.env_name}_seed_{args.seed}"
+    training = Training(args.env_name, settings, args.seed, folder)
+    if args.resume:
+        training.resume()
+    print(f"{args.env_name}, seed {args.seed}: {json.dumps(dataclasses.asdict(settings))}", flush=True)
+    training.run()
+    export(training, args.out or REPOSITORY / "experts" / f"{args.env_name}.npz")
+
+
+if __name__ == "__main__":
+    run_command(main)
