@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import typing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -107,6 +108,9 @@ class RunConfig:
         for name in ("n_layers", "weight_decay", "seed", "which_gpu"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name} must be 0 or more, got {getattr(self, name)}")
+        for name in ("learning_rate", "weight_decay"):
+            if math.isinf(getattr(self, name)):
+                raise InputError(f"--{name} must be finite, got {getattr(self, name)}")
         for name in ("video_log_freq", "scalar_log_freq"):
             if getattr(self, name) == 0 or getattr(self, name) < -1:
                 raise InputError(f"--{name} must be -1 (never) or above 0, got {getattr(self, name)}")

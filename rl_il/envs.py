@@ -65,7 +65,7 @@ def env_spec(env_name: str) -> EnvSpec:
         return ENVS[env_name]
     if env_name in gym.registry:
         return EnvSpec()
-    near = difflib.get_close_matches(env_name, [*ENVS, *gym.registry], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(env_name, sorted({*ENVS, *gym.registry}), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(ENVS)}"
     raise InputError(f"unknown environment {env_name!r}; {hint}")
 
@@ -83,7 +83,7 @@ def make_env(env_name: str, render: bool = False) -> gym.Env:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*out of date", DeprecationWarning)  # -v4 is served on purpose
             env = gym.make(env_name, disable_env_checker=True, **kwargs)
-    except gym.error.Error as error:
+    except (gym.error.Error, ImportError) as error:
         raise InputError(f"{env_name} cannot be made: {error}") from error
     _check_spaces(env_name, env)
     if render and hasattr(env.unwrapped, "model"):
@@ -99,9 +99,14 @@ def _check_spaces(env_name: str, env: gym.Env) -> None:
     continuous = isinstance(action_space, gym.spaces.Box) and len(action_space.shape) == 1
     if not isinstance(observation_space, gym.spaces.Box) or not (discrete or continuous):
         raise InputError(
-            f"{env_name} observes {observation_space} and acts in {action_space}; needed are a Box of"
+            f"{env_name} observes {_line(observation_space)} and acts in {_line(action_space)}; needed are a Box of"
             " observations and Discrete (from 0) or one-dimensional Box actions"
         )
+
+
+def _line(space: gym.Space) -> str:
+    """The space's description without the line breaks that long bounds bring."""
+    return " ".join(str(space).split())
 
 
 def is_discrete(action_space: gym.Space) -> bool:
@@ -115,23 +120,24 @@ def episode_limit(env: gym.Env, ep_len: int | None = None) -> int | None:
     return min(filter(None, (ep_len, own)), default=None)
 
 
-def check_actions(where: str, acs: np.ndarray, env_name: str, action_space: gym.Space) -> np.ndarray:
+def check_actions(acs: np.ndarray, env_name: str, action_space: gym.Space) -> np.ndarray:
     """Labels in the action space's own dtype: int64 in `[0, n)`, or float32 of any size (never clipped).
 
-    Raises `InputError` that begins with `where` for any other.
+    Raises `InputError` for any other.
     """
     if is_discrete(action_space):
         acs = acs[:, 0] if acs.ndim == 2 and acs.shape[1] == 1 else acs
         n = int(action_space.n)
         if acs.ndim != 1 or (acs != np.floor(acs)).any() or (acs < 0).any() or (acs >= n).any():
+            values = f" in [{acs.min():g}, {acs.max():g}]" if acs.size else ""
             raise InputError(
-                f"{where}: actions must be integers in [0, {n}) for {env_name}, got {acs.dtype} of shape"
-                f" {acs.shape} in [{acs.min():g}, {acs.max():g}]{_other_variant(env_name)}"
+                f"actions must be integers in [0, {n}) for {env_name}, got {acs.dtype} of shape"
+                f" {acs.shape}{values}{_other_variant(env_name)}"
             )
         return acs.astype(np.int64)
     if acs.ndim != 2 or acs.shape[1:] != action_space.shape:
         raise InputError(
-            f"{where}: actions must have the shape (N, {action_space.shape[0]}) for {env_name}, got"
+            f"actions must have the shape (N, {action_space.shape[0]}) for {env_name}, got"
             f" {acs.dtype} of shape {acs.shape}{_other_variant(env_name)}"
         )
     return acs.astype(np.float32)

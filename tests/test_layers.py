@@ -120,7 +120,10 @@ def test_an_import_for_type_checkers_only_is_free(tmp_path):
     assert faults(copy) == []
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+FRONTS = [path for path in SCRIPTS if path.stem != "train_expert"]  # which is one file from imports to checkpoint
+
+
+@pytest.mark.parametrize("path", FRONTS, ids=lambda path: path.name)
 def test_scripts_import_the_package_and_the_standard_library_only(path):
     nodes = list(ast.walk(ast.parse(path.read_text())))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

@@ -12,15 +12,22 @@ from rl_il.types import Trajectory
 
 def check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
     """Raises `InputError` unless every array has as many rows as `observations`, and there are some."""
+    for key, array in arrays.items():
+        check_numbers(key, array)
     n = len(arrays["observations"])
     for key, array in arrays.items():
-        if array.ndim == 0 or len(array) != n:
-            got = "a single number" if array.ndim == 0 else f"{len(array)} rows"
-            raise InputError(f"lengths disagree: observations has {n} rows, {key} has {got}")
-        if array.dtype.kind not in "biuf":
-            raise InputError(f"{key} must hold numbers, got {array.dtype}")
+        if len(array) != n:
+            raise InputError(f"lengths disagree: observations has {n} rows, {key} has {len(array)}")
     if n == 0:
         raise InputError("holds no observations")
+
+
+def check_numbers(key: str, array: np.ndarray) -> None:
+    """Raises `InputError` unless the array has rows of numbers."""
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{key} must hold numbers, got {array.dtype}")
+    if array.ndim == 0:
+        raise InputError(f"{key} must have a row a step, got a single number")
 
 
 def episode_ends(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
@@ -43,7 +50,8 @@ def split_episodes(arrays: Mapping[str, np.ndarray], limit: int | None) -> list[
 
     Args:
       arrays: `observations` and `actions` (N rows), and any of `rewards`, `dones`, `terminations`,
-        `truncations`, `episode_starts`, `executed_actions`, and `final_observations` (a row an episode).
+        `truncations`, `episode_starts`, `executed_actions`, `labelled`, `sources`, and `final_observations`
+        (a row an episode).
       limit: the environment's longest episode. A file that only says `dones` does not tell a time limit from
         an end of the task: an episode of `limit` steps is truncated, a shorter one terminated; with None,
         neither.
@@ -54,8 +62,11 @@ def split_episodes(arrays: Mapping[str, np.ndarray], limit: int | None) -> list[
     stops = stops if len(stops) and stops[-1] == n else np.append(stops, n)
     starts = np.concatenate(([0], stops[:-1]))
     finals = arrays.get("final_observations")
-    if finals is not None and len(finals) != len(stops):
-        raise InputError(f"final_observations has {len(finals)} rows for {len(stops)} episodes")
+    if finals is not None:
+        check_numbers("final_observations", finals)
+        expected = (len(stops), *arrays["observations"].shape[1:])
+        if finals.shape != expected:
+            raise InputError(f"final_observations must have the shape {expected} (episodes, ...), got {finals.shape}")
     return [
         _episode(arrays, slice(start, stop), None if finals is None else finals[i], limit)
         for i, (start, stop) in enumerate(zip(starts, stops, strict=True))
@@ -65,14 +76,7 @@ def split_episodes(arrays: Mapping[str, np.ndarray], limit: int | None) -> list[
 def _episode(arrays: Mapping[str, np.ndarray], rows: slice, final: np.ndarray | None, limit: int | None):
     obs, labels = arrays["observations"][rows], arrays["actions"][rows]
     executed = arrays["executed_actions"][rows] if "executed_actions" in arrays else None
-    last = {key: bool(arrays[key][rows][-1].any()) for key in _ENDS if key in arrays}
-    if "terminations" not in last and "truncations" not in last and last.get("dones") and limit:
-        truncated = len(obs) >= limit
-        terminated = not truncated
-    else:
-        terminated, truncated = last.get("terminations", False), last.get("truncations", False)
-        if last.get("dones") and "terminations" not in last and "truncations" in last:
-            terminated = not truncated  # done and not by the time limit
+    terminated, truncated = _why_it_ended(arrays, rows, limit)
     final = obs[-1] if final is None else final.astype(obs.dtype, copy=False)
     return Trajectory(
         obs=np.concatenate((obs, final[None])),
@@ -81,10 +85,22 @@ def _episode(arrays: Mapping[str, np.ndarray], rows: slice, final: np.ndarray | 
         terminated=terminated,
         truncated=truncated,
         expert_acs=None if executed is None else labels,
+        labelled=arrays["labelled"][rows].astype(bool) if "labelled" in arrays else None,
+        source=arrays["sources"][rows].astype(np.int8) if "sources" in arrays else None,
     )
 
 
-_ENDS = ("dones", "terminations", "truncations")
+def _why_it_ended(arrays: Mapping[str, np.ndarray], rows: slice, limit: int | None) -> tuple[bool, bool]:
+    """(terminated, truncated), as far as the file tells; `dones` fills in what it leaves out."""
+    keys = ("dones", "terminations", "truncations")
+    done, terminated, truncated = (bool(arrays[key][rows][-1].any()) if key in arrays else None for key in keys)
+    if done and terminated is None and truncated is None and limit:
+        truncated = rows.stop - rows.start >= limit
+    if done and terminated is None and truncated is not None:
+        terminated = not truncated
+    if done and truncated is None and terminated is not None:
+        truncated = not terminated
+    return bool(terminated), bool(truncated)
 
 
 def _rewards(arrays: Mapping[str, np.ndarray], rows: slice, n: int) -> np.ndarray:

@@ -45,9 +45,9 @@ def load_trajectories(
         trajectories, has_boundaries = FORMATS[path.suffix](path, episode_limit(env) if env else None)
         if n_demos is not None:
             trajectories = _choose(trajectories, has_boundaries, n_demos, rng)
+        return [_fit(t, env) for t in trajectories] if env else trajectories
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return [_fit(path, t, env) for t in trajectories] if env else trajectories
 
 
 def _choose(
@@ -58,6 +58,8 @@ def _choose(
             "does not say where episodes end, so --n_demos cannot count them; add one of the arrays dones,"
             " terminations, truncations or episode_starts, or train on all of it without --n_demos"
         )
+    if n_demos < 1:
+        raise InputError(f"--n_demos must be above 0, got {n_demos}")
     if n_demos > len(trajectories):
         raise InputError(f"holds {len(trajectories)} episodes, --n_demos asks for {n_demos}")
     if rng is None:
@@ -65,19 +67,19 @@ def _choose(
     return [trajectories[i] for i in rng.permutation(len(trajectories))[:n_demos]]
 
 
-def _fit(path: Path, trajectory: Trajectory, env: gym.Env) -> Trajectory:
+def _fit(trajectory: Trajectory, env: gym.Env) -> Trajectory:
     """The trajectory in the environment's dtypes; raises `InputError` if it was recorded elsewhere."""
     name = env.spec.id
     space = env.observation_space
     if trajectory.obs.shape[1:] != space.shape:
         raise InputError(
-            f"{path}: an observation has the shape {trajectory.obs.shape[1:]}, but {name} observes {space.shape}"
+            f"an observation has the shape {trajectory.obs.shape[1:]}, but {name} observes {space.shape}"
         )
-    where = str(path)
     labels = trajectory.expert_acs
-    return dataclasses.replace(
-        trajectory,
-        obs=trajectory.obs.astype(space.dtype, copy=False),
-        acs=check_actions(where, trajectory.acs, name, env.action_space),
-        expert_acs=None if labels is None else check_actions(where, labels, name, env.action_space),
-    )
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and the trajectory refuses it
+        return dataclasses.replace(
+            trajectory,
+            obs=trajectory.obs.astype(space.dtype, copy=False),
+            acs=check_actions(trajectory.acs, name, env.action_space),
+            expert_acs=None if labels is None else check_actions(labels, name, env.action_space),
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,22 @@ from rl_il.errors import InputError
 from rl_il.files import atomic_write, to_json
 from rl_il.types import Trajectory
 
-PER_STEP = "observations actions rewards dones terminations truncations episode_starts executed_actions".split()
+PER_STEP = (
+    "observations actions rewards dones terminations truncations episode_starts executed_actions labelled sources"
+).split()
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file, read without pickle. Raises `InputError` for anything else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError("is a single array, not an .npz of named ones")
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise InputError("is a single array, not an .npz of named ones")
+        with file:
             return {key: file[key] for key in file.files}
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except Exception as error:  # a damaged archive raises errors of zipfile, zlib, struct, ...; none means more
         raise InputError(f"is not a readable .npz file ({error})") from error
 
 
@@ -47,9 +49,12 @@ def save_trajectories(
 ) -> None:
     """Writes whole trajectories to one compressed `.npz` that `load_trajectories` reads back equal.
 
-    `actions` are the labels, never clipped; `executed_actions` is there only if they differ from what was
-    executed. `final_observations` has one row an episode, and `meta` says how the file was made.
+    `actions` are the labels, never clipped. What says nothing new is left out: `executed_actions` if they are
+    the labels, `labelled` if all steps are, `rewards` if they are unknown. `final_observations` has one row an
+    episode, `sources` says who chose each executed action, and `meta` how the file was made.
     """
+    if not trajectories:
+        raise InputError(f"{path}: there are no trajectories to save")
     executed = np.concatenate([t.acs for t in trajectories])
     labels = np.concatenate([t.labels for t in trajectories])
     last = np.cumsum([len(t) for t in trajectories]) - 1
@@ -60,13 +65,19 @@ def save_trajectories(
     arrays = {
         "observations": np.concatenate([t.obs[:-1] for t in trajectories]),
         "actions": labels,
-        "rewards": np.concatenate([t.rewards for t in trajectories]),
         "final_observations": np.stack([t.obs[-1] for t in trajectories]),
+        "sources": np.concatenate([t.source for t in trajectories]),
         "meta": np.array(to_json(meta or {})),
         **ends,
     }
     if not np.array_equal(executed, labels):
         arrays["executed_actions"] = executed
+    rewards = np.concatenate([t.rewards for t in trajectories])
+    if not np.isnan(rewards).any():
+        arrays["rewards"] = rewards
+    labelled = np.concatenate([t.labelled_steps for t in trajectories])
+    if not labelled.all():
+        arrays["labelled"] = labelled
     with atomic_write(Path(path)) as file:
         np.savez_compressed(file, **arrays)
 

@@ -63,20 +63,24 @@ class NumpyActor:
         action_high: np.ndarray | float = np.inf,
         dtype: type = np.float32,
     ):
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise InputError(f"unknown activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
         if output not in ("argmax", "identity", "tanh", "clip"):
             raise InputError(f"unknown output {output!r}; expected argmax, identity, tanh or clip")
-        self.layers = [(np.array(w, dtype), np.array(b, dtype)) for w, b in layers]
+        self.layers = [
+            (_numbers(f"layer {i}", w, dtype), _numbers(f"layer {i}", b, dtype)) for i, (w, b) in enumerate(layers)
+        ]
         self.activation, self.output = activation, output
         self.ob_shape, self.obs_slice, self.dtype = tuple(ob_shape), obs_slice, dtype
-        self.obs_mean = None if obs_mean is None else np.array(obs_mean, dtype)
-        self.obs_std = None if obs_std is None else np.array(obs_std, dtype)
-        self.action_scale = np.array(action_scale, dtype)
-        self.action_low, self.action_high = np.array(action_low, dtype), np.array(action_high, dtype)
-        self._check()
+        self.obs_mean = None if obs_mean is None else _numbers("obs_mean", obs_mean, dtype)
+        self.obs_std = None if obs_std is None else _numbers("obs_std", obs_std, dtype)
+        self.action_scale = _numbers("action_scale", action_scale, dtype)
+        self.action_low = _numbers("action_low", action_low, dtype)
+        self.action_high = _numbers("action_high", action_high, dtype)
+        self._check_layers()
+        self._check_scales()
 
-    def _check(self) -> None:
+    def _check_layers(self) -> None:
         width = len(np.empty(int(np.prod(self.ob_shape)))[self.obs_slice])
         for i, (w, b) in enumerate(self.layers):
             if w.ndim != 2 or b.shape != w.shape[1:]:
@@ -90,10 +94,21 @@ class NumpyActor:
             if not (np.isfinite(w).all() and np.isfinite(b).all()):
                 raise InputError(f"layer {i} holds NaN or infinity")
             width = len(b)
+
+    def _check_scales(self) -> None:
+        if (self.obs_mean is None) != (self.obs_std is None):
+            raise InputError("obs_mean and obs_std must come together, got one of them")
+        n_inputs = len(self.layers[0][0])
         for name in ("obs_mean", "obs_std"):
             array = getattr(self, name)
-            if array is not None and (array.shape != self.layers[0][0].shape[:1] or not np.isfinite(array).all()):
-                raise InputError(f"{name} must be {len(self.layers[0][0])} finite numbers, got {array.shape}")
+            if array is not None and (array.shape != (n_inputs,) or not np.isfinite(array).all()):
+                raise InputError(f"{name} must be {n_inputs} finite numbers, got the shape {array.shape}")
+        if self.obs_std is not None and not (self.obs_std > 0).all():
+            raise InputError(f"obs_std must be above 0, got {self.obs_std.min():g}")
+        for name in ("action_scale", "action_low", "action_high"):
+            shape = getattr(self, name).shape
+            if shape not in ((), (self.n_outputs,)):
+                raise InputError(f"{name} must be one number or {self.n_outputs}, got the shape {shape}")
 
     @property
     def n_outputs(self) -> int:
@@ -124,6 +139,15 @@ class NumpyActor:
         elif self.output == "clip":
             h = np.clip(h, self.action_low, self.action_high)
         return h.astype(np.float32, copy=False)
+
+
+def _numbers(name: str, value: object, dtype: type) -> np.ndarray:
+    """A copy of `value` as an array of `dtype`; raises `InputError` unless it holds numbers."""
+    array = np.asarray(value) if not isinstance(value, dict) else np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must hold numbers, got {type(value).__name__} of {array.dtype}")
+    with np.errstate(over="ignore"):  # what overflows is refused as infinite
+        return array.astype(dtype)
 
 
 class ScriptedActor:

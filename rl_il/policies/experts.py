@@ -163,6 +163,8 @@ def _load_course_pickle(path: Path, env: gym.Env) -> NumpyActor:
 
 def _pad_with_zeros(w: np.ndarray, b: np.ndarray, mean: np.ndarray, std: np.ndarray, n: int):
     """The first layer for `n` numbers that acts as if zeros followed them: they add a constant to the bias."""
+    if w.ndim != 2 or len(w) != len(mean):
+        raise InputError(f"layer 0 has weights of shape {w.shape}, but obsnorm has {len(mean)} numbers")
     return w[:n], b + (-mean[n:] / std[n:]) @ w[n:]
 
 

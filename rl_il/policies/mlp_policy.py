@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import struct
+import warnings
 import zipfile
 from abc import ABC
 from pathlib import Path
@@ -167,14 +169,18 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
     def load(cls: type[Policy], path: str | Path, device: torch.device | str = "cpu") -> Policy:
         """Reads a policy that `save` wrote; no code in the file is run. Raises `InputError` for any other."""
         try:
-            content = torch.load(path, map_location=device, weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about foreign pickles; the error below says enough
+                content = torch.load(path, map_location=device, weights_only=True)
+            if not isinstance(content, dict):
+                raise InputError(f"{path}: is not a checkpoint of this project (holds a {type(content).__name__})")
             if content["policy"] != cls.__name__:
                 raise InputError(f"{path}: holds a {content['policy']}, expected a {cls.__name__}")
             policy = cls(**content["hyperparameters"], device=device)
             policy.load_state_dict(content["state"])
         except InputError:
             raise
-        except (OSError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, LookupError) as error:
+        except (OSError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, LookupError) as error:
             raise InputError(f"{path}: is not a readable checkpoint ({_first_line(error)})") from error
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: is not a checkpoint of this project ({_first_line(error)})") from error

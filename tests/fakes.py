@@ -1,0 +1,159 @@
+"""Environments, actors and a policy whose answers can be worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.types import Trajectory
+
+OB_SHAPE = (2,)
+
+
+def corridor_length(seed: int) -> int:
+    """Steps of the `Corridor` episode that starts from `seed`."""
+    return 3 + seed % 4
+
+
+class Corridor(gym.Env):
+    """A walk of `corridor_length(seed)` steps. It observes [steps so far, length]; the action is the reward.
+
+    Discrete: 0, 1 or 2. Continuous: two numbers within 1 and within 2, of which the first is the reward.
+    `endless` never terminates. A frame is 20 x 30 pixels of ten times the steps so far.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, continuous: bool = False, endless: bool = False, render_mode: str | None = None):
+        self.continuous, self.endless, self.render_mode = continuous, endless, render_mode
+        self.observation_space = gym.spaces.Box(0, np.inf, OB_SHAPE, np.float32)
+        bound = np.array([1, 2], np.float32)
+        self.action_space = gym.spaces.Box(-bound, bound) if continuous else gym.spaces.Discrete(3)
+        self.seeds: list[int] = []
+        self.executed: list[np.ndarray | int] = []
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.seeds.append(seed)
+        self.steps, self.length = 0, corridor_length(seed)
+        return self._observe(), {}
+
+    def step(self, action):
+        self.executed.append(action)
+        self.steps += 1
+        reward = float(action[0] if self.continuous else action)
+        return self._observe(), reward, not self.endless and self.steps == self.length, False, {}
+
+    def render(self):
+        return np.full((20, 30, 3), 10 * self.steps, np.uint8)
+
+    def _observe(self):
+        return np.array([self.steps, self.length], np.float32)
+
+
+class BlindCorridor(Corridor):
+    """A corridor on a machine that cannot draw."""
+
+    def render(self):
+        raise OSError("no display")
+
+
+class FacelessCorridor(Corridor):
+    """A corridor whose author never thought of drawing it."""
+
+    def __init__(self):
+        super().__init__()
+
+
+class PixelCorridor(Corridor):
+    """A corridor that observes 2 x 2 pixels of ten times the steps so far."""
+
+    def __init__(self, render_mode: str | None = None):
+        super().__init__(render_mode=render_mode)
+        self.observation_space = gym.spaces.Box(0, 255, (2, 2), np.uint8)
+
+    def _observe(self):
+        return np.full((2, 2), 10 * self.steps, np.uint8)
+
+
+gym.register("Corridor-v0", Corridor, max_episode_steps=50)
+gym.register("CorridorContinuous-v0", Corridor, max_episode_steps=50, kwargs={"continuous": True})
+gym.register("TimedCorridor-v0", Corridor, max_episode_steps=5, kwargs={"endless": True})
+gym.register("EndlessCorridor-v0", Corridor, kwargs={"endless": True})
+gym.register("BlindCorridor-v0", BlindCorridor, max_episode_steps=50)
+gym.register("FacelessCorridor-v0", FacelessCorridor, max_episode_steps=50)
+gym.register("PixelCorridor-v0", PixelCorridor, max_episode_steps=50)
+
+
+def walk(length: int, action: int = 1, **fields) -> Trajectory:
+    """A trajectory of `length` steps through the corridor with one action; its return is their product."""
+    obs = np.array([[t, length] for t in range(length + 1)], np.float32)
+    defaults = {"acs": np.full(length, action), "rewards": np.full(length, float(action)), "terminated": True}
+    return Trajectory(obs, **defaults | fields)
+
+
+class ConstantActor:
+    """Always does the same, and remembers the seeds of its resets."""
+
+    def __init__(self, action, ob_shape: tuple[int, ...] = OB_SHAPE):
+        self.action, self.ob_shape = np.asarray(action), ob_shape
+        self.seeds: list[int] = []
+
+    def reset(self, seed: int = 0) -> None:
+        self.seeds.append(seed)
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        return self.action if obs.shape == self.ob_shape else np.stack([self.action] * len(obs))
+
+
+class FailingActor(ConstantActor):
+    """Fails after `patience` actions."""
+
+    def __init__(self, patience: int):
+        super().__init__(0)
+        self.patience = patience
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        self.patience -= 1
+        if self.patience < 0:
+            raise RuntimeError("out of patience")
+        return super().get_action(obs)
+
+
+class StepModuloThree:
+    """An expert for the corridor: its action is the number of steps so far, modulo 3."""
+
+    ob_shape = OB_SHAPE
+
+    def reset(self, seed: int = 0) -> None:
+        pass
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        return np.int64(obs[..., 0] % 3)
+
+
+class CountingPolicy:
+    """Learns nothing: its nth update (from 0) reports a loss of n. It keeps what it was given and handed out."""
+
+    device = "cpu"
+    discrete = True
+
+    def __init__(self, action: int = 0):
+        self.action = action
+        self.batches: list[tuple[np.ndarray, np.ndarray]] = []
+        self.actors: list[ConstantActor] = []
+
+    def update(self, observations, actions) -> dict[str, float]:
+        self.batches.append((observations.numpy(), actions.numpy()))
+        return {"Training Loss": len(self.batches) - 1.0}
+
+    def validate(self, observations, actions) -> dict[str, float]:
+        return {"Validation Loss": float(len(actions))}
+
+    def actor(self) -> ConstantActor:
+        self.actors.append(ConstantActor(self.action))
+        return self.actors[-1]
+
+    def save(self, path: Path) -> None:
+        Path(path).write_bytes(b"weights")

@@ -1,0 +1,120 @@
+import io
+import sys
+
+import numpy as np
+import pytest
+from fakes import ConstantActor
+from PIL import Image
+
+from rl_il.envs import make_env
+from rl_il.errors import InputError
+from rl_il.infrastructure.video import RenderError, check_video_path, gif_bytes, record_frames, tile, write_video
+from rl_il.policies.actors import RandomActor
+
+
+def stripes(n: int, height: int = 20, width: int = 30) -> np.ndarray:
+    """`n` frames that differ: a white line moves down a black picture."""
+    frames = np.zeros((n, height, width, 3), np.uint8)
+    for i in range(n):
+        frames[i, i] = 255
+    return frames
+
+
+def test_frames_of_a_corridor_by_hand():
+    frames, fps = record_frames("Corridor-v0", ConstantActor(1), seed=0)  # 3 steps
+    assert frames.shape == (4, 20, 30, 3)
+    assert frames.dtype == np.uint8
+    assert frames[:, 0, 0, 0].tolist() == [0, 10, 20, 30]  # from the first state to the last
+    assert fps == 10
+
+
+def test_frames_of_a_lander():
+    frames, fps = record_frames("LunarLander-v3", RandomActor(make_env("LunarLander-v3")), 0, max_path_length=10)
+    assert frames.shape == (5, 200, 300, 3)  # 50 a second, every third drawn: steps 0, 3, 6, 9 and the end; halved
+    assert frames.dtype == np.uint8
+    assert fps == pytest.approx(50 / 3)
+    assert len(np.unique(frames[0])) > 1
+
+
+def test_the_same_seed_gives_the_same_frames():
+    actor = RandomActor(make_env("LunarLander-v3"))
+    first, again, other = (record_frames("LunarLander-v3", actor, seed, 7)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(("max_path_length", "max_frames", "steps"), [(None, 20, 20), (100, 20, 20), (5, 20, 5)])
+def test_a_long_episode_is_cut(max_path_length, max_frames, steps):
+    frames, _ = record_frames("EndlessCorridor-v0", ConstantActor(1), 0, max_path_length, max_frames)
+    assert len(frames) == steps + 1  # the last state is drawn too
+
+
+def test_tiles_lie_side_by_side_and_the_shorter_stand_still():
+    short, long, other = (np.full((n, 2, 3, 3), value, np.uint8) for n, value in ((2, 10), (3, 20), (1, 30)))
+    short[0, 0, 0] = 9
+    long[:, 0, 0] = [[1] * 3, [2] * 3, [3] * 3]
+    tiled = tile([short, long, other, short], columns=2)
+    assert tiled.shape == (3, 4, 6, 3)
+    assert tiled[:, 0, 0, 0].tolist() == [9, 10, 10]
+    assert tiled[:, 0, 3, 0].tolist() == [1, 2, 3]
+    assert tiled[:, 2, 0, 0].tolist() == [30, 30, 30]
+    assert tiled[:, 3, 5, 0].tolist() == [10, 10, 10]
+
+
+def test_the_frames_reach_the_file(tmp_path):
+    frames, fps = record_frames("Corridor-v0", ConstantActor(1), seed=1)
+    write_video(tmp_path / "new" / "walk.gif", frames, fps)
+    with Image.open(tmp_path / "new" / "walk.gif") as image:
+        assert image.size == (30, 20)
+        assert image.n_frames == len(frames) == 5
+
+
+@pytest.mark.parametrize(("fps", "milliseconds"), [(10, 100), (50 / 3, 60), (20, 50), (15, 70)])
+def test_a_gif_has_its_frames_and_their_duration(fps, milliseconds):
+    with Image.open(io.BytesIO(gif_bytes(stripes(6), fps))) as image:
+        assert image.format == "GIF"
+        assert image.n_frames == 6
+        assert image.info["loop"] == 0  # for ever
+        for i in range(6):
+            image.seek(i)
+            assert image.info["duration"] == milliseconds
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), stripes(6)[i])
+
+
+@pytest.mark.parametrize("name", ["video.avi", "video", "video.gif.txt", "video.GIF2"])
+def test_another_suffix_is_an_error(tmp_path, name):
+    with pytest.raises(InputError, match=r"\.gif or \.mp4"):
+        check_video_path(tmp_path / name)
+    with pytest.raises(InputError, match=r"\.gif or \.mp4"):
+        write_video(tmp_path / name, stripes(2), 10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mp4_without_its_package_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    check_video_path(tmp_path / "video.gif")
+    for check in (check_video_path, lambda path: write_video(path, stripes(2), 10)):
+        with pytest.raises(InputError, match="pip install imageio-ffmpeg"):
+            check(tmp_path / "video.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (65, 97)])
+def test_mp4_with_its_package(tmp_path, height, width):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / "video.mp4"
+    write_video(path, stripes(12, height, width), 6)
+    assert path.read_bytes()[4:8] == b"ftyp"
+    n_frames, duration = ffmpeg.count_frames_and_secs(path)
+    assert n_frames == 12
+    assert duration == pytest.approx(2, abs=0.2)
+
+
+def test_a_machine_that_cannot_draw_is_told_what_to_install():
+    with pytest.raises(RenderError, match=r"BlindCorridor-v0.*no display.*apt-get install libegl1 libgl1"):
+        record_frames("BlindCorridor-v0", ConstantActor(1), 0)
+
+
+def test_an_environment_that_was_never_drawn_is_a_render_error():
+    with pytest.raises(RenderError, match="FacelessCorridor-v0"):
+        record_frames("FacelessCorridor-v0", ConstantActor(1), 0)

@@ -1,0 +1,193 @@
+"""Measuring a policy and recording an expert, on a corridor whose returns can be worked out by hand."""
+
+import itertools
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from fakes import corridor_length
+
+from rl_il.datasets import load_trajectories
+from rl_il.envs import make_env
+from rl_il.errors import InputError
+from rl_il.evaluation import evaluate, expert_table, record_demos
+from rl_il.infrastructure.seeding import episode_seeds, stream
+from rl_il.policies.actors import ScriptedActor
+from rl_il.statistics import bootstrap_interval
+
+NUMBERS = "mean std iqm ci95_low ci95_high min max mean_episode_length".split()
+
+
+@pytest.fixture
+def always(tmp_path):
+    """Writes an expert that always takes one discrete action: `always(2)`."""
+
+    def write(action: int, env_name: str = "Corridor-v0") -> str:
+        env = make_env(env_name)
+        n_obs, n_acs = env.observation_space.shape[0], int(env.action_space.n)
+        meta = json.dumps({"activation": "tanh", "output": "argmax"})
+        path = tmp_path / f"always_{action}.npz"
+        np.savez(path, w0=np.zeros((n_obs, n_acs)), b0=np.eye(n_acs)[action], meta=np.array(meta))
+        return str(path)
+
+    return write
+
+
+def lengths_of(purpose: str, seed: int, episodes: int) -> np.ndarray:
+    """How long the corridor is in each of the first episodes."""
+    return np.array([corridor_length(s) for s in itertools.islice(episode_seeds(stream(seed, purpose)), episodes)])
+
+
+def test_the_numbers_are_those_worked_out_by_hand(always):
+    lengths = lengths_of("evaluation", 5, 9)
+    returns = np.sort(2.0 * lengths)
+    assert returns[0] < returns[-1]
+    result = evaluate(always(2), "Corridor-v0", episodes=9, seed=5)
+    low, high = bootstrap_interval([2.0 * lengths])
+    expected = {
+        "mean": returns.sum() / 9,
+        "std": np.sqrt(((returns - returns.sum() / 9) ** 2).sum() / 9),
+        "iqm": returns[2:7].sum() / 5,
+        "ci95_low": low,
+        "ci95_high": high,
+        "min": returns[0],
+        "max": returns[-1],
+        "mean_episode_length": lengths.sum() / 9,
+    }
+    assert {name: result[name] for name in NUMBERS} == pytest.approx(expected)
+    assert (result["episodes"], result["env_name"], result["seed"]) == (9, "Corridor-v0", 5)
+
+
+def test_ep_len_ends_episodes_early(always):
+    result = evaluate(always(1), "Corridor-v0", episodes=8, seed=0, ep_len=4)
+    assert result["max"] == 4
+    assert result["mean_episode_length"] == np.minimum(lengths_of("evaluation", 0, 8), 4).mean()
+
+
+def test_one_seed_gives_one_result_and_another_seed_another():
+    random = [evaluate("random", "Corridor-v0", 20, seed=seed)["mean"] for seed in (0, 0, 1)]
+    assert random[0] == random[1] != random[2]
+
+
+def test_the_number_of_workers_changes_nothing():
+    alone = evaluate("random", "LunarLander-v3", episodes=5, seed=3)
+    assert evaluate("random", "LunarLander-v3", episodes=5, seed=3, num_workers=2) == alone
+
+
+def test_a_video_is_written_and_changes_no_number(always, tmp_path):
+    path = tmp_path / "new" / "video.gif"
+    policy = always(1)
+    with_video = evaluate(policy, "Corridor-v0", episodes=4, video=str(path))
+    assert path.read_bytes()[:6] == b"GIF89a"
+    assert with_video.pop("video") == str(path)
+    assert with_video == evaluate(policy, "Corridor-v0", episodes=4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "env_name", "video", "message"),
+    [
+        ("nowhere.pt", "Corridor-v0", None, "nowhere.pt: no such file"),
+        ("expert", "Corridor-v0", None, "no expert is shipped"),
+        ("velocity_rule", "Corridor-v0", None, "rule for MountainCar-v0"),
+        ("expert", "MountanCar-v0", None, "MountainCar-v0"),
+        ("random", "Corridor-v0", "video", "must end in .gif or .mp4"),
+        ("random", "EndlessCorridor-v0", None, "--ep_len"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_is_rolled_out(monkeypatch, policy, env_name, video, message):
+    monkeypatch.setattr("rl_il.infrastructure.rollouts.sample_trajectory", lambda *_: pytest.fail("rolled out"))
+    with pytest.raises(InputError, match=message):
+        evaluate(policy, env_name, episodes=1, video=video)
+
+
+def test_an_environment_that_never_ends_an_episode_is_refused_with_workers_too(monkeypatch):
+    monkeypatch.setattr("rl_il.evaluation.RolloutWorkers", lambda *_: pytest.fail("workers would roll out for ever"))
+    with pytest.raises(InputError, match="--ep_len"):
+        evaluate("random", "EndlessCorridor-v0", episodes=1, num_workers=2)
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(InputError, match="seed"):
+        evaluate("random", "Corridor-v0", episodes=1, seed=-1)
+
+
+def test_the_expert_table_measures_every_environment_that_has_an_expert(monkeypatch):
+    calls = []
+
+    def measured(policy, env_name, episodes, seed, num_workers):
+        calls.append((policy, env_name, episodes))
+        return dict.fromkeys(NUMBERS, 1.25)
+
+    monkeypatch.setattr("rl_il.evaluation.evaluate", measured)
+    header, *rows = expert_table(7)
+    assert calls == [("expert", row[0], 7) for row in rows]
+    assert {"LunarLander-v3", "MountainCar-v0", "Ant-v5"} <= {row[0] for row in rows}
+    assert all(len(row) == len(header) for row in rows)
+    assert dict(zip(header, rows[0], strict=True))["95 % interval"] == "1.2 to 1.2"
+
+
+# Recording ------------------------------------------------------------------------------------------------
+
+
+def test_recording_keeps_the_first_episodes_and_reads_back_equal(always, tmp_path):
+    out = tmp_path / "demos.npz"
+    kept, thrown_away = record_demos("Corridor-v0", out, always(1), n_demos=4, seed=2)
+    assert thrown_away == 0
+    assert [len(trajectory) for trajectory in kept] == list(lengths_of("demonstrations", 2, 4))
+    read = load_trajectories(out, gym.make("Corridor-v0"))
+    assert len(read) == 4
+    for ours, theirs in zip(kept, read, strict=True):
+        for name in ("obs", "acs", "rewards", "labels"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+        assert (ours.terminated, ours.truncated) == (theirs.terminated, theirs.truncated) == (True, False)
+
+
+def test_episodes_below_min_return_are_thrown_away_and_counted(always, tmp_path):
+    lengths = lengths_of("demonstrations", 0, 100)
+    good = np.flatnonzero(lengths >= 5)[:6]
+    assert good[-1] > 5  # some of those before it are shorter
+    kept, thrown_away = record_demos("Corridor-v0", tmp_path / "demos.npz", always(1), n_demos=6, min_return=5)
+    assert [len(trajectory) for trajectory in kept] == list(lengths[good])
+    assert thrown_away == good[-1] + 1 - 6
+    meta = json.loads(str(np.load(tmp_path / "demos.npz")["meta"]))
+    assert meta["thrown_away"] == thrown_away
+    assert meta["min_return"] == 5
+    assert (meta["env_name"], meta["expert"], meta["seed"]) == ("Corridor-v0", "always_1.npz", 0)
+
+
+def test_a_min_return_out_of_reach_says_how_many_episodes_reach_it_and_writes_nothing(always, tmp_path):
+    (tmp_path / "out").mkdir()
+    best = int(lengths_of("demonstrations", 0, 60).max())
+    with pytest.raises(InputError, match=rf"--min_return 9: only 0 of 60 episodes reach it .*best {best}\.0"):
+        record_demos("Corridor-v0", tmp_path / "out/demos.npz", always(1), n_demos=3, min_return=9)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_unclipped_labels_and_clipped_actions_are_both_recorded(tmp_path, monkeypatch):
+    wild = ScriptedActor(lambda obs: np.tile(np.float32([3, -1]), (len(obs), 1)), (2,))
+    monkeypatch.setattr("rl_il.evaluation.load_actor", lambda *_: wild)
+    record_demos("CorridorContinuous-v0", tmp_path / "demos.npz", n_demos=2)
+    for trajectory in load_trajectories(tmp_path / "demos.npz", gym.make("CorridorContinuous-v0")):
+        assert (trajectory.labels == np.float32([3, -1])).all()
+        assert (trajectory.acs == np.float32([1, -1])).all()
+        assert trajectory.episode_return == len(trajectory)
+
+
+def test_recording_with_workers_writes_the_same_arrays(tmp_path):
+    for workers in (1, 2):
+        record_demos("MountainCar-v0", tmp_path / f"{workers}.npz", n_demos=3, seed=4, num_workers=workers)
+    one, two = (np.load(tmp_path / f"{workers}.npz") for workers in (1, 2))
+    assert one.files == two.files
+    for name in one.files:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize("name", ["demos.txt", "demos", "occupied.npz"])
+def test_a_file_that_could_not_be_read_back_is_refused_before_recording(always, tmp_path, monkeypatch, name):
+    (tmp_path / "occupied.npz").mkdir()
+    policy = always(1)
+    monkeypatch.setattr("rl_il.evaluation.sample_n_trajectories", lambda *_: pytest.fail("rolled out"))
+    with pytest.raises(InputError, match=name):
+        record_demos("Corridor-v0", tmp_path / name, policy, n_demos=1)

@@ -1,0 +1,149 @@
+"""README.md says what is so: its Python runs, its commands are accepted, its tree is the package."""
+
+import ast
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+from test_layers import PACKAGE, REPOSITORY, SCRIPTS, imports_of, modules_of
+
+README = (REPOSITORY / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+SHELL = "".join(text for language, text in BLOCKS if language == "bash").replace("\\\n", " ").splitlines()
+COMMANDS = [line for line in SHELL if line.startswith("python scripts/")]
+HEAVY = ("rl_il.experiment.run", "rl_il.evaluation.evaluate", "rl_il.evaluation.record_demos", "rl_il.demo.run_demo")
+
+
+def examples_of(script: Path) -> list[str]:
+    """The commands in a script's help text."""
+    text = ast.get_docstring(ast.parse(script.read_text())) + script.read_text()
+    text = text.replace("\\\\\n", " ")  # a continued line, as the source spells it
+    commands = re.findall(r"^ +(python scripts/.*?)(?: {2,}\(.*\))?$", text, re.MULTILINE)
+    return list(dict.fromkeys(commands))
+
+
+EXAMPLES = [command for script in SCRIPTS for command in examples_of(script)]
+
+
+class AcceptedError(Exception):
+    """The flags were understood; what they ask for is not done here."""
+
+
+def is_accepted(monkeypatch, command: str) -> bool:
+    """Whether the script gets as far as its work with these flags."""
+    _, script, *args = shlex.split(command, comments=True)
+
+    def work(*args, **kwargs):
+        raise AcceptedError
+
+    if Path(script).stem == "train_expert":
+        parse = ArgumentParser.parse_args
+        monkeypatch.setattr(ArgumentParser, "parse_args", lambda parser: parse(parser) and work())
+    for function in (*HEAVY, "rl_il.evaluation.expert_table"):
+        monkeypatch.setattr(function, work)
+    monkeypatch.setattr(sys, "argv", [script, *args])
+    try:
+        runpy.run_path(str(REPOSITORY / script), run_name="__main__")
+    except AcceptedError:
+        return True
+    except SystemExit:
+        return False
+    return False
+
+
+def test_there_is_something_to_test():
+    assert len(PYTHON) >= 1
+    assert len(COMMANDS) >= 5
+    assert {Path(shlex.split(command)[1]).name for command in EXAMPLES} == {path.name for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_python_runs_as_written(tmp_path, monkeypatch, code):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for shipped in ("data", "experts"):  # read where the repository's root is the working folder
+        (tmp_path / shipped).symlink_to(REPOSITORY / shipped)
+    (tmp_path / "block.py").write_text(code)
+    done = subprocess.run([sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readmes_commands_are_accepted(monkeypatch, command):
+    assert is_accepted(monkeypatch, command)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_the_examples_of_each_scripts_help_are_accepted(monkeypatch, command):
+    assert is_accepted(monkeypatch, command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python scripts/run_hw1.py --no_such_flag 1",
+        "python scripts/run_hw1.py --n_iter 11",
+        "python scripts/demo.py --seeds",
+        "python scripts/train_expert.py --no_such_flag 1",
+    ],
+)
+def test_a_wrong_command_would_be_noticed(monkeypatch, command):
+    assert not is_accepted(monkeypatch, command)
+
+
+def test_every_make_target_it_names_exists():
+    targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"`make ([\w-]+)`", README) + [line.split()[1] for line in SHELL if line.startswith("make ")]
+    assert {"demo", "test", "setup"} <= {*named} <= {*targets}
+
+
+def test_every_local_link_leads_somewhere():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if "://" not in link and not (REPOSITORY / link).exists()] == []
+
+
+def test_no_placeholder_is_left():
+    assert re.findall(r"@[A-Z_]+@", README) == []
+
+
+def tree() -> list[tuple[int, str]]:
+    """(layer, module) of each file in the README's tree, in its order."""
+    (text,) = [text for _, text in BLOCKS if text.startswith("rl_il/\n")]
+    modules, layer, room = [], 0, ""
+    for line in text.splitlines()[1:]:
+        if re.match(r"[^\sL]", line):  # scripts/ and the rest
+            break
+        label, indent, name = re.match(r"(L\d)?( +)(\S+)", line).groups()
+        layer = int(label[1]) if label else layer
+        if name.endswith("/"):
+            room = name[:-1]
+            continue
+        nested = len(label or "") + len(indent) > 4
+        modules.append((layer, f"{room}.{Path(name).stem}" if nested else Path(name).stem))
+    return modules
+
+
+def test_the_tree_names_every_file_of_the_package_once():
+    names = [name for _, name in tree()]
+    assert sorted(names) == sorted(name for name, path in modules_of(PACKAGE).items() if path.name != "__init__.py")
+
+
+def test_files_import_only_from_those_above_them_in_the_tree():
+    order = [name for _, name in tree()]
+    paths = modules_of(PACKAGE)
+    for i, name in enumerate(order):
+        targets = imports_of(paths[name], name, paths) & {*order}
+        assert targets <= {*order[:i]}, f"{name} imports what stands below it"
+
+
+def test_reading_order_names_files_that_exist():
+    names = re.findall(r"^\d\. .*?`([\w/]+\.py)`", README, re.MULTILINE)
+    assert len(names) >= 5
+    assert all((PACKAGE / name).exists() for name in names)
