@@ -109,6 +109,11 @@ def _line(space: gym.Space) -> str:
     return " ".join(str(space).split())
 
 
+def name_of(env: gym.Env) -> str:
+    """The name that the environment was made by, or its class if it was made without one."""
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
 def is_discrete(action_space: gym.Space) -> bool:
     """Whether actions are integers `0 .. n - 1`."""
     return isinstance(action_space, gym.spaces.Discrete)

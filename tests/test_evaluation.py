@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 
 import gymnasium as gym
 import numpy as np
@@ -73,6 +74,7 @@ def test_one_seed_gives_one_result_and_another_seed_another():
 def test_the_number_of_workers_changes_nothing():
     alone = evaluate("random", "LunarLander-v3", episodes=5, seed=3)
     assert evaluate("random", "LunarLander-v3", episodes=5, seed=3, num_workers=2) == alone
+    assert multiprocessing.active_children() == []
 
 
 def test_a_video_is_written_and_changes_no_number(always, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import multiprocessing
 import subprocess
 import time
 from dataclasses import asdict, replace
@@ -343,6 +344,7 @@ def test_the_number_of_workers_changes_no_number(dagger_run, tmp_path):
     config, alone = dagger_run
     shared = run_in(tmp_path / "run", replace(config, video_log_freq=-1, num_workers=2))
     assert_same_run(alone.folder, shared.folder)
+    assert multiprocessing.active_children() == []
 
 
 def test_evaluating_less_often_changes_no_weight(dagger_run, tmp_path):

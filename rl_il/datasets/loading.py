@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets import cs285, npz
-from rl_il.envs import check_actions, episode_limit
+from rl_il.envs import check_actions, episode_limit, name_of
 from rl_il.errors import InputError
 from rl_il.types import Trajectory
 
@@ -69,7 +69,7 @@ def _choose(
 
 def _fit(trajectory: Trajectory, env: gym.Env) -> Trajectory:
     """The trajectory in the environment's dtypes; raises `InputError` if it was recorded elsewhere."""
-    name = env.spec.id
+    name = name_of(env)
     space = env.observation_space
     if trajectory.obs.shape[1:] != space.shape:
         raise InputError(

@@ -29,6 +29,8 @@ def new_folder(path: Path, numbered: bool) -> Path:
                 if folder.is_dir() and not any(folder.iterdir()):
                     return folder
                 raise InputError(f"--logdir {folder}: must be new or empty; choose another") from error
+            if not folder.exists():  # it is a parent that is in the way
+                raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
             count += 1
         except OSError as error:
             raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
@@ -87,7 +89,7 @@ class Logger:
         if self._tensorboard is None:
             from tensorboardX import SummaryWriter
 
-            self._tensorboard = SummaryWriter(str(self.folder))
+            self._tensorboard = SummaryWriter(str(self.folder), flush_secs=1)
         return self._tensorboard
 
 

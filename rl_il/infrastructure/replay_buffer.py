@@ -66,14 +66,13 @@ class ReplayBuffer:
                 yield Batch(self._obs[rows], self._acs[rows])
 
     def _append(self, obs: np.ndarray, acs: np.ndarray) -> None:
-        obs, acs = (
-            to_tensor(obs[-self.max_size :], self.device),
-            to_tensor(acs[-self.max_size :], self.device),
-        )
-        self._reserve(min(len(self) + len(obs), self.max_size), obs, acs)
+        if len(obs) == 0:
+            return
         if len(self) + len(obs) > self.max_size and not self._warned:
             warnings.warn(f"the replay buffer holds {self.max_size:,} steps: the oldest are dropped", stacklevel=3)
             self._warned = True
+        obs, acs = to_tensor(obs[-self.max_size :], self.device), to_tensor(acs[-self.max_size :], self.device)
+        self._reserve(min(len(self) + len(obs), self.max_size), obs, acs)
         start = self.added % self.max_size
         before_end = min(len(obs), self.max_size - start)
         for storage, rows in ((self._obs, obs), (self._acs, acs)):

@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.config import RunConfig
+from rl_il.errors import InputError
 from rl_il.infrastructure.logger import Logger, return_scalars
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
@@ -81,6 +82,7 @@ class RLTrainer:
         self.buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device)
         self.validation = ReplayBuffer(config.max_replay_buffer_size, policy.device)
         self.results: list[IterationResult] = []
+        self.initial_return = np.nan  # of the demonstrations
         self.expert_labels = 0
         self.env_steps = 0
         self.wall_seconds: dict[str, float] = {}
@@ -127,6 +129,8 @@ class RLTrainer:
 
     def train(self, itr: int) -> dict[str, float]:
         """Fits the policy to the buffer, going on from the weights it has."""
+        if len(self.buffer) == 0:
+            raise InputError("there are no labelled steps to train on; lower --val_fraction or give more data")
         config, rng = self.config, stream(self.config.seed, "training", itr)
         rows = config.train_batch_size
         if config.n_epochs is None:
@@ -206,8 +210,10 @@ class RLTrainer:
         scalars: dict[str, float] = {}
         if np.isfinite(returns).all():
             scalars = return_scalars("Train", returns, lengths)
-            if itr == 0:
-                scalars["Initial_DataCollection_AverageReturn"] = float(returns.mean())
+        if itr == 0:
+            self.initial_return = float(returns.mean())
+        if np.isfinite(self.initial_return):
+            scalars["Initial_DataCollection_AverageReturn"] = self.initial_return
         return scalars | {"Train_EnvstepsSoFar": self.env_steps, "Expert_LabelsSoFar": self.expert_labels}
 
     def is_due(self, itr: int, frequency: int) -> bool:

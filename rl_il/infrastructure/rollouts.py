@@ -18,7 +18,7 @@ from itertools import islice
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import episode_limit, is_discrete, make_env
+from rl_il.envs import episode_limit, is_discrete, make_env, name_of
 from rl_il.errors import InputError
 from rl_il.infrastructure.seeding import episode_seeds
 from rl_il.types import EXPERT, LEARNER, Actor, Trajectory
@@ -40,7 +40,9 @@ def sample_trajectory(
     executed. If the actor is the expert (`source=EXPERT`), `expert_acs` keeps its unclipped action as the
     label. Reaching `max_path_length` counts as a time limit. `on_step(env)` is called before each step.
     """
-    limit = episode_limit(env, max_path_length) or np.inf
+    limit = episode_limit(env, max_path_length)
+    if limit is None:
+        raise InputError(f"{name_of(env)} has no time limit of its own; give one with --ep_len")
     discrete = is_discrete(env.action_space)
     low, high = (None, None) if discrete else (env.action_space.low, env.action_space.high)
     ob, _ = env.reset(seed=seed)
@@ -138,8 +140,6 @@ def returns_and_lengths(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray,
 
 
 def _episodes(env, actor, seeds, max_path_length, source) -> Iterator[Trajectory]:
-    if not isinstance(env, RolloutWorkers) and episode_limit(env, max_path_length) is None:
-        raise InputError(f"{env.spec.id} never ends an episode by itself; give --ep_len")
     if isinstance(env, RolloutWorkers):
         yield from env.episodes(actor, seeds, max_path_length, source)
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import make_env
+from rl_il.envs import make_env, name_of
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
 from rl_il.infrastructure.rollouts import sample_trajectory
@@ -36,7 +36,10 @@ def record_frames(
     Raises:
       RenderError: the environment cannot draw on this machine; the message names what to install.
     """
-    env = make_env(env_name, render=True)
+    try:
+        env = make_env(env_name, render=True)
+    except (InputError, TypeError) as error:  # TypeError: its constructor takes no render_mode
+        raise RenderError(f"{env_name} cannot draw here: {error}") from error
     native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
     stride = -(-native // FRAMES_PER_SECOND)
     limit = min(filter(None, (max_path_length, max_frames * stride)))
@@ -111,7 +114,7 @@ def _render(env: gym.Env) -> np.ndarray:
         return env.render()
     except Exception as error:  # glfw, EGL and OpenGL each raise classes of their own
         raise RenderError(
-            f"{env.spec.id} cannot draw here ({type(error).__name__}: {error}); on Debian and Ubuntu"
+            f"{name_of(env)} cannot draw here ({type(error).__name__}: {error}); on Debian and Ubuntu"
             " `apt-get install libegl1 libgl1` and MUJOCO_GL=egl let MuJoCo draw without a display"
         ) from error
 

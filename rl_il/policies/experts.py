@@ -11,7 +11,7 @@ import numpy as np
 
 from rl_il.datasets.course_pickle import load_pickle
 from rl_il.datasets.npz import read_meta, read_npz
-from rl_il.envs import env_spec, is_discrete
+from rl_il.envs import env_spec, is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.policies.actors import NumpyActor, RandomActor, ScriptedActor
 from rl_il.types import Actor
@@ -30,7 +30,7 @@ RULES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 
 def load_expert(expert: str | None, env: gym.Env) -> Actor:
     """The expert by file or by a scripted rule's name; None is the one shipped for the environment."""
-    name = env.spec.id
+    name = name_of(env)
     expert = expert or env_spec(name).expert_path
     if expert is None:
         raise InputError(f"no expert is shipped for {name}; give one with --expert_policy_file")
@@ -47,7 +47,7 @@ def load_actor(policy: str | Path, env: gym.Env) -> Actor:
     Raises:
       InputError: it is missing or broken, or was made for other observations or actions.
     """
-    name = env.spec.id
+    name = name_of(env)
     if policy == "expert":
         return load_expert(None, env)
     if policy == "random":
@@ -82,7 +82,7 @@ def latest_policy(folder: Path) -> Path:
 
 
 def _check_fit(actor: Actor, env: gym.Env) -> None:
-    name, space = env.spec.id, env.action_space
+    name, space = name_of(env), env.action_space
     if actor.ob_shape != env.observation_space.shape:
         raise InputError(
             f"was made for observations of shape {actor.ob_shape}, but {name} observes {env.observation_space.shape}"
@@ -154,8 +154,8 @@ def _load_course_pickle(path: Path, env: gym.Env) -> NumpyActor:
         raise InputError(f"is not an expert of the course ({type(error).__name__}: {error})") from error
     std = np.sqrt(np.maximum(0, variance)) + 1e-6
     n_inputs, n_observed = len(mean), int(np.prod(env.observation_space.shape))
-    if (n_inputs, n_observed) == (111, 27) and env.spec.id.startswith("Ant-"):
-        print(f"note: {path} takes 111 numbers, {env.spec.id} gives 27; the contact forces are padded with zeros")
+    if (n_inputs, n_observed) == (111, 27) and name_of(env).startswith("Ant-"):
+        print(f"note: {path} takes 111 numbers, {name_of(env)} gives 27; the contact forces are padded with zeros")
         layers[0] = _pad_with_zeros(*layers[0], mean, std, n_observed)
         mean, std = mean[:n_observed], std[:n_observed]
     return NumpyActor(layers, activation, "identity", mean.shape, obs_mean=mean, obs_std=std, dtype=np.float64)

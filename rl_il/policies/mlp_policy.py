@@ -24,7 +24,7 @@ from torch.nn import functional
 from rl_il.envs import is_discrete
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
-from rl_il.infrastructure.pytorch_utils import build_mlp, seeded_weights, to_numpy, to_tensor
+from rl_il.infrastructure.pytorch_utils import ACTIVATIONS, build_mlp, seeded_weights, to_numpy, to_tensor
 from rl_il.policies.actors import NumpyActor, as_batch
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.types import Actor
@@ -67,8 +67,9 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         device: torch.device | str = "cpu",
     ):
         super().__init__()
-        self.ob_shape, self.ac_dim, self.discrete = tuple(ob_shape), ac_dim, discrete
-        self.n_layers, self.size, self.activation, self.seed = n_layers, size, activation, seed
+        # Plain Python numbers: a checkpoint that holds NumPy's cannot be read without unpickling code.
+        self.ob_shape, self.ac_dim, self.discrete = tuple(map(int, ob_shape)), int(ac_dim), bool(discrete)
+        self.n_layers, self.size, self.activation, self.seed = int(n_layers), int(size), activation, int(seed)
         self.device = torch.device(device)
         ob_dim = int(np.prod(self.ob_shape))
         with seeded_weights(seed):
@@ -138,8 +139,7 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
     def actor(self) -> Actor:
         """A frozen greedy copy: in NumPy, which is much faster for one observation at a time, or a copy of
         the policy itself if a subclass computes its actions in its own way."""
-        own = (type(self).forward, type(self).encode, type(self).get_action)
-        if own != (MLPPolicy.forward, MLPPolicy.encode, MLPPolicy.get_action):
+        if not self._is_plain_mlp():
             return copy.deepcopy(self).eval().requires_grad_(False)
         linear = [module for module in self.network if isinstance(module, nn.Linear)]
         return NumpyActor(
@@ -150,6 +150,14 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
             obs_mean=to_numpy(self.ob_mean),
             obs_std=to_numpy(self.ob_std),
         )
+
+    def _is_plain_mlp(self) -> bool:
+        """Whether a NumPy copy computes the same: nothing overridden, and the network that `build_mlp` built."""
+        own = (type(self).forward, type(self).encode, type(self).get_action)
+        hidden = [nn.Linear, ACTIVATIONS[self.activation]] * self.n_layers
+        return own == (MLPPolicy.forward, MLPPolicy.encode, MLPPolicy.get_action) and [
+            type(module) for module in self.network
+        ] == [*hidden, nn.Linear]
 
     # Files -----------------------------------------------------------------------------------------------
 
@@ -180,7 +188,11 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
             policy.load_state_dict(content["state"])
         except InputError:
             raise
-        except (OSError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, LookupError) as error:
+        except pickle.UnpicklingError as error:  # torch's message advises to run the code in the file
+            raise InputError(f"{path}: is damaged or holds pickled code, which is never run") from error
+        except LookupError as error:
+            raise InputError(f"{path}: is not a checkpoint of this project (lacks or misnames {error})") from error
+        except (OSError, struct.error, zipfile.BadZipFile, EOFError) as error:
             raise InputError(f"{path}: is not a readable checkpoint ({_first_line(error)})") from error
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}: is not a checkpoint of this project ({_first_line(error)})") from error
@@ -218,7 +230,7 @@ class MLPPolicySL(MLPPolicy):
             raise InputError(f"unknown loss {loss!r}; expected one of {', '.join(LOSSES)}")
         if discrete and self.loss_name != "nll":
             raise InputError(f"--loss {loss} is for continuous actions; discrete ones take nll (cross-entropy)")
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.learning_rate, self.weight_decay = float(learning_rate), float(weight_decay)
         self.optimizer = torch.optim.AdamW(self.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
 
     def hyperparameters(self) -> dict[str, Any]:

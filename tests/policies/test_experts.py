@@ -328,7 +328,7 @@ def test_pickled_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, shared_en
     good = torch.load(tmp_path / "good.pt", weights_only=True)
     for content in (RunsCode(sentinel), good | {"extra": RunsCode(sentinel)}):
         torch.save(content, tmp_path / "x.pt")
-        assert "x.pt: is not a readable checkpoint" in refusal(tmp_path / "x.pt", shared_env(DISCRETE))
+        assert "x.pt: is damaged or holds pickled code" in refusal(tmp_path / "x.pt", shared_env(DISCRETE))
     (tmp_path / "x.pt").write_bytes(pickle.dumps(RunsCode(sentinel)))
     assert "x.pt: is not a" in refusal(tmp_path / "x.pt", shared_env(DISCRETE))
     assert not sentinel.exists()
@@ -337,10 +337,10 @@ def test_pickled_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, shared_en
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda content: content["state"], ["is not a readable checkpoint"]),
+        (lambda content: content["state"], ["is not a checkpoint of this project"]),
         (lambda content: [content], ["is not a checkpoint of this project"]),
         (lambda content: torch.zeros(3), ["is not a"]),
-        (lambda content: {"policy": "MLPPolicySL"}, ["is not a readable checkpoint", "hyperparameters"]),
+        (lambda content: {"policy": "MLPPolicySL"}, ["is not a checkpoint of this project", "hyperparameters"]),
         (lambda content: content | {"policy": "Other"}, ["holds a Other, expected a MLPPolicySL"]),
         (lambda content: content | {"hyperparameters": {"size": 3}}, ["is not a checkpoint of this project"]),
         (lambda content: content | {"state": {}}, ["is not a checkpoint of this project"]),

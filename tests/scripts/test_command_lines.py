@@ -135,7 +135,7 @@ MISTAKES = {
     "TRAIN --expert_data FILES/infinite.npz": "NaN or infinity (first in row 4 of",
     "TRAIN --expert_data FILES/wide.npz": "observation has the shape (8,), but MountainCar-v0 observes (2,)",
     "TRAIN --expert_data FILES/labels.npz": "integers in [0, 3)",
-    "TRAIN --expert_data FILES/lengths.npz": "300 rows, actions has 299 rows",
+    "TRAIN --expert_data FILES/lengths.npz": "observations has 300 rows, actions has 299",
     "TRAIN --expert_data FILES/keys.npz": "it holds acs, obs",
     "TRAIN --expert_data FILES/objects.npz": "objects.npz: is not a readable .npz file",
     "TRAIN --expert_data FILES/evil.pkl": "posix.system",
