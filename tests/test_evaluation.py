@@ -94,7 +94,6 @@ def test_a_video_is_written_and_changes_no_number(always, tmp_path):
         ("velocity_rule", "Corridor-v0", None, "rule for MountainCar-v0"),
         ("expert", "MountanCar-v0", None, "MountainCar-v0"),
         ("random", "Corridor-v0", "video", "must end in .gif or .mp4"),
-        ("random", "EndlessCorridor-v0", None, "--ep_len"),
     ],
 )
 def test_a_mistake_is_named_before_anything_is_rolled_out(monkeypatch, policy, env_name, video, message):
@@ -103,10 +102,10 @@ def test_a_mistake_is_named_before_anything_is_rolled_out(monkeypatch, policy, e
         evaluate(policy, env_name, episodes=1, video=video)
 
 
-def test_an_environment_that_never_ends_an_episode_is_refused_with_workers_too(monkeypatch):
-    monkeypatch.setattr("rl_il.evaluation.RolloutWorkers", lambda *_: pytest.fail("workers would roll out for ever"))
+def test_an_environment_that_never_ends_an_episode_needs_ep_len():
     with pytest.raises(InputError, match="--ep_len"):
-        evaluate("random", "EndlessCorridor-v0", episodes=1, num_workers=2)
+        evaluate("random", "EndlessCorridor-v0", episodes=1)
+    assert evaluate("random", "EndlessCorridor-v0", episodes=1, ep_len=7)["mean_episode_length"] == 7
 
 
 def test_a_negative_seed_is_refused():
