@@ -82,9 +82,13 @@ class RunConfig:
 
     # The machine
     seed: int = option(1, "root of every random stream")
-    device: str = option("auto", "where the policy is trained", choices=DEVICES)
+    device: str = option(
+        "auto",
+        "where the policy is trained; auto is the CPU, the faster one for networks of this size",
+        choices=DEVICES,
+    )
     no_gpu: bool = option(False, "the same as --device cpu", "ngpu")
-    which_gpu: int = option(0, "number of the GPU")
+    which_gpu: int = option(0, "number of the GPU, with --device cuda")
     num_workers: int = option(1, "processes that roll out episodes; the results do not depend on it")
 
     def __post_init__(self) -> None:
@@ -154,7 +158,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=34, width=110)
 
 
-def at_least_one(text: str) -> int:
+def positive_integer(text: str) -> int:
     """An argparse type: an integer above 0."""
     value = int(text)
     if value < 1:

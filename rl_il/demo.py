@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +12,14 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
-from rl_il.experiment import RunResult, build_policy, run
+from rl_il.errors import InputError
+from rl_il.experiment import RunResult, build_policy, find_expert, load_demonstrations, run
 from rl_il.files import atomic_write
 from rl_il.infrastructure.logger import new_folder
 from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
-from rl_il.infrastructure.video import record_frames, tile, write_video
+from rl_il.infrastructure.video import RenderError, record_frames, tile, write_video
 from rl_il.policies.experts import load_actor
 from rl_il.report import Result, plot_learning_curve, results_table
 
@@ -42,6 +44,12 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
       out: the folder, with a number behind its name if it is taken.
     """
     start = time.perf_counter()
+    if len({*seeds}) < len(seeds):
+        raise InputError(f"--seeds must differ, got {' '.join(map(str, seeds))}")
+    configs = [replace(config, seed=seed, n_demos=MANY_DEMOS) for seed in seeds]
+    env = make_env(config.env_name)  # a mistake is found here, before the folder is made
+    find_expert(config, env)
+    load_demonstrations(configs[0], env)
     out = new_folder(out, numbered=True)
     runs = []
     for i, seed in enumerate(seeds):
@@ -49,7 +57,7 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
         left = f", about {seconds(elapsed / i * (len(seeds) - i))} left" if i else ""
         if verbose:
             print(f"\nseed {seed} ({i + 1} of {len(seeds)}; {seconds(elapsed)}{left})", flush=True)
-        runs.append(_run_seed(replace(config, seed=seed), out, verbose))
+        runs.append(_run_seed(configs[i], out, verbose))
     expert, results = _results(runs, config.n_iter)
     table = results_table(results, expert)
     with atomic_write(out / "table.md") as file:
@@ -59,10 +67,15 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
     plot_learning_curve(
         out / "learning_curve.png", config.env_name, curve, [expert, many, untrained], _caption(config, seeds)
     )
-    _record_gifs(runs[0].dagger.folder, config, out)
     if verbose:
         print(f"\n{config.env_name}, {seconds(time.perf_counter() - start)}\n\n{table}\n")
-        print(*(f"{what:<16}{out / name}" for what, name in _FILES), sep="\n", flush=True)
+    try:
+        _record_gifs(runs[0].dagger.folder, config, out)
+    except RenderError as error:
+        print(f"note: no videos: {error}", file=sys.stderr)
+    if verbose:
+        files = [f"{what:<16}{out / name}" for what, name in _FILES if (out / name).exists()]
+        print(*files, sep="\n", flush=True)
     return table
 
 
@@ -88,7 +101,7 @@ def _run_seed(config: RunConfig, out: Path, verbose: bool) -> SeedRuns:
     say(f"[2/3] behavioural cloning from {MANY_DEMOS} demonstrations")
     cloning = replace(config, do_dagger=False, n_iter=1)
     folder = out / f"bc_{MANY_DEMOS}_demos_seed_{config.seed}"
-    many = run(replace(cloning, n_demos=MANY_DEMOS, logdir=str(folder)), verbose=verbose)
+    many = run(replace(cloning, logdir=str(folder)), verbose=verbose)
     say("[3/3] DAgger from 1 demonstration; its iteration 0 is behavioural cloning")
     folder = out / f"dagger_seed_{config.seed}"
     dagger = run(replace(config, n_demos=1, logdir=str(folder)), verbose=verbose)

@@ -26,7 +26,7 @@ class EnvSpec:
 
     expert: str | None = None  # a file of experts/, or the name of a scripted rule
     demos: str | None = None  # a file of data/demos/
-    kwargs: tuple[tuple[str, Any], ...] = ()  # for gym.make
+    camera: str | None = None  # MuJoCo's camera that follows the body; its default one stands still
 
     @property
     def expert_path(self) -> str | None:
@@ -45,14 +45,14 @@ ENVS: dict[str, EnvSpec] = {
     "LunarLanderContinuous-v3": EnvSpec("LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz"),
     "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz"),
     "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz"),
-    "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz"),
-    "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz"),
-    "Hopper-v5": EnvSpec("Hopper-v5.npz"),
-    "Hopper-v4": EnvSpec("Hopper-v5.npz"),
-    "Walker2d-v5": EnvSpec("Walker2d-v5.npz"),
-    "Walker2d-v4": EnvSpec("Walker2d-v5.npz"),
-    "Ant-v5": EnvSpec("Ant-v5.npz"),
-    "Ant-v4": EnvSpec("Ant-v5.npz"),
+    "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz", camera="track"),
+    "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz", camera="track"),
+    "Hopper-v5": EnvSpec("Hopper-v5.npz", camera="track"),
+    "Hopper-v4": EnvSpec("Hopper-v5.npz", camera="track"),
+    "Walker2d-v5": EnvSpec("Walker2d-v5.npz", camera="track"),
+    "Walker2d-v4": EnvSpec("Walker2d-v5.npz", camera="track"),
+    "Ant-v5": EnvSpec("Ant-v5.npz", camera="track"),
+    "Ant-v4": EnvSpec("Ant-v5.npz", camera="track"),
 }
 
 
@@ -63,8 +63,11 @@ def env_spec(env_name: str) -> EnvSpec:
     """
     if env_name in ENVS:
         return ENVS[env_name]
-    if env_name in gym.registry:
+    try:
+        gym.spec(env_name)  # imports what stands before the colon of a name such as package:Env-v0
         return EnvSpec()
+    except (gym.error.Error, ImportError):
+        pass
     near = difflib.get_close_matches(env_name, sorted({*ENVS, *gym.registry}), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(ENVS)}"
     raise InputError(f"unknown environment {env_name!r}; {hint}")
@@ -78,7 +81,9 @@ def make_env(env_name: str, render: bool = False) -> gym.Env:
     spec = env_spec(env_name)
     if not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported
-    kwargs = dict(spec.kwargs, render_mode="rgb_array") if render else dict(spec.kwargs)
+    kwargs: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
+    if render and spec.camera:
+        kwargs["camera_name"] = spec.camera
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*out of date", DeprecationWarning)  # -v4 is served on purpose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 
 
@@ -16,6 +17,7 @@ class Interrupted(KeyboardInterrupt):
 
 def run_command(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130."""
+    warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # without file, line and source code
     try:
         main()
     except InputError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from rl_il.datasets import save_trajectories
 from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
+from rl_il.files import check_writable
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
@@ -40,7 +42,7 @@ def evaluate(
         check_video_path(video)
     env = make_env(env_name)
     actor = load_actor(policy, env)
-    with workers_or(env, num_workers) as source:
+    with rollout_source(env, num_workers) as source:
         rng = stream(seed, "evaluation")
         rollouts = sample_n_trajectories(source, actor, episodes, rng, ep_len)
         trajectories = list(progress(rollouts, episodes, f"{env_name}, evaluating"))
@@ -84,18 +86,22 @@ def record_demos(
     Raises:
       InputError: fewer than one episode in twenty is good enough.
     """
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: a demonstration file's name must end in .npz")
+    check_writable(out)
     env = make_env(env_name)
     actor = load_actor(expert, env)
-    kept: list[Trajectory] = []
     returns: list[float] = []
-    with workers_or(env, num_workers) as source:
-        rollouts = sample_n_trajectories(source, actor, 20 * n_demos, stream(seed, "demonstrations"), ep_len, EXPERT)
-        for trajectory in progress(rollouts, n_demos, "recording"):
+
+    def good_ones(rollouts: Iterator[Trajectory]) -> Iterator[Trajectory]:
+        for trajectory in rollouts:
             returns.append(trajectory.episode_return)
             if returns[-1] >= min_return:
-                kept.append(trajectory)
-            if len(kept) == n_demos:
-                break
+                yield trajectory
+
+    with rollout_source(env, num_workers) as source:
+        rollouts = sample_n_trajectories(source, actor, 20 * n_demos, stream(seed, "demonstrations"), ep_len, EXPERT)
+        kept = list(progress(islice(good_ones(rollouts), n_demos), n_demos, "recording"))
     if len(kept) < n_demos:
         raise InputError(
             f"--min_return {min_return:g}: only {len(kept)} of {len(returns)} episodes reach it (mean"
@@ -108,7 +114,7 @@ def record_demos(
 
 
 @contextmanager
-def workers_or(env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
+def rollout_source(env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
     """The environment itself, or `num_workers` processes that hold one each; closed at the end."""
     source = RolloutWorkers(env.spec.id, num_workers) if num_workers > 1 else env
     try:

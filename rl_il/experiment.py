@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.dagger import DAgger
+from rl_il.dagger import RULES
 from rl_il.datasets import load_trajectories
 from rl_il.envs import env_spec, episode_limit, make_env
 from rl_il.errors import InputError, Interrupted
@@ -30,6 +30,10 @@ from rl_il.infrastructure.seeding import stream
 from rl_il.policies.experts import load_expert
 from rl_il.statistics import bootstrap_interval, percent_of_expert
 from rl_il.types import Expert, Trajectory
+
+if TYPE_CHECKING:  # these import torch, which a mistake in the arguments should not wait for
+    from rl_il.infrastructure.rl_trainer import RLTrainer
+    from rl_il.policies.mlp_policy import MLPPolicySL
 
 LEAST_EXPERT_EPISODES = 10
 
@@ -60,27 +64,27 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
     policy = build_policy(config, env)
     n_eval_episodes = count_eval_episodes(config, env)
     if config.num_workers > 1:
+        env.close()
         env = RolloutWorkers(config.env_name, config.num_workers)
     logger = Logger(make_run_folder(config))
+    trainer = build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
+    if verbose:
+        print(f"run folder: {logger.folder} (training on {policy.device})", flush=True)
+    trainer.wall_seconds["startup"] = time.perf_counter() - start
+    expert_returns, status = np.empty(0), "finished"
     try:
-        logger.write_config(describe_run(config, command_line))
-        trainer = build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
-        if verbose:
-            print(f"run folder: {logger.folder} (training on {policy.device})", flush=True)
-        trainer.wall_seconds["startup"] = time.perf_counter() - start
-        expert_returns, status = np.empty(0), "finished"
-        try:
-            expert_returns = measure_expert(trainer, expert)
-            trainer.run_training_loop()
-        except KeyboardInterrupt:
-            trainer.save_policy(len(trainer.results))
-            status = "interrupted"
-        trainer.wall_seconds["total"] = time.perf_counter() - start
-        summary = summarise(trainer, expert_returns) | {"status": status}
-        logger.write_summary(summary)
+        logger.write_config(describe_run(config, trainer, command_line))
+        expert_returns = measure_expert(trainer, expert)
+        trainer.run_training_loop()
+    except KeyboardInterrupt:
+        trainer.save_interrupted()
+        status = "interrupted"
     finally:
         logger.close()
         env.close()
+    trainer.wall_seconds["total"] = time.perf_counter() - start
+    summary = summarise(trainer, expert_returns) | {"status": status}
+    logger.write_summary(summary)
     if status == "interrupted":
         raise Interrupted(f"interrupted; the policy as it was then is in {logger.folder}")
     if verbose:
@@ -99,14 +103,15 @@ def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
     """The demonstrations that were named, or those shipped for the environment."""
     path = config.expert_data or env_spec(config.env_name).demos_path
     if path is None:
+        by = "" if env_spec(config.env_name).expert else " --policy FILE_OF_AN_EXPERT"
         raise InputError(
             f"no demonstrations are shipped for {config.env_name}; give --expert_data FILE, or record some:"
-            f" python scripts/record_demos.py --env_name {config.env_name}"
+            f" python scripts/record_demos.py --env_name {config.env_name}{by}"
         )
     return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"))
 
 
-def build_policy(config: RunConfig, env: gym.Env):
+def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
     """A fresh policy for the environment."""
     import torch  # 1.7 s, which a mistake in the arguments should not cost
 
@@ -123,7 +128,16 @@ def build_policy(config: RunConfig, env: gym.Env):
     )
 
 
-def build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose):
+def build_trainer(
+    config: RunConfig,
+    env: gym.Env | RolloutWorkers,
+    policy: MLPPolicySL,
+    demonstrations: list[Trajectory],
+    expert: Expert | None,
+    logger: Logger,
+    n_eval_episodes: int,
+    verbose: bool,
+) -> RLTrainer:
     """The training loop with its parts in place."""
     from rl_il.infrastructure.rl_trainer import RLTrainer
 
@@ -132,7 +146,7 @@ def build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_ep
         env,
         policy,
         demonstrations,
-        rule=DAgger(expert) if config.do_dagger else None,
+        rule=RULES["dagger"](expert) if config.do_dagger else None,
         expert=expert,
         logger=logger,
         n_eval_episodes=n_eval_episodes,
@@ -143,13 +157,13 @@ def build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_ep
 def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
     """Whole episodes an evaluation. The course counts steps, which favours short episodes; here its
     `eval_batch_size` buys as many episodes as it would if each were of the longest kind."""
-    if config.eval_episodes is not None:
-        return config.eval_episodes
     limit = episode_limit(env, config.ep_len)
-    return math.ceil(config.eval_batch_size / limit) if limit else 1
+    if limit is None:
+        raise InputError(f"{config.env_name} has no time limit of its own; give one with --ep_len")
+    return config.eval_episodes or math.ceil(config.eval_batch_size / limit)
 
 
-def measure_expert(trainer, expert: Expert | None) -> np.ndarray:
+def measure_expert(trainer: RLTrainer, expert: Expert | None) -> np.ndarray:
     """The live expert's returns on fresh episodes: stored scores come from other versions of the physics."""
     if expert is None:
         return np.empty(0)
@@ -159,7 +173,7 @@ def measure_expert(trainer, expert: Expert | None) -> np.ndarray:
     return returns
 
 
-def summarise(trainer, expert_returns: np.ndarray) -> dict[str, Any]:
+def summarise(trainer: RLTrainer, expert_returns: np.ndarray) -> dict[str, Any]:
     """What summary.json holds; numbers that do not exist are null."""
     evaluated = [result for result in trainer.results if len(result.returns)]
     returns = evaluated[-1].returns if evaluated else np.full(1, np.nan)
@@ -169,7 +183,8 @@ def summarise(trainer, expert_returns: np.ndarray) -> dict[str, Any]:
         "env_name": trainer.config.env_name,
         "eval_return_mean": float(returns.mean()),
         "eval_return_std": float(returns.std()),
-        "eval_return_ci95": [low, high],
+        "eval_return_ci95_low": low,
+        "eval_return_ci95_high": high,
         "eval_episodes": len(returns) if evaluated else 0,
         "best_eval_return_mean": max((float(r.returns.mean()) for r in evaluated), default=math.nan),
         "expert_return_mean": expert_mean,
@@ -185,14 +200,14 @@ def summarise(trainer, expert_returns: np.ndarray) -> dict[str, Any]:
 
 def print_summary(summary: dict[str, Any]) -> None:
     """The result as a table."""
-    low, high = summary["eval_return_ci95"]
+    low, high = summary["eval_return_ci95_low"], summary["eval_return_ci95_high"]
     several = summary["eval_episodes"] > 1
     rows = [
         ("return, mean +- std over episodes", _mean_std(summary, "eval_return")),
         ("95 % interval of the mean", f"{low:.1f} to {high:.1f}" if several else "needs 2 episodes or more"),
         ("evaluation episodes", f"{summary['eval_episodes']}"),
         ("expert, measured now", _mean_std(summary, "expert_return")),
-        ("% of the expert", _number(summary["percent_of_expert"])),
+        ("% of the expert", _percent(summary)),
         ("expert labels used", f"{summary['expert_labels']:,}"),
         ("time", seconds(summary["wall_seconds"]["total"])),
     ]
@@ -205,8 +220,11 @@ def _mean_std(summary: dict[str, Any], name: str) -> str:
     return "none" if math.isnan(mean) else f"{mean:.1f} +- {std:.1f}"
 
 
-def _number(value: float) -> str:
-    return "no ratio (the expert's return is not positive)" if math.isnan(value) else f"{value:.1f}"
+def _percent(summary: dict[str, Any]) -> str:
+    if math.isnan(summary["expert_return_mean"]):
+        return "none"
+    percent = summary["percent_of_expert"]
+    return "no ratio (the expert's return is not positive)" if math.isnan(percent) else f"{percent:.1f}"
 
 
 def make_run_folder(config: RunConfig) -> Path:
@@ -219,11 +237,18 @@ def make_run_folder(config: RunConfig) -> Path:
     return new_folder(REPOSITORY / "data" / name, numbered=True)
 
 
-def describe_run(config: RunConfig, command_line: Sequence[str]) -> dict[str, Any]:
+def describe_run(config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> dict[str, Any]:
     """What config.json holds: enough to run the same again."""
     packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
     return {
         "config": dataclasses.asdict(config),
+        "defaults": {  # what the flags that were left out came to
+            "expert_policy_file": config.expert_policy_file or env_spec(config.env_name).expert,
+            "expert_data": config.expert_data or env_spec(config.env_name).demos,
+            "loss": trainer.policy.loss_name,
+            "eval_episodes": trainer.n_eval_episodes,
+            "device": str(trainer.policy.device),
+        },
         "command_line": list(command_line),
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version()}

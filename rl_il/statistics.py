@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+MOST_NUMBERS = 10_000_000  # resampled at once: 80 MB
 Statistic = Callable[..., np.ndarray]
 
 
@@ -42,10 +43,14 @@ def bootstrap_interval(
     if sum(len(stratum) for stratum in strata) < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    resampled = [stratum[rng.integers(len(stratum), size=(n_resamples, len(stratum)))] for stratum in strata]
-    estimates = statistic(np.concatenate(resampled, axis=1), axis=1)
+    at_once = max(1, MOST_NUMBERS // sum(map(len, strata)))
+    estimates = []
+    for start in range(0, n_resamples, at_once):
+        rows = min(at_once, n_resamples - start)
+        resampled = [stratum[rng.integers(len(stratum), size=(rows, len(stratum)))] for stratum in strata]
+        estimates.append(statistic(np.concatenate(resampled, axis=1), axis=1))
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(estimates, [tail, 100 - tail])
+    low, high = np.percentile(np.concatenate(estimates), [tail, 100 - tail])
     return float(low), float(high)
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, RunConfig, at_least_one
+from rl_il.config import HelpFormatter, RunConfig, positive_integer
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
 
@@ -21,10 +21,21 @@ def main() -> None:
     add = parser.add_argument
     add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
     add("--seeds", type=int, nargs="+", default=[1], help="one or more root seeds (default: 1)")
-    add("--n_iter", "-n", type=at_least_one, default=11, help="iterations, the first cloning (default: %(default)s)")
-    add("--train_steps", type=at_least_one, default=1000, help="gradient steps an iteration (default: %(default)s)")
-    add("--eval_episodes", type=at_least_one, default=100, help="episodes an evaluation (default: %(default)s)")
-    add("--num_workers", type=at_least_one, default=1, help="processes that roll out episodes")
+    add(
+        "--n_iter",
+        "-n",
+        type=positive_integer,
+        default=11,
+        help="iterations, the first cloning (default: %(default)s)",
+    )
+    add(
+        "--train_steps",
+        type=positive_integer,
+        default=1000,
+        help="gradient steps an iteration (default: %(default)s)",
+    )
+    add("--eval_episodes", type=positive_integer, default=100, help="episodes an evaluation (default: %(default)s)")
+    add("--num_workers", type=positive_integer, default=1, help="processes that roll out episodes")
     add("--out", type=Path, default=REPOSITORY / "data" / "demo", help="a new folder (default: data/demo)")
     args = parser.parse_args()
     config = RunConfig(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from rl_il.config import HelpFormatter, at_least_one
+from rl_il.config import HelpFormatter, positive_integer
 from rl_il.errors import run_command
 
 EXAMPLES = """examples:
@@ -26,11 +26,15 @@ def main() -> None:
         " (default: %(default)s)",
     )
     add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
-    add("--episodes", type=at_least_one, default=100, help="whole episodes (default: %(default)s)")
+    add("--episodes", type=positive_integer, default=100, help="whole episodes (default: %(default)s)")
     add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
-    add("--ep_len", type=at_least_one, help="longest episode in steps (default: the environment's own limit)")
-    add("--num_workers", type=at_least_one, default=1, help="processes; the result does not depend on it")
-    add("--video", metavar="PATH", help="also write one episode as .gif, or .mp4 with the mp4 extra")
+    add("--ep_len", type=positive_integer, help="longest episode in steps (default: the environment's own limit)")
+    add("--num_workers", type=positive_integer, default=1, help="processes; the result does not depend on it")
+    add(
+        "--video",
+        metavar="PATH",
+        help="also write an episode's first 300 frames as .gif, or .mp4 with imageio-ffmpeg",
+    )
     add("--json", action="store_true", help="print one JSON object instead of the table")
     add("--all_experts", action="store_true", help="measure every shipped expert; prints a Markdown table")
     args = parser.parse_args()

@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, at_least_one
+from rl_il.config import HelpFormatter, positive_integer
 from rl_il.errors import run_command
 
 EXAMPLES = """examples:
   the command that made the shipped file:
-    python scripts/record_demos.py --env_name LunarLander-v3 --n_demos 100 --min_return 200
+    python scripts/record_demos.py --env_name LunarLander-v3 --n_demos 100 --min_return 200 \\
+      --out data/demos/LunarLander-v3.npz
   a policy of your own as the expert:
     python scripts/record_demos.py --env_name LunarLander-v3 --policy data/q2_... --out my_demos.npz
 """
@@ -25,11 +26,11 @@ def main() -> None:
         help="who demonstrates: expert (the shipped one), a scripted rule, a .npz, .pt or course .pkl file, or a run"
         " folder (default: %(default)s)",
     )
-    add("--n_demos", type=at_least_one, default=10, help="episodes to keep (default: %(default)s)")
+    add("--n_demos", type=positive_integer, default=10, help="episodes to keep (default: %(default)s)")
     add("--min_return", type=float, default=float("-inf"), help="throw away episodes below this return")
     add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
-    add("--ep_len", type=at_least_one, help="longest episode in steps (default: the environment's own limit)")
-    add("--num_workers", type=at_least_one, default=1, help="processes; the result does not depend on it")
+    add("--ep_len", type=positive_integer, help="longest episode in steps (default: the environment's own limit)")
+    add("--num_workers", type=positive_integer, default=1, help="processes; the result does not depend on it")
     add("--out", type=Path, help="the file, .npz (default: ENV_NAME.npz in the current folder)")
     args = parser.parse_args()
 

@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from rl_il.config import HelpFormatter, at_least_one
+from rl_il.config import HelpFormatter, positive_integer
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY, atomic_write, to_json
 
@@ -322,7 +322,7 @@ def main() -> None:
     add = parser.add_argument
     add("--env_name", "-env", required=True, choices=SETTINGS, help="the task")
     add("--seed", type=int, default=1, help="of weights, exploration and minibatches (default: %(default)s)")
-    add("--steps", type=at_least_one, help="environment steps, instead of the table's")
+    add("--steps", type=positive_integer, help="environment steps, instead of the table's")
     add("--out", type=Path, help="the expert's file (default: experts/ENV_NAME.npz)")
     add("--folder", type=Path, help="checkpoints (default: data/experts/ENV_NAME_seed_SEED)")
     add("--resume", action="store_true", help="go on from the folder's last checkpoint")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from rl_il.config import HelpFormatter, RunConfig, add_arguments, at_least_one, from_arguments, option
+from rl_il.config import HelpFormatter, RunConfig, add_arguments, from_arguments, option, positive_integer
 from rl_il.errors import InputError
 
 COURSE_FLAGS = [  # flag, short form, default, an argument and what it becomes
@@ -193,11 +193,11 @@ def test_a_config_is_frozen_and_goes_into_json():
 
 
 @pytest.mark.parametrize("text, number", [("1", 1), ("12", 12)])
-def test_at_least_one(text, number):
-    assert at_least_one(text) == number
+def test_positive_integer(text, number):
+    assert positive_integer(text) == number
 
 
 @pytest.mark.parametrize("text", ["0", "-3"])
-def test_at_least_one_refuses_less(text):
+def test_positive_integer_refuses_less(text):
     with pytest.raises(argparse.ArgumentTypeError, match=f"must be 1 or more, got {text}"):
-        at_least_one(text)
+        positive_integer(text)

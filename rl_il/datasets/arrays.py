@@ -45,6 +45,15 @@ def episode_ends(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
     return ends
 
 
+def has_boundaries(arrays: Mapping[str, np.ndarray], limit: int | None) -> bool:
+    """Whether the file tells its episodes apart: some end is marked, and no piece is longer than `limit`."""
+    ends = episode_ends(arrays)
+    if ends is None or not ends.any():
+        return False
+    longest = np.diff(np.flatnonzero(ends), prepend=-1).max()
+    return limit is None or longest <= limit
+
+
 def split_episodes(arrays: Mapping[str, np.ndarray], limit: int | None) -> list[Trajectory]:
     """Cuts flat arrays at the episodes' ends. Rows after the last end make a trajectory without one.
 

@@ -24,7 +24,7 @@ def load_pickle(path: Path) -> Any:
     """Dicts, lists, strings and numeric arrays of a course file; anything else raises `InputError`."""
     try:
         data = Path(path).read_bytes()
-        return _to_arrays(_AllowListUnpickler(io.BytesIO(data), encoding="latin1").load())
+        return _to_arrays(_AllowListUnpickler(io.BytesIO(data), encoding="latin1").load(), {})
     except InputError:
         raise
     except OSError as error:
@@ -124,12 +124,23 @@ class _AllowListUnpickler(pickle.Unpickler):
         raise InputError("refers to objects outside the file")
 
 
-def _to_arrays(value: Any) -> Any:
-    """The tree with its arrays in place of the pickle's stand-ins."""
+def _to_arrays(value: Any, seen: dict[int, Any]) -> Any:
+    """The tree with its arrays in place of the pickle's stand-ins.
+
+    What the pickle shares is converted once (`seen`, by identity): a small file may share lists of shared
+    lists, and writing them out would fill the memory.
+    """
+    if id(value) not in seen:
+        seen[id(value)] = None  # a list that holds itself ends here
+        seen[id(value)] = _convert(value, seen)
+    return seen[id(value)]
+
+
+def _convert(value: Any, seen: dict[int, Any]) -> Any:
     if isinstance(value, dict):
-        return {key: _to_arrays(item) for key, item in value.items()}
+        return {key: _to_arrays(item, seen) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_to_arrays(item) for item in value]
+        return [_to_arrays(item, seen) for item in value]
     if isinstance(value, _Array):
         if value.array is None:
             raise InputError("holds an unfinished array")

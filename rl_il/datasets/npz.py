@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.datasets.arrays import check_lengths, episode_ends, split_episodes
+from rl_il.datasets.arrays import check_lengths, has_boundaries, split_episodes
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, to_json
 from rl_il.types import Trajectory
@@ -41,7 +41,7 @@ def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
             found = ", ".join(sorted(arrays)) or "nothing"
             raise InputError(f"needs arrays named observations and actions; it holds {found}")
     check_lengths({key: arrays[key] for key in PER_STEP if key in arrays})
-    return split_episodes(arrays, limit), episode_ends(arrays) is not None
+    return split_episodes(arrays, limit), has_boundaries(arrays, limit)
 
 
 def save_trajectories(

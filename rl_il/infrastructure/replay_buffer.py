@@ -12,6 +12,7 @@ from rl_il.infrastructure.pytorch_utils import to_tensor
 from rl_il.types import Batch, Trajectory
 
 SMALLEST = 1024  # rows of the first allocation
+STEPS_AT_ONCE = 1000  # minibatches whose row numbers are drawn together
 
 
 class ReplayBuffer:
@@ -54,9 +55,10 @@ class ReplayBuffer:
 
     def minibatches(self, batch_rows: int, rng: np.random.Generator, n_steps: int) -> Iterator[Batch]:
         """`n_steps` minibatches, drawn uniformly with replacement: no pass over the whole buffer is needed."""
-        indices = torch.from_numpy(rng.integers(len(self), size=(n_steps, batch_rows))).to(self.device)
-        for rows in indices:
-            yield Batch(self._obs[rows], self._acs[rows])
+        for start in range(0, n_steps, STEPS_AT_ONCE):
+            size = (min(STEPS_AT_ONCE, n_steps - start), batch_rows)
+            for rows in torch.from_numpy(rng.integers(len(self), size=size)).to(self.device):
+                yield Batch(self._obs[rows], self._acs[rows])
 
     def epochs(self, batch_rows: int, rng: np.random.Generator, n_epochs: int) -> Iterator[Batch]:
         """`n_epochs` passes in random order, each row once a pass; a pass's last minibatch may be smaller."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.config import RunConfig
+from rl_il.envs import name_of
 from rl_il.errors import InputError
 from rl_il.infrastructure.logger import Logger, return_scalars
 from rl_il.infrastructure.progress import progress, seconds
@@ -77,11 +79,13 @@ class RLTrainer:
         if config.do_dagger and rule is None:
             raise ValueError("config.do_dagger needs a collection rule, such as DAgger(expert); got None")
         self.config, self.env, self.policy, self.demonstrations = config, env, policy, demonstrations
+        self.env_name = env.env_name if isinstance(env, RolloutWorkers) else name_of(env)
         self.rule, self.expert, self.logger = rule, expert, logger
         self.n_eval_episodes, self.verbose = n_eval_episodes, verbose
         self.buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device)
         self.validation = ReplayBuffer(config.max_replay_buffer_size, policy.device)
         self.results: list[IterationResult] = []
+        self.itr, self.last_saved = 0, -1
         self.initial_return = np.nan  # of the demonstrations
         self.expert_labels = 0
         self.env_steps = 0
@@ -122,7 +126,9 @@ class RLTrainer:
             return
         rng = stream(self.config.seed, "validation", itr)
         for trajectory in trajectories:
-            held_out = rng.random(len(trajectory)) < self.config.val_fraction
+            steps = len(trajectory)
+            held_out = np.zeros(steps, bool)
+            held_out[rng.permutation(steps)[: int(self.config.val_fraction * steps)]] = True
             labelled = trajectory.labelled_steps
             self.buffer.add([dataclasses.replace(trajectory, labelled=labelled & ~held_out)])
             self.validation.add([dataclasses.replace(trajectory, labelled=labelled & held_out)])
@@ -131,6 +137,7 @@ class RLTrainer:
         """Fits the policy to the buffer, going on from the weights it has."""
         if len(self.buffer) == 0:
             raise InputError("there are no labelled steps to train on; lower --val_fraction or give more data")
+        self.itr = itr
         config, rng = self.config, stream(self.config.seed, "training", itr)
         rows = config.train_batch_size
         if config.n_epochs is None:
@@ -144,6 +151,10 @@ class RLTrainer:
             for batch in self.progress(batches, n_steps, itr, "training"):
                 losses.append(self.policy.update(batch.obs, batch.acs)["Training Loss"])
             scalars = {"Training Loss": float(np.mean(losses))}
+            if not np.isfinite(scalars["Training Loss"]):
+                raise InputError(
+                    f"training diverged in iteration {itr}: the loss is not finite; lower --learning_rate"
+                )
             if len(self.validation):
                 scalars |= self.policy.validate(self.validation.obs, self.validation.acs)
         return scalars
@@ -182,19 +193,22 @@ class RLTrainer:
 
     def save_policy(self, itr: int) -> None:
         """Writes `policy_itr_{itr}.pt`."""
-        if self.logger:
-            self.policy.save(self.logger.folder / f"policy_itr_{itr}.pt")
+        self.policy.save(self.logger.folder / f"policy_itr_{itr}.pt")
+        self.last_saved = itr
+
+    def save_interrupted(self) -> None:
+        """Writes the policy as it is, unless the iteration under way has written it already."""
+        if self.logger and self.last_saved < self.itr:
+            self.save_policy(self.itr)
 
     def record_video(self, itr: int) -> None:
         """One episode from its own seed. A machine that cannot draw is told so once, and the run goes on."""
         seed = int(stream(self.config.seed, "video", itr).integers(2**62))
         try:
-            frames, fps = record_frames(
-                self.config.env_name, self.policy.actor(), seed, self.config.ep_len, VIDEO_FRAMES
-            )
+            frames, fps = record_frames(self.env_name, self.policy.actor(), seed, self.config.ep_len, VIDEO_FRAMES)
         except RenderError as error:
             self._can_render = False
-            print(f"note: no videos: {error}")
+            print(f"note: no videos: {error}", file=sys.stderr)
             return
         self.logger.log_video("eval_rollouts", itr, gif_bytes(frames, fps), frames.shape[1:])
 
@@ -205,13 +219,16 @@ class RLTrainer:
         return list(self.progress(episodes, n, itr, purpose))
 
     def describe_data(self, itr: int, trajectories: Sequence[Trajectory]) -> dict[str, float]:
-        """The course's scalars for the iteration's data, and how many labels were asked of the expert."""
-        returns, lengths = returns_and_lengths(trajectories)
+        """The course's scalars for the iteration's data, and how many labels were asked of the expert.
+
+        A file of demonstrations may lack rewards or episodes' ends; then there is no return to speak of.
+        """
+        returns, lengths = returns_and_lengths([t for t in trajectories if t.terminated or t.truncated])
         scalars: dict[str, float] = {}
-        if np.isfinite(returns).all():
+        if len(returns) == len(trajectories) and np.isfinite(returns).all():
             scalars = return_scalars("Train", returns, lengths)
-        if itr == 0:
-            self.initial_return = float(returns.mean())
+            if itr == 0:
+                self.initial_return = float(returns.mean())
         if np.isfinite(self.initial_return):
             scalars["Initial_DataCollection_AverageReturn"] = self.initial_return
         return scalars | {"Train_EnvstepsSoFar": self.env_steps, "Expert_LabelsSoFar": self.expert_labels}

@@ -10,9 +10,11 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 
 import gymnasium as gym
@@ -47,7 +49,7 @@ def sample_trajectory(
     low, high = (None, None) if discrete else (env.action_space.low, env.action_space.high)
     ob, _ = env.reset(seed=seed)
     actor.reset(seed)
-    obs, acs, executed, rewards = [ob], [], [], []
+    obs, acs, executed, rewards = [np.array(ob)], [], [], []
     terminated = truncated = False
     while not (terminated or truncated):
         if on_step:
@@ -55,11 +57,11 @@ def sample_trajectory(
         ac = actor.get_action(ob)
         step_ac = int(ac) if discrete else np.minimum(np.maximum(ac, low), high)
         ob, reward, terminated, truncated, _ = env.step(step_ac)
-        obs.append(ob)
+        obs.append(np.array(ob))  # some environments write every observation into one array
         acs.append(ac)
         executed.append(step_ac)
         rewards.append(reward)
-        truncated = not terminated and (truncated or len(acs) >= limit)
+        truncated = truncated or len(acs) >= limit
     dtype = np.int64 if discrete else np.float32
     return Trajectory(
         obs=np.array(obs, env.observation_space.dtype),
@@ -78,7 +80,10 @@ class RolloutWorkers:
     def __init__(self, env_name: str, num_workers: int):
         self.env_name, self.num_workers = env_name, num_workers
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
-        self._pool = ProcessPoolExecutor(num_workers, context, initializer=_ignore_interrupts)
+        self._pool = ProcessPoolExecutor(num_workers, context)
+        with _interrupts_ignored():  # the processes inherit it: Ctrl-C is the parent's to handle; it ends them
+            for _ in range(num_workers):
+                self._pool.submit(int)
 
     def episodes(
         self, actor: Actor, seeds: Iterator[int], max_path_length: int | None, source: int
@@ -147,8 +152,16 @@ def _episodes(env, actor, seeds, max_path_length, source) -> Iterator[Trajectory
             yield sample_trajectory(env, actor, seed, max_path_length, source)
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends the workers
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _worker_trajectory(env_name: str, actor: Actor, seed: int, max_path_length: int | None, source: int):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rl_il.errors import InputError
+
 # The order is part of every result: add at the end only.
 PURPOSES = (
     "weights",
@@ -25,6 +27,8 @@ PURPOSES = (
 
 def stream(root_seed: int, purpose: str, itr: int = 0) -> np.random.Generator:
     """The generator for one purpose in one iteration."""
+    if root_seed < 0:
+        raise InputError(f"--seed must be 0 or more, got {root_seed}")
     return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=(PURPOSES.index(purpose), itr)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from rl_il.envs import make_env, name_of
 from rl_il.errors import InputError
-from rl_il.files import atomic_write
+from rl_il.files import atomic_write, check_writable
 from rl_il.infrastructure.rollouts import sample_trajectory
 from rl_il.types import Actor
 
@@ -79,6 +79,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
 
 def check_video_path(path: str | Path) -> None:
     """Raises `InputError` before any work is done for a video that could not be written."""
+    check_writable(path)
     suffix = Path(path).suffix
     if suffix not in FORMATS:
         raise InputError(f"{path}: a video's name must end in {' or '.join(FORMATS)}, got {suffix or 'none'}")

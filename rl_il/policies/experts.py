@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def velocity_rule(obs: np.ndarray) -> np.ndarray:
     return np.where(obs[:, 1] >= 0, 2, 0)
 
 
-RULES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+SCRIPTED_RULES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "velocity_rule": ("MountainCar-v0", velocity_rule)
 }
 """Scripted experts: the environment each is for, and the rule."""
@@ -33,7 +34,7 @@ def load_expert(expert: str | None, env: gym.Env) -> Actor:
     name = name_of(env)
     expert = expert or env_spec(name).expert_path
     if expert is None:
-        raise InputError(f"no expert is shipped for {name}; give one with --expert_policy_file")
+        raise InputError(f"no expert is shipped for {name}; give the file of one")
     return load_actor(expert, env)
 
 
@@ -52,8 +53,8 @@ def load_actor(policy: str | Path, env: gym.Env) -> Actor:
         return load_expert(None, env)
     if policy == "random":
         return RandomActor(env)
-    if policy in RULES:
-        own_env, rule = RULES[str(policy)]
+    if policy in SCRIPTED_RULES:
+        own_env, rule = SCRIPTED_RULES[str(policy)]
         if name != own_env:
             raise InputError(f"{policy} is a rule for {own_env}, not for {name}")
         return ScriptedActor(rule, env.observation_space.shape)
@@ -61,7 +62,7 @@ def load_actor(policy: str | Path, env: gym.Env) -> Actor:
     if path.is_dir():
         path = latest_policy(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file (nor one of the names expert, random, {', '.join(RULES)})")
+        raise InputError(f"{path}: no such file (nor one of the names expert, random, {', '.join(SCRIPTED_RULES)})")
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: unknown policy format; expected {', '.join(FORMATS)} or a run folder")
     try:
@@ -151,11 +152,15 @@ def _load_course_pickle(path: Path, env: gym.Env) -> NumpyActor:
         variance = np.array(statistics["meansq_1_D"]).reshape(-1) - mean**2
         activation = {"tanh": "tanh", "lrelu": "leaky_relu"}[tree["nonlin_type"]]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise InputError(f"is not an expert of the course ({type(error).__name__}: {error})") from error
+        raise InputError(
+            "is not an expert of the course: needed are nonlin_type ('tanh' or 'lrelu') and GaussianPolicy with"
+            f" hidden, out and obsnorm (found: {type(error).__name__} {error}); is it a file of demonstrations?"
+        ) from error
     std = np.sqrt(np.maximum(0, variance)) + 1e-6
     n_inputs, n_observed = len(mean), int(np.prod(env.observation_space.shape))
     if (n_inputs, n_observed) == (111, 27) and name_of(env).startswith("Ant-"):
-        print(f"note: {path} takes 111 numbers, {name_of(env)} gives 27; the contact forces are padded with zeros")
+        note = f"note: {path} takes 111 numbers, {name_of(env)} gives 27; the contact forces are padded with zeros"
+        print(note, file=sys.stderr)
         layers[0] = _pad_with_zeros(*layers[0], mean, std, n_observed)
         mean, std = mean[:n_observed], std[:n_observed]
     return NumpyActor(layers, activation, "identity", mean.shape, obs_mean=mean, obs_std=std, dtype=np.float64)

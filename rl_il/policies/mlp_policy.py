@@ -9,7 +9,6 @@ import copy
 import pickle
 import struct
 import warnings
-import zipfile
 from abc import ABC
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,8 +109,7 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         output = self.network(self.encode(observations))
         if self.discrete:
             return Categorical(logits=output, validate_args=False)
-        std = self.log_std.clamp(*LOG_STD_RANGE).exp()
-        return Independent(Normal(output, std, validate_args=False), 1, validate_args=False)
+        return Independent(Normal(output, self.log_std.exp(), validate_args=False), 1, validate_args=False)
 
     # NumPy -----------------------------------------------------------------------------------------------
 
@@ -169,7 +167,9 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
     def save(self, path: str | Path) -> None:
         """Writes the weights and the constructor's arguments, atomically."""
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
-        content = {"policy": type(self).__name__, "hyperparameters": self.hyperparameters(), "state": state}
+        # A subclass that only learns differently acts like its parent, and can be read without the subclass.
+        name = MLPPolicySL.__name__ if self._is_plain_mlp() else type(self).__name__
+        content = {"policy": name, "hyperparameters": self.hyperparameters(), "state": state}
         with atomic_write(Path(path)) as file:
             torch.save(content, file)
 
@@ -182,7 +182,7 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
                 content = torch.load(path, map_location=device, weights_only=True)
             if not isinstance(content, dict):
                 raise InputError(f"{path}: is not a checkpoint of this project (holds a {type(content).__name__})")
-            if content["policy"] != cls.__name__:
+            if content["policy"] not in [parent.__name__ for parent in cls.__mro__]:
                 raise InputError(f"{path}: holds a {content['policy']}, expected a {cls.__name__}")
             policy = cls(**content["hyperparameters"], device=device)
             policy.load_state_dict(content["state"])
@@ -192,9 +192,9 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
             raise InputError(f"{path}: is damaged or holds pickled code, which is never run") from error
         except LookupError as error:
             raise InputError(f"{path}: is not a checkpoint of this project (lacks or misnames {error})") from error
-        except (OSError, struct.error, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, EOFError, struct.error) as error:
             raise InputError(f"{path}: is not a readable checkpoint ({_first_line(error)})") from error
-        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        except Exception as error:  # torch raises anything on a damaged file; none means more
             raise InputError(f"{path}: is not a checkpoint of this project ({_first_line(error)})") from error
         if not all(tensor.isfinite().all() for tensor in policy.state_dict().values()):
             raise InputError(f"{path}: the weights hold NaN or infinity")
@@ -244,10 +244,16 @@ class MLPPolicySL(MLPPolicy):
 
     def update(self, observations: Any, actions: Any) -> dict[str, float]:
         """One optimiser step on `(N, *ob_shape)` observations and N labels, arrays or tensors."""
-        loss = self.loss(to_tensor(observations, self.device), to_tensor(actions, self.device))
+        observations, actions = to_tensor(observations, self.device), to_tensor(actions, self.device)
+        expected = (len(observations),) if self.discrete else (len(observations), self.ac_dim)
+        if actions.shape != expected:  # torch would broadcast (N,) against (N, 1) to (N, N)
+            raise InputError(f"labels must have the shape {expected}, got {tuple(actions.shape)}")
+        loss = self.loss(observations, actions)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        if self.log_std is not None:
+            self.log_std.data.clamp_(*LOG_STD_RANGE)  # here, not in `forward`, where it would end the gradient
         return {"Training Loss": loss.item()}
 
     @torch.no_grad()

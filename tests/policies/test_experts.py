@@ -10,7 +10,7 @@ from course_files import PROTOCOLS, RunsCode, expert_action, expert_tree, write_
 from rl_il.envs import ENVS
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
-from rl_il.policies.experts import RULES, latest_policy, load_actor, load_expert
+from rl_il.policies.experts import SCRIPTED_RULES, latest_policy, load_actor, load_expert
 from rl_il.policies.mlp_policy import MLPPolicySL
 
 DISCRETE, CONTINUOUS = "MountainCar-v0", "MountainCarContinuous-v0"  # both observe two numbers
@@ -244,7 +244,7 @@ def test_random_acts_within_the_space_from_its_own_seed(shared_env, name):
 def test_a_missing_file_names_what_else_there_is(tmp_path, shared_env):
     message = refusal(tmp_path / "missing.npz", shared_env(DISCRETE))
     assert message.startswith(f"{tmp_path / 'missing.npz'}: no such file")
-    for name in ("expert", "random", *RULES):
+    for name in ("expert", "random", *SCRIPTED_RULES):
         assert name in message
 
 
