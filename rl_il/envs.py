@@ -7,6 +7,7 @@ a `Discrete` or one-dimensional `Box` action works too, with an expert and demon
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 import warnings
 from dataclasses import dataclass
@@ -63,14 +64,22 @@ def env_spec(env_name: str) -> EnvSpec:
     """
     if env_name in ENVS:
         return ENVS[env_name]
-    try:
-        gym.spec(env_name)  # imports what stands before the colon of a name such as package:Env-v0
+    if _is_registered(env_name):
         return EnvSpec()
-    except (gym.error.Error, ImportError):
-        pass
     near = difflib.get_close_matches(env_name, sorted({*ENVS, *gym.registry}), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(ENVS)}"
     raise InputError(f"unknown environment {env_name!r}; {hint}")
+
+
+def _is_registered(env_name: str) -> bool:
+    """Whether Gymnasium knows the name, once what stands before a colon (package:Env-v0) is imported."""
+    module, _, name = env_name.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+    except ImportError:
+        return False
+    return name in gym.registry
 
 
 def make_env(env_name: str, render: bool = False) -> gym.Env:

@@ -90,7 +90,7 @@ def test_a_registered_environment_without_a_row_works(shared_env):
     assert env_spec("CartPole-v1").expert_path is None
     assert env_spec("CartPole-v1").demos_path is None
     env = shared_env("CartPole-v1")
-    with pytest.raises(InputError, match="no expert is shipped for CartPole-v1; give one with --expert_policy_file"):
+    with pytest.raises(InputError, match="no expert is shipped for CartPole-v1; give the file of one"):
         load_expert(None, env)
 
 
@@ -231,3 +231,19 @@ def test_labels_of_another_width_are_refused_with_both_shapes(shape):
 
 def test_rows_name_registered_environments():
     assert set(ENVS) <= set(gym.registry)
+
+
+def test_a_name_may_say_which_module_registers_it():
+    assert make_env("fakes:TimedCorridor-v0").spec.max_episode_steps == 5
+    with pytest.raises(InputError, match="unknown environment 'nowhere:Corridor-v0'"):
+        make_env("nowhere:Corridor-v0")
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah-v5", "Hopper-v4", "Walker2d-v5", "Ant-v4"])
+def test_mujocos_camera_follows_the_body(name):
+    env = make_env(name, render=True)
+    env.reset(seed=0)
+    body = env.unwrapped.model.camera("track").bodyid
+    assert env.unwrapped.mujoco_renderer.camera_id == env.unwrapped.model.camera("track").id
+    assert body.item() != 0  # 0 is the world
+    env.close()

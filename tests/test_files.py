@@ -5,7 +5,8 @@ import stat
 import numpy as np
 import pytest
 
-from rl_il.files import REPOSITORY, atomic_write, to_json, write_json
+from rl_il.errors import InputError
+from rl_il.files import REPOSITORY, atomic_write, check_writable, to_json, write_json
 
 
 def test_the_repository_holds_the_package_and_the_experts():
@@ -52,7 +53,8 @@ def test_a_failed_rename_leaves_no_temporary_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"), atomic_write(tmp_path / "x.bin") as file:
+    path = tmp_path / "x.bin"
+    with pytest.raises(InputError, match=r"x\.bin: cannot be written \(disk full\)"), atomic_write(path) as file:
         file.write(b"new")
     assert os.listdir(tmp_path) == []
 
@@ -91,3 +93,12 @@ def test_json_has_null_for_what_is_not_a_number(tmp_path):
 
 def test_to_json_is_one_line_unless_indented():
     assert to_json({"a": [1, float("nan")]}) == '{"a": [1, null]}'
+
+
+def test_a_file_that_could_not_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "new" / "folder" / "x.npz")
+    for path, words in ((tmp_path, "is a folder"), (tmp_path / "file" / "x.npz", "cannot be written into")):
+        with pytest.raises(InputError, match=words):
+            check_writable(path)
+    assert os.listdir(tmp_path) == ["file"]

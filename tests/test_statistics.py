@@ -3,6 +3,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from rl_il import statistics
 from rl_il.statistics import bootstrap_interval, describe, iqm, percent_of_expert
 
 NORMAL = np.array([NormalDist().inv_cdf((i + 0.5) / 400) for i in range(400)])
@@ -110,3 +111,10 @@ def test_describe_one_episode_has_no_interval():
     summary = describe([5.0], [7])
     assert (summary["mean"], summary["std"], summary["iqm"]) == (5, 0, 5)
     assert np.isnan(summary["ci95_low"]) and np.isnan(summary["ci95_high"])
+
+
+def test_the_interval_does_not_depend_on_how_many_numbers_are_resampled_at_once(monkeypatch):
+    values = np.random.default_rng(0).normal(size=400)
+    whole = bootstrap_interval([values], n_resamples=2000)
+    monkeypatch.setattr(statistics, "MOST_NUMBERS", 40_000)  # twenty pieces
+    assert bootstrap_interval([values], n_resamples=2000) == pytest.approx(whole, abs=0.01)

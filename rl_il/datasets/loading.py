@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def load_trajectories(
         trajectories, has_boundaries = FORMATS[path.suffix](path, episode_limit(env) if env else None)
         if n_demos is not None:
             trajectories = _choose(trajectories, has_boundaries, n_demos, rng)
+        if env and _is_course_ant(trajectories, env):
+            print(f"note: {path} has 111 numbers, {name_of(env)} 27; the contact forces are cut off", file=sys.stderr)
+            trajectories = [dataclasses.replace(t, obs=t.obs[:, :27]) for t in trajectories]
         return [_fit(t, env) for t in trajectories] if env else trajectories
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -67,13 +71,16 @@ def _choose(
     return [trajectories[i] for i in rng.permutation(len(trajectories))[:n_demos]]
 
 
+def _is_course_ant(trajectories: list[Trajectory], env: gym.Env) -> bool:
+    """The course makes its Ant-v4 with 84 contact forces behind the 27 numbers that Gymnasium's gives."""
+    shapes = (trajectories[0].obs.shape[1:], env.observation_space.shape)
+    return name_of(env).startswith("Ant-") and shapes == ((111,), (27,))
+
+
 def _fit(trajectory: Trajectory, env: gym.Env) -> Trajectory:
     """The trajectory in the environment's dtypes; raises `InputError` if it was recorded elsewhere."""
     name = name_of(env)
     space = env.observation_space
-    if name.startswith("Ant-") and (trajectory.obs.shape[1:], space.shape) == ((111,), (27,)):
-        # The course's Ant gives 84 contact forces behind the 27 numbers that Gymnasium's gives by default.
-        trajectory = dataclasses.replace(trajectory, obs=trajectory.obs[:, :27])
     if trajectory.obs.shape[1:] != space.shape:
         raise InputError(
             f"an observation has the shape {trajectory.obs.shape[1:]}, but {name} observes {space.shape}"

@@ -61,7 +61,7 @@ def sample_trajectory(
         acs.append(ac)
         executed.append(step_ac)
         rewards.append(reward)
-        truncated = truncated or len(acs) >= limit
+        truncated = truncated or (not terminated and len(acs) >= limit)
     dtype = np.int64 if discrete else np.float32
     return Trajectory(
         obs=np.array(obs, env.observation_space.dtype),

@@ -407,3 +407,12 @@ def test_a_damaged_byte_is_harmless_or_refused(tmp_path):
         except InputError:
             refused += 1
     assert refused > 100
+
+
+def test_lists_shared_by_lists_are_not_written_out(tmp_path):
+    value = [0]
+    for _ in range(60):  # 2^60 zeros, if each list were copied wherever it stands
+        value = [value, value]
+    path = write_pickle(tmp_path / "x.pkl", value)
+    loaded = load_pickle(path)
+    assert loaded[0] is loaded[1]

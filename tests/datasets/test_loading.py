@@ -163,3 +163,14 @@ def test_discrete_and_continuous_landers_taken_for_each_other(write, shared_env)
         load_trajectories(write(observations=obs, actions=np.full((5, 2), 0.5)), shared_env("LunarLander-v3"))
     with pytest.raises(InputError, match=r"was it recorded on LunarLander-v3\?"):
         load_trajectories(write(observations=obs, actions=ACS), shared_env("LunarLanderContinuous-v3"))
+
+
+def test_the_course_ants_contact_forces_are_cut_off_with_a_note(tmp_path, shared_env, capsys):
+    obs = np.random.default_rng(0).normal(size=(5, 111))
+    np.savez(tmp_path / "ant.npz", observations=obs, actions=np.zeros((5, 8)))
+    (trajectory,) = load_trajectories(tmp_path / "ant.npz", shared_env("Ant-v4"))
+    np.testing.assert_array_equal(trajectory.obs[:-1], obs[:, :27])
+    note = capsys.readouterr().err
+    assert note.startswith("note: ") and "111" in note and "27" in note
+    with pytest.raises(InputError, match=r"\(111,\).*Hopper-v4 observes \(11,\)"):
+        load_trajectories(tmp_path / "ant.npz", shared_env("Hopper-v4"))

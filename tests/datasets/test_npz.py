@@ -4,9 +4,11 @@ import zipfile
 import numpy as np
 import pytest
 from course_files import RunsCode
+from gymnasium.spaces import Box, Discrete
 
 from rl_il.datasets import load_trajectories, save_trajectories
 from rl_il.datasets.npz import read_meta, read_npz
+from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.types import LEARNER, Trajectory
 
@@ -289,7 +291,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"x\.npz: cannot be written \(disk full\)"):
         save_trajectories(tmp_path / "x.npz", [episode(0, 2)])
     assert (tmp_path / "x.npz").read_bytes() == old
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
@@ -299,3 +301,12 @@ def test_the_meta_is_json_text_in_the_file(tmp_path):
     save_trajectories(tmp_path / "x.npz", [episode(0, 3)], {"a": 1})
     with np.load(tmp_path / "x.npz", allow_pickle=False) as file:
         assert json.loads(str(file["meta"])) == {"a": 1}
+
+
+@pytest.mark.parametrize("ends", [{"dones": [0] * 5}, {"terminations": [0, 0, 0, 0, 1]}])
+def test_a_file_that_marks_no_end_within_the_time_limit_has_no_boundaries(write, register_env, ends):
+    name = register_env(Box(-9, 9, (2,), np.float32), Discrete(3), max_episode_steps=4)
+    path = write(observations=OBS, actions=ACS, **ends)
+    assert len(load_trajectories(path, make_env(name))) == 1
+    with pytest.raises(InputError, match="does not say where episodes end"):
+        load_trajectories(path, make_env(name), n_demos=1)

@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from rl_il.config import RunConfig
 from rl_il.dagger import DAgger
 from rl_il.envs import make_env
+from rl_il.errors import InputError
 from rl_il.infrastructure import rl_trainer
 from rl_il.infrastructure.logger import Logger
 from rl_il.infrastructure.rl_trainer import RLTrainer, agreement
@@ -368,7 +369,7 @@ def test_a_machine_that_cannot_draw_is_told_once_and_the_run_goes_on(tmp_path, c
     logger = Logger(tmp_path)
     results = build(n_iter=4, env_name=env_name, video_log_freq=1, logger=logger).run_training_loop()
     logger.close()
-    assert capsys.readouterr().out.count("no videos") == 1
+    assert capsys.readouterr().err.count("no videos") == 1
     assert len(results) == 4
     assert (tmp_path / "policy_itr_3.pt").exists()
     assert not (tmp_path / "videos").exists()
@@ -460,3 +461,37 @@ def test_workers_change_no_result():
         assert json.dumps(run(workers)) == json.dumps(run(make_env("Corridor-v0")))
     finally:
         workers.close()
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    policy = MLPPolicySL((2,), 1, False, learning_rate=1e20)
+    labels = np.ones((3, 1), np.float32)
+    trajectory = Trajectory(np.ones((4, 2), np.float32), labels, np.zeros(3))
+    trainer = build(policy, [trajectory], env_name="CorridorContinuous-v0", num_agent_train_steps_per_iter=50)
+    with pytest.raises(InputError, match=r"training diverged in iteration 0.*lower --learning_rate"):
+        trainer.run_training_loop()
+
+
+def test_returns_are_not_logged_where_the_file_does_not_say_what_ended_the_episode():
+    piece = walk(3, terminated=False)
+    scalars = build(demonstrations=[walk(3), piece]).describe_data(0, [walk(3), piece])
+    assert "Train_AverageReturn" not in scalars and "Initial_DataCollection_AverageReturn" not in scalars
+    assert build().describe_data(0, [walk(3), walk(5)])["Train_AverageReturn"] == 4
+
+
+def test_an_interrupted_iteration_is_saved_once(tmp_path):
+    trainer = build(logger=Logger(tmp_path))
+    trainer.save_interrupted()  # before anything was learnt
+    assert [path.name for path in tmp_path.glob("*.pt")] == ["policy_itr_0.pt"]
+    trainer.save_policy(0)
+    trainer.itr = 1
+    trainer.save_interrupted()
+    trainer.save_interrupted()
+    assert {path.name for path in tmp_path.glob("*.pt")} == {"policy_itr_0.pt", "policy_itr_1.pt"}
+
+
+def test_videos_are_of_the_environment_that_is_trained_in(tmp_path):
+    trainer = build(env_name="Corridor-v0", logger=Logger(tmp_path))
+    trainer.config = RunConfig(env_name="LunarLander-v3")
+    trainer.record_video(0)
+    assert (tmp_path / "videos" / "eval_rollouts_itr_0.gif").is_file()

@@ -518,3 +518,50 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, write):
         unpickle = torch.load if path.read_bytes()[:2] == b"PK" else lambda file, weights_only: pickle.load(file)
         unpickle(file, weights_only=False)
     assert (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(("discrete", "shape"), [(True, (3, 1)), (False, (3,)), (False, (3, 2)), (False, (2, 1))])
+def test_labels_of_another_shape_are_refused_rather_than_broadcast(discrete, shape):
+    policy = MLPPolicySL((2,), 1, discrete)
+    with pytest.raises(InputError, match=r"labels must have the shape"):
+        policy.update(np.zeros((3, 2)), np.zeros(shape, np.int64 if discrete else np.float32))
+
+
+def test_the_gaussians_std_recovers_from_its_least_value():
+    policy = MLPPolicySL((1,), 1, False, loss="nll", n_layers=0, learning_rate=0.05)
+    obs = np.zeros((100, 1), np.float32)
+    for _ in range(400):
+        policy.update(obs, np.zeros((100, 1), np.float32))
+    assert policy.log_std.item() == pytest.approx(-5)
+    noise = np.random.default_rng(0).normal(size=(100, 1)).astype(np.float32)
+    for _ in range(4000):
+        policy.update(obs, noise)
+    assert policy.log_std.exp().item() > noise.std() / 2  # it stood still for ever where `forward` clamped it
+
+
+def test_a_policy_that_only_learns_differently_is_read_without_its_class(tmp_path):
+    class Halved(MLPPolicySL):
+        def loss(self, observations, actions):
+            return super().loss(observations, actions) / 2
+
+    class Shifted(MLPPolicySL):
+        def encode(self, observations):
+            return super().encode(observations + 1)
+
+    Halved((2,), 3, True, seed=4).save(tmp_path / "halved.pt")
+    read = MLPPolicySL.load(tmp_path / "halved.pt")
+    obs = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    np.testing.assert_array_equal(read.get_action(obs), MLPPolicySL((2,), 3, True, seed=4).get_action(obs))
+    assert isinstance(Halved.load(tmp_path / "halved.pt"), Halved)
+    Shifted((2,), 3, True).save(tmp_path / "shifted.pt")
+    with pytest.raises(InputError, match="holds a Shifted, expected a MLPPolicySL"):
+        MLPPolicySL.load(tmp_path / "shifted.pt")
+
+
+def test_the_tables_of_names_agree():
+    from rl_il import config
+    from rl_il.infrastructure import pytorch_utils
+    from rl_il.policies import actors, mlp_policy
+
+    assert {*config.ACTIVATIONS} == {*pytorch_utils.ACTIVATIONS} == {*actors.ACTIVATIONS}
+    assert {*config.LOSSES} == {*mlp_policy.LOSSES}
