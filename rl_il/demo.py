@@ -70,7 +70,7 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
     if verbose:
         print(f"\n{config.env_name}, {seconds(time.perf_counter() - start)}\n\n{table}\n")
     try:
-        _record_gifs(runs[0].dagger.folder, config, out)
+        _record_gifs(_median_run(runs, configs), out)
     except RenderError as error:
         print(f"note: no videos: {error}", file=sys.stderr)
     if verbose:
@@ -141,8 +141,16 @@ def _caption(config: RunConfig, seeds: Sequence[int]) -> str:
     )
 
 
-def _record_gifs(dagger_folder: Path, config: RunConfig, out: Path) -> None:
+def _median_run(runs: Sequence[SeedRuns], configs: Sequence[RunConfig]) -> tuple[Path, RunConfig]:
+    """The DAgger run of the seed whose clone scored the median: neither the luckiest nor the unluckiest."""
+    order = np.argsort([seed.dagger.results[0].returns.mean() for seed in runs])
+    median = order[len(order) // 2]
+    return runs[median].dagger.folder, configs[median]
+
+
+def _record_gifs(run: tuple[Path, RunConfig], out: Path) -> None:
     """The clone and DAgger's last policy in the same four fresh episodes, side by side."""
+    dagger_folder, config = run
     env = make_env(config.env_name)
     seeds = [int(seed) for seed in stream(config.seed, "video").integers(2**62, size=4)]
     policies = {"bc_1_demo.gif": dagger_folder / "policy_itr_0.pt", "dagger.gif": dagger_folder}
