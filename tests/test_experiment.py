@@ -153,6 +153,7 @@ def test_summary_json_agrees_with_the_last_row_and_the_live_expert(dagger_run):
 
 def test_tensorboards_own_reader_finds_every_scalar_and_video(dagger_run):
     from tensorboard.backend.event_processing import event_accumulator
+
     _, result = dagger_run
     reader = event_accumulator.EventAccumulator(str(result.folder)).Reload()
     for row in csv.DictReader((result.folder / "metrics.csv").open()):

@@ -102,6 +102,7 @@ def test_mp4_without_its_package_names_the_command(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (65, 97)])
 def test_mp4_with_its_package(tmp_path, height, width):
     import imageio_ffmpeg as ffmpeg
+
     path = tmp_path / "video.mp4"
     write_video(path, stripes(12, height, width), 6)
     assert path.read_bytes()[4:8] == b"ftyp"
