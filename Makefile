@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo study test lint clean
+.PHONY: help setup demo study test test-sb3 lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,10 @@ study: setup ## the README's table and figure: 5 seeds (about 4 minutes)
 
 test: setup ## the whole suite (under 6 minutes)
 	$(BIN)/python -m pytest -n 2 -q
+
+test-sb3: setup ## our reading of Stable-Baselines3's zips against its own (installs it)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[sb3]"
+	$(BIN)/python -m pytest -q -m sb3
 
 lint: setup ## ruff, as CI runs it
 	$(BIN)/ruff check .

@@ -32,9 +32,13 @@ class RunConfig:
     ep_len: int | None = option(None, "longest episode in steps (default: the environment's own limit)")
     expert_policy_file: str | None = option(
         None,
-        "the expert: .npz weights, a checkpoint .pt or a run folder, the course's .pkl, or a scripted rule's"
-        " name (default: the one shipped for the environment)",
+        "the expert: .npz weights, a checkpoint .pt or a run folder, the course's .pkl, Stable-Baselines3's .zip"
+        " (hf:ORG/REPO/FILE.zip from the Hugging Face hub), or a scripted rule's name (default: the one shipped for"
+        " the environment)",
         "epf",
+    )
+    expert_activation: str | None = option(
+        None, "the expert's nonlinearity, if its .zip names an unknown one", choices=ACTIVATIONS
     )
     expert_data: str | None = option(
         None,
@@ -149,6 +153,22 @@ def from_arguments(config_class: type[Config], arguments: argparse.Namespace) ->
     """The dataclass that the parsed flags describe; raises `InputError` where they contradict each other."""
     names = [item.name for item in dataclasses.fields(config_class)]
     return config_class(**{name: getattr(arguments, name) for name in names})
+
+
+def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of the commands that roll out a policy without training one."""
+    add = parser.add_argument
+    add(
+        "--policy",
+        default="expert",
+        help="expert (the shipped one), random, a scripted rule, a .npz, .pt, course .pkl or Stable-Baselines3 .zip"
+        " file, hf:ORG/REPO/FILE.zip, or a run folder (default: %(default)s)",
+    )
+    add("--expert_activation", choices=ACTIVATIONS, help="the nonlinearity, if a .zip names an unknown one")
+    add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
+    add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
+    add("--ep_len", type=positive_integer, help="longest episode in steps (default: the environment's own limit)")
+    add("--num_workers", type=positive_integer, default=1, help="processes; the result does not depend on it")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -33,6 +33,7 @@ def evaluate(
     ep_len: int | None = None,
     num_workers: int = 1,
     video: str | None = None,
+    activation: str | None = None,
 ) -> dict[str, Any]:
     """Statistics of `episodes` whole episodes, and a video of one more if a path is given.
 
@@ -41,7 +42,7 @@ def evaluate(
     if video:
         check_video_path(video)
     env = make_env(env_name)
-    actor = load_actor(policy, env)
+    actor = load_actor(policy, env, activation)
     with rollout_source(env, num_workers) as source:
         rng = stream(seed, "evaluation")
         rollouts = sample_n_trajectories(source, actor, episodes, rng, ep_len)
@@ -77,6 +78,7 @@ def record_demos(
     seed: int = 0,
     ep_len: int | None = None,
     num_workers: int = 1,
+    activation: str | None = None,
 ) -> tuple[list[Trajectory], int]:
     """Rolls out `expert` until `n_demos` episodes reach `min_return`, and writes those to `out`.
 
@@ -90,7 +92,7 @@ def record_demos(
         raise InputError(f"{out}: a demonstration file's name must end in .npz")
     check_writable(out)
     env = make_env(env_name)
-    actor = load_actor(expert, env)
+    actor = load_actor(expert, env, activation)
     returns: list[float] = []
 
     def good_ones(rollouts: Iterator[Trajectory]) -> Iterator[Trajectory]:

@@ -95,7 +95,7 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
 def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
     """The expert that was named, or the one shipped; None where a clone can do without."""
     if config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert:
-        return load_expert(config.expert_policy_file, env)
+        return load_expert(config.expert_policy_file, env, config.expert_activation)
     return None
 
 

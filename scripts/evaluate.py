@@ -2,7 +2,7 @@
 
 import argparse
 
-from rl_il.config import HelpFormatter, positive_integer
+from rl_il.config import HelpFormatter, add_rollout_arguments, positive_integer
 from rl_il.errors import run_command
 
 EXAMPLES = """examples:
@@ -18,18 +18,9 @@ EXAMPLES = """examples:
 def main() -> None:
     """Parses the flags, rolls out, prints a table or one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    add_rollout_arguments(parser)
     add = parser.add_argument
-    add(
-        "--policy",
-        default="expert",
-        help="expert, random, a scripted rule, a .npz, .pt or course .pkl file, or a run folder"
-        " (default: %(default)s)",
-    )
-    add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
     add("--episodes", type=positive_integer, default=100, help="whole episodes (default: %(default)s)")
-    add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
-    add("--ep_len", type=positive_integer, help="longest episode in steps (default: the environment's own limit)")
-    add("--num_workers", type=positive_integer, default=1, help="processes; the result does not depend on it")
     add(
         "--video",
         metavar="PATH",
@@ -46,7 +37,16 @@ def main() -> None:
     if args.all_experts:
         print(markdown(expert_table(args.episodes, args.seed, args.num_workers)))
         return
-    result = evaluate(args.policy, args.env_name, args.episodes, args.seed, args.ep_len, args.num_workers, args.video)
+    result = evaluate(
+        args.policy,
+        args.env_name,
+        args.episodes,
+        seed=args.seed,
+        ep_len=args.ep_len,
+        num_workers=args.num_workers,
+        video=args.video,
+        activation=args.expert_activation,
+    )
     if args.json:
         print(to_json(result))
         return

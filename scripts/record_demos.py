@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, positive_integer
+from rl_il.config import HelpFormatter, add_rollout_arguments, positive_integer
 from rl_il.errors import run_command
 
 EXAMPLES = """examples:
@@ -18,19 +18,10 @@ EXAMPLES = """examples:
 def main() -> None:
     """Parses the flags, records, prints what was kept."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    add_rollout_arguments(parser)
     add = parser.add_argument
-    add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
-    add(
-        "--policy",
-        default="expert",
-        help="who demonstrates: expert (the shipped one), a scripted rule, a .npz, .pt or course .pkl file, or a run"
-        " folder (default: %(default)s)",
-    )
     add("--n_demos", type=positive_integer, default=10, help="episodes to keep (default: %(default)s)")
     add("--min_return", type=float, default=float("-inf"), help="throw away episodes below this return")
-    add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
-    add("--ep_len", type=positive_integer, help="longest episode in steps (default: the environment's own limit)")
-    add("--num_workers", type=positive_integer, default=1, help="processes; the result does not depend on it")
     add("--out", type=Path, help="the file, .npz (default: ENV_NAME.npz in the current folder)")
     args = parser.parse_args()
 
@@ -38,7 +29,15 @@ def main() -> None:
 
     out = args.out or Path(f"{args.env_name.replace('/', '-')}.npz")
     kept, thrown_away = record_demos(
-        args.env_name, out, args.policy, args.n_demos, args.min_return, args.seed, args.ep_len, args.num_workers
+        args.env_name,
+        out,
+        args.policy,
+        args.n_demos,
+        args.min_return,
+        seed=args.seed,
+        ep_len=args.ep_len,
+        num_workers=args.num_workers,
+        activation=args.expert_activation,
     )
     returns = [trajectory.episode_return for trajectory in kept]
     print(f"{out}: {len(kept)} episodes, {sum(map(len, kept)):,} steps; {thrown_away} thrown away")

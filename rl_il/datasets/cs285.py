@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rl_il.datasets.arrays import check_lengths, split_episodes
-from rl_il.datasets.course_pickle import load_pickle
+from rl_il.datasets.safe_pickle import load_pickle
 from rl_il.errors import InputError
 from rl_il.types import Trajectory
 

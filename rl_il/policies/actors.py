@@ -42,10 +42,10 @@ class NumpyActor:
       layers: (weights `(in, out)`, bias `(out,)`) from input to output.
       activation: a name in `ACTIVATIONS`, applied after every layer but the last.
       output: what becomes of the last layer: `argmax` (an integer), `identity`, `tanh` (times
-        `action_scale`), or `clip` (to `action_low`, `action_high`).
+        `action_scale`, plus `action_center`), or `clip` (to `action_low`, `action_high`).
       ob_shape: the environment's observation shape.
       obs_slice: the network reads these of the flattened observation's numbers only.
-      obs_mean, obs_std: the network reads (observation - mean) / std.
+      obs_mean, obs_std, obs_clip: the network reads (observation - mean) / std, cut off at +-`obs_clip`.
       dtype: the precision it computes in. Actions are int64 or float32.
     """
 
@@ -58,7 +58,9 @@ class NumpyActor:
         obs_slice: slice = slice(None),
         obs_mean: np.ndarray | None = None,
         obs_std: np.ndarray | None = None,
+        obs_clip: float | None = None,
         action_scale: np.ndarray | float = 1.0,
+        action_center: np.ndarray | float = 0.0,
         action_low: np.ndarray | float = -np.inf,
         action_high: np.ndarray | float = np.inf,
         dtype: type = np.float32,
@@ -74,7 +76,9 @@ class NumpyActor:
         self.ob_shape, self.obs_slice, self.dtype = tuple(ob_shape), obs_slice, dtype
         self.obs_mean = None if obs_mean is None else _numbers("obs_mean", obs_mean, dtype)
         self.obs_std = None if obs_std is None else _numbers("obs_std", obs_std, dtype)
+        self.obs_clip = obs_clip
         self.action_scale = _numbers("action_scale", action_scale, dtype)
+        self.action_center = _numbers("action_center", action_center, dtype)
         self.action_low = _numbers("action_low", action_low, dtype)
         self.action_high = _numbers("action_high", action_high, dtype)
         self._check_layers()
@@ -105,7 +109,7 @@ class NumpyActor:
                 raise InputError(f"{name} must be {n_inputs} finite numbers, got the shape {array.shape}")
         if self.obs_std is not None and not (self.obs_std > 0).all():
             raise InputError(f"obs_std must be above 0, got {self.obs_std.min():g}")
-        for name in ("action_scale", "action_low", "action_high"):
+        for name in ("action_scale", "action_center", "action_low", "action_high"):
             shape = getattr(self, name).shape
             if shape not in ((), (self.n_outputs,)):
                 raise InputError(f"{name} must be one number or {self.n_outputs}, got the shape {shape}")
@@ -124,6 +128,8 @@ class NumpyActor:
         h = obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype, copy=False)
         if self.obs_mean is not None:
             h = (h - self.obs_mean) / self.obs_std
+        if self.obs_clip is not None:
+            h = np.clip(h, -self.obs_clip, self.obs_clip)
         activation = ACTIVATIONS[self.activation]
         for w, b in self.layers[:-1]:
             h = activation(h @ w + b)
@@ -135,7 +141,7 @@ class NumpyActor:
         if self.output == "argmax":
             return h.argmax(axis=1)
         if self.output == "tanh":
-            h = np.tanh(h) * self.action_scale
+            h = np.tanh(h) * self.action_scale + self.action_center
         elif self.output == "clip":
             h = np.clip(h, self.action_low, self.action_high)
         return h.astype(np.float32, copy=False)

@@ -10,11 +10,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.datasets.course_pickle import load_pickle
 from rl_il.datasets.npz import read_meta, read_npz
+from rl_il.datasets.safe_pickle import load_pickle
 from rl_il.envs import env_spec, is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.policies.actors import NumpyActor, RandomActor, ScriptedActor
+from rl_il.policies.sb3 import load_sb3
 from rl_il.types import Actor
 
 
@@ -29,21 +30,22 @@ SCRIPTED_RULES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
 """Scripted experts: the environment each is for, and the rule."""
 
 
-def load_expert(expert: str | None, env: gym.Env) -> Actor:
-    """The expert by file or by a scripted rule's name; None is the one shipped for the environment."""
+def load_expert(expert: str | None, env: gym.Env, activation: str | None = None) -> Actor:
+    """The expert as `load_actor` reads it; None is the one shipped for the environment."""
     name = name_of(env)
     expert = expert or env_spec(name).expert_path
     if expert is None:
         raise InputError(f"no expert is shipped for {name}; give the file of one")
-    return load_actor(expert, env)
+    return load_actor(expert, env, activation)
 
 
-def load_actor(policy: str | Path, env: gym.Env) -> Actor:
+def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) -> Actor:
     """Anything that can act in `env`.
 
     Args:
       policy: `expert` (the shipped one), `random`, a scripted rule's name, a file whose suffix is in
-        `FORMATS`, or a run folder (its latest policy).
+        `FORMATS` (`hf:ORG/REPO/FILE` fetches it first), or a run folder (its latest policy).
+      activation: the network's, where a Stable-Baselines3 zip names none that is known here.
 
     Raises:
       InputError: it is missing or broken, or was made for other observations or actions.
@@ -58,20 +60,40 @@ def load_actor(policy: str | Path, env: gym.Env) -> Actor:
         if name != own_env:
             raise InputError(f"{policy} is a rule for {own_env}, not for {name}")
         return ScriptedActor(rule, env.observation_space.shape)
-    path = Path(policy)
+    path = _fetch(str(policy)) if str(policy).startswith("hf:") else Path(policy)
     if path.is_dir():
         path = latest_policy(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file (nor one of the names expert, random, {', '.join(SCRIPTED_RULES)})")
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: unknown policy format; expected {', '.join(FORMATS)} or a run folder")
+    if activation and path.suffix != ".zip":
+        raise InputError(f"{path}: names its own activation; --expert_activation is for Stable-Baselines3's .zip")
     try:
-        actor = FORMATS[path.suffix](path, env)
+        actor = FORMATS[path.suffix](path, env, **({"activation": activation} if activation else {}))
         _check_fit(actor, env)
     except InputError as error:
         message = str(error)
         raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
     return actor
+
+
+def _fetch(name: str) -> Path:
+    """Downloads `hf:ORG/REPO/FILE` from the Hugging Face hub, or finds it in the hub's own cache."""
+    parts = name.removeprefix("hf:").split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise InputError(
+            f"{name}: must be hf:ORG/REPO/FILE, such as hf:sb3/ppo-LunarLander-v2/ppo-LunarLander-v2.zip"
+        )
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise InputError(f"{name}: needs `pip install huggingface_hub`") from error
+    try:
+        return Path(huggingface_hub.hf_hub_download("/".join(parts[:2]), parts[2]))
+    except Exception as error:  # of the hub, its HTTP library, or the disk
+        first_line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{name}: cannot be fetched ({first_line})") from error
 
 
 def latest_policy(folder: Path) -> Path:
@@ -173,8 +195,10 @@ def _pad_with_zeros(w: np.ndarray, b: np.ndarray, mean: np.ndarray, std: np.ndar
     return w[:n], b + (-mean[n:] / std[n:]) @ w[n:]
 
 
-FORMATS: dict[str, Callable[[Path, gym.Env], Actor]] = {
+# A new format is a function of the path and the environment, and its suffix here.
+FORMATS: dict[str, Callable[..., Actor]] = {
     ".npz": _load_npz,
     ".pt": _load_checkpoint,
     ".pkl": _load_course_pickle,
+    ".zip": load_sb3,
 }

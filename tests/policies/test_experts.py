@@ -252,7 +252,7 @@ def test_a_missing_file_names_what_else_there_is(tmp_path, shared_env):
 def test_an_unknown_suffix_is_refused(tmp_path, shared_env, name):
     (tmp_path / name).write_text("")
     message = refusal(tmp_path / name, shared_env(DISCRETE))
-    assert message == f"{tmp_path / name}: unknown policy format; expected .npz, .pt, .pkl or a run folder"
+    assert message == f"{tmp_path / name}: unknown policy format; expected .npz, .pt, .pkl, .zip or a run folder"
 
 
 # Checkpoints -----------------------------------------------------------------------------------------------

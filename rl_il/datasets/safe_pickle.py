@@ -1,7 +1,8 @@
-"""Reads the pickles of the CS285 course without running anything that they hold.
+"""Reads other programs' pickles without running anything that they hold.
 
 A pickle is a program for building objects: it may call whatever it can name. Here it can name nothing but
-what NumPy writes for arrays, and even those names lead to the small functions below, not to NumPy.
+what NumPy writes for arrays, and even those names lead to the small functions below, not to NumPy. A reader
+may name modules besides whose objects become dicts of their attributes; their code is not imported.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from rl_il.errors import InputError
 _KINDS = "biuf"  # booleans, integers, floats
 
 
-def load_pickle(path: Path) -> Any:
-    """Dicts, lists, strings and numeric arrays of a course file; anything else raises `InputError`."""
+def load_pickle(path: Path, as_dicts: tuple[str, ...] = ()) -> Any:
+    """Dicts, lists, strings and numeric arrays; objects of the modules `as_dicts` as dicts of their attributes.
+
+    Raises `InputError` for anything else.
+    """
     try:
-        data = Path(path).read_bytes()
-        return _to_arrays(_AllowListUnpickler(io.BytesIO(data), encoding="latin1").load(), {})
+        unpickler = _AllowListUnpickler(io.BytesIO(Path(path).read_bytes()), encoding="latin1")
+        unpickler.as_dicts = as_dicts
+        return _to_arrays(unpickler.load(), {})
     except InputError:
         raise
     except OSError as error:
@@ -45,7 +50,7 @@ class _Constructor:
         return self._function(*args)
 
     def __setstate__(self, state: Any) -> None:  # refuses to be changed by the pickle
-        raise InputError("tries to change a class or function; it is not a file of the course")
+        raise InputError("tries to change a class or function; refused")
 
 
 class _Dtype:
@@ -76,6 +81,16 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         shape, dtype, fortran, raw = state[-4:]
         self.array = _from_bytes(raw, dtype, shape, "F" if fortran else "C")
+
+
+class _Attributes:
+    """Stands in for an object of a class that is not imported, and keeps its attributes."""
+
+    def __init__(self, *_: Any):
+        self.state: Any = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
 def _from_bytes(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
@@ -115,7 +130,11 @@ _ALLOWED["builtins", "bytes"] = _ALLOWED["__builtin__", "bytes"] = _Constructor(
 
 
 class _AllowListUnpickler(pickle.Unpickler):
+    as_dicts: tuple[str, ...] = ()
+
     def find_class(self, module: str, name: str) -> Any:
+        if module in self.as_dicts:
+            return _Attributes
         if (module, name) not in _ALLOWED:
             raise InputError(f"asks for {module}.{name}, which may run code; refused, and nothing was run")
         return _ALLOWED[module, name]
@@ -141,6 +160,10 @@ def _convert(value: Any, seen: dict[int, Any]) -> Any:
         return {key: _to_arrays(item, seen) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_to_arrays(item, seen) for item in value]
+    if isinstance(value, _Attributes):
+        return _to_arrays(value.state, seen)
+    if isinstance(value, _Dtype):
+        return value.dtype.name
     if isinstance(value, _Array):
         if value.array is None:
             raise InputError("holds an unfinished array")
