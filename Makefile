@@ -22,6 +22,7 @@ demo: setup ## the main job: clone LunarLander's expert, then DAgger (under 2 mi
 	$(BIN)/python scripts/demo.py
 
 study: setup ## the README's table and figure: 5 seeds (about 4 minutes)
+	rm -rf data/results/new
 	$(BIN)/python scripts/demo.py --seeds 1 2 3 4 5 --out data/results/new
 	rm -rf data/results/LunarLander-v3
 	mv data/results/new data/results/LunarLander-v3

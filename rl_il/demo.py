@@ -13,7 +13,7 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError
-from rl_il.experiment import RunResult, build_policy, find_expert, load_demonstrations, run
+from rl_il.experiment import RunResult, build_policy, count_eval_episodes, find_expert, load_demonstrations, run
 from rl_il.files import atomic_write
 from rl_il.infrastructure.logger import new_folder
 from rl_il.infrastructure.progress import seconds
@@ -50,6 +50,8 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
     env = make_env(config.env_name)  # a mistake is found here, before the folder is made
     find_expert(config, env)
     load_demonstrations(configs[0], env)
+    count_eval_episodes(config, env)
+    env.close()
     out = new_folder(out, numbered=True)
     runs = []
     for i, seed in enumerate(seeds):
@@ -70,7 +72,7 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
     if verbose:
         print(f"\n{config.env_name}, {seconds(time.perf_counter() - start)}\n\n{table}\n")
     try:
-        _record_gifs(_median_run(runs, configs), out)
+        _record_gifs(*_median_run(runs, configs), out)
     except RenderError as error:
         print(f"note: no videos: {error}", file=sys.stderr)
     if verbose:
@@ -148,9 +150,8 @@ def _median_run(runs: Sequence[SeedRuns], configs: Sequence[RunConfig]) -> tuple
     return runs[median].dagger.folder, configs[median]
 
 
-def _record_gifs(run: tuple[Path, RunConfig], out: Path) -> None:
+def _record_gifs(dagger_folder: Path, config: RunConfig, out: Path) -> None:
     """The clone and DAgger's last policy in the same four fresh episodes, side by side."""
-    dagger_folder, config = run
     env = make_env(config.env_name)
     seeds = [int(seed) for seed in stream(config.seed, "video").integers(2**62, size=4)]
     policies = {"bc_1_demo.gif": dagger_folder / "policy_itr_0.pt", "dagger.gif": dagger_folder}

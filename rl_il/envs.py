@@ -6,7 +6,9 @@ a `Discrete` or one-dimensional `Box` action works too, with an expert and demon
 
 from __future__ import annotations
 
+import ctypes.util
 import difflib
+import functools
 import importlib
 import os
 import warnings
@@ -45,9 +47,9 @@ ENVS: dict[str, EnvSpec] = {
     "LunarLander-v3": EnvSpec("LunarLander-v3.npz", "LunarLander-v3.npz"),
     "LunarLanderContinuous-v3": EnvSpec("LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz"),
     "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz"),
-    "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz"),
-    "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz", camera="track"),
-    "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz", camera="track"),
+    "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz", "BipedalWalker-v3.npz"),
+    "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
+    "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "Hopper-v5": EnvSpec("Hopper-v5.npz", camera="track"),
     "Hopper-v4": EnvSpec("Hopper-v5.npz", camera="track"),
     "Walker2d-v5": EnvSpec("Walker2d-v5.npz", camera="track"),
@@ -77,9 +79,15 @@ def _is_registered(env_name: str) -> bool:
     try:
         if module:
             importlib.import_module(module)
-    except ImportError:
-        return False
+    except (ImportError, TypeError) as error:
+        raise InputError(f"{env_name}: the package {module} cannot be imported ({error})") from error
     return name in gym.registry
+
+
+@functools.cache
+def _has_egl() -> bool:
+    """Whether mujoco can be told to draw by EGL: without the library it could then not even be imported."""
+    return ctypes.util.find_library("EGL") is not None
 
 
 def make_env(env_name: str, render: bool = False) -> gym.Env:
@@ -88,7 +96,7 @@ def make_env(env_name: str, render: bool = False) -> gym.Env:
     Raises `InputError` for an unknown name, a missing package, or spaces that no policy here fits.
     """
     spec = env_spec(env_name)
-    if not os.environ.get("DISPLAY"):
+    if not os.environ.get("DISPLAY") and _has_egl():
         os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported
     kwargs: dict[str, Any] = {"render_mode": "rgb_array"} if render else {}
     if render and spec.camera:

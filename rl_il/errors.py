@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,9 @@ def run_command(main: Callable[[], None]) -> None:
         main()
     except InputError as error:
         sys.exit(_say(f"error: {error}", 2))
+    except BrokenPipeError:  # the reader, such as `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt as interruption:
         sys.exit(_say(str(interruption) or "interrupted", 130))
 

@@ -43,13 +43,14 @@ def evaluate(
         check_video_path(video)
     env = make_env(env_name)
     actor = load_actor(policy, env, activation)
-    with rollout_source(env, num_workers) as source:
+    if video:  # first, so that a machine that cannot draw says so before the work
+        frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
+    with rollout_source(env_name, env, num_workers) as source:
         rng = stream(seed, "evaluation")
         rollouts = sample_n_trajectories(source, actor, episodes, rng, ep_len)
         trajectories = list(progress(rollouts, episodes, f"{env_name}, evaluating"))
     result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(*returns_and_lengths(trajectories))
     if video:
-        frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
         write_video(video, frames, fps)
         result["video"] = video
     return result
@@ -101,7 +102,7 @@ def record_demos(
             if returns[-1] >= min_return:
                 yield trajectory
 
-    with rollout_source(env, num_workers) as source:
+    with rollout_source(env_name, env, num_workers) as source:
         rollouts = sample_n_trajectories(source, actor, 20 * n_demos, stream(seed, "demonstrations"), ep_len, EXPERT)
         kept = list(progress(islice(good_ones(rollouts), n_demos), n_demos, "recording"))
     if len(kept) < n_demos:
@@ -116,10 +117,11 @@ def record_demos(
 
 
 @contextmanager
-def rollout_source(env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
+def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
     """The environment itself, or `num_workers` processes that hold one each; closed at the end."""
-    source = RolloutWorkers(env.spec.id, num_workers) if num_workers > 1 else env
+    source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
     try:
         yield source
     finally:
         source.close()
+        env.close()

@@ -63,29 +63,29 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
     demonstrations = load_demonstrations(config, env)
     policy = build_policy(config, env)
     n_eval_episodes = count_eval_episodes(config, env)
+    logger = Logger(make_run_folder(config))
     if config.num_workers > 1:
         env.close()
         env = RolloutWorkers(config.env_name, config.num_workers)
-    logger = Logger(make_run_folder(config))
     trainer = build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
     if verbose:
         print(f"run folder: {logger.folder} (training on {policy.device})", flush=True)
     trainer.wall_seconds["startup"] = time.perf_counter() - start
-    expert_returns, status = np.empty(0), "finished"
+    expert_returns, interrupted = np.empty(0), False
     try:
         logger.write_config(describe_run(config, trainer, command_line))
         expert_returns = measure_expert(trainer, expert)
         trainer.run_training_loop()
     except KeyboardInterrupt:
         trainer.save_interrupted()
-        status = "interrupted"
+        interrupted = True
     finally:
         logger.close()
         env.close()
     trainer.wall_seconds["total"] = time.perf_counter() - start
-    summary = summarise(trainer, expert_returns) | {"status": status}
+    summary = summarise(trainer, expert_returns) | {"status": "interrupted" if interrupted else "finished"}
     logger.write_summary(summary)
-    if status == "interrupted":
+    if interrupted:
         raise Interrupted(f"interrupted; the policy as it was then is in {logger.folder}")
     if verbose:
         print_summary(summary)

@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the whole new one, never half of it."""
+"""Where the checkout is, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def check_writable(path: str | Path) -> None:
     """Raises `InputError` for a file that could not be written, before the work whose result it is to hold."""
     path = Path(path)
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = "is a folder" if path.is_dir() else f"cannot be written into {folder}"
+    folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
+    if os.path.isdir(path) or not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "is a folder" if os.path.isdir(path) else f"cannot be written into {folder}"
         raise InputError(f"{path}: {what}; give another file")
 
 

@@ -71,6 +71,10 @@ class Trajectory:
             array = getattr(self, name)
             if array is not None and len(array) != steps:
                 raise InputError(f"a trajectory of {steps} actions needs as many {name}, got {len(array)}")
+        for name in ("rewards", "labelled", "source"):
+            array = getattr(self, name)
+            if array is not None and array.ndim != 1:
+                raise InputError(f"{name} must hold one value a step, got the shape {array.shape}")
         if self.expert_acs is not None and self.expert_acs.shape != self.acs.shape:
             raise InputError(f"expert_acs must have the shape of acs {self.acs.shape}, got {self.expert_acs.shape}")
         for name in ("obs", "acs", "expert_acs"):

@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   one seed, in under two minutes (make demo):
     python scripts/demo.py
   the README's table (make study):
-    python scripts/demo.py --seeds 1 2 3 4 5 --out data/results/LunarLander-v3
+    python scripts/demo.py --seeds 1 2 3 4 5 --out data/results/new
 """
 
 

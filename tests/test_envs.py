@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 
+from rl_il import envs
 from rl_il.datasets import load_trajectories
 from rl_il.envs import ENVS, check_actions, env_spec, episode_limit, is_discrete, make_env
 from rl_il.errors import InputError
@@ -165,9 +166,16 @@ def test_frames_are_drawn_without_a_display(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "display, before, after", [(None, None, "egl"), (None, "osmesa", "osmesa"), (":0", None, None)]
+    ("display", "before", "egl", "after"),
+    [
+        (None, None, True, "egl"),
+        (None, "osmesa", True, "osmesa"),
+        (":0", None, True, None),
+        (None, None, False, None),
+    ],
 )
-def test_mujoco_renders_offscreen_without_a_display(monkeypatch, display, before, after):
+def test_mujoco_renders_offscreen_without_a_display(monkeypatch, display, before, egl, after):
+    monkeypatch.setattr(envs, "_has_egl", lambda: egl)
     for name, value in (("DISPLAY", display), ("MUJOCO_GL", before)):
         monkeypatch.setenv(name, value or "")
         if value is None:
@@ -235,7 +243,7 @@ def test_rows_name_registered_environments():
 
 def test_a_name_may_say_which_module_registers_it():
     assert make_env("fakes:TimedCorridor-v0").spec.max_episode_steps == 5
-    with pytest.raises(InputError, match="unknown environment 'nowhere:Corridor-v0'"):
+    with pytest.raises(InputError, match="nowhere:Corridor-v0: the package nowhere cannot be imported"):
         make_env("nowhere:Corridor-v0")
 
 

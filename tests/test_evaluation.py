@@ -192,3 +192,8 @@ def test_a_file_that_could_not_be_read_back_is_refused_before_recording(always, 
     monkeypatch.setattr("rl_il.evaluation.sample_n_trajectories", lambda *_: pytest.fail("rolled out"))
     with pytest.raises(InputError, match=name):
         record_demos("Corridor-v0", tmp_path / name, policy, n_demos=1)
+
+
+def test_workers_find_an_environment_that_a_package_registers(tmp_path):
+    kwargs = {"policy": "random", "env_name": "fakes:TimedCorridor-v0", "episodes": 3}
+    assert evaluate(**kwargs, num_workers=2) == evaluate(**kwargs)

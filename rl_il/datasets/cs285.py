@@ -52,4 +52,4 @@ def _trajectory(path: Any, limit: int | None) -> Trajectory:
 
 
 def _name(value: Any) -> str:
-    return "an empty list" if value == [] else f"a {type(value).__name__}"
+    return "an empty list" if isinstance(value, list) and not value else f"a {type(value).__name__}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,12 +41,14 @@ def load_trajectories(
     path = Path(path)
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: unknown demonstration format; expected {' or '.join(FORMATS)}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path}: no such file")
     try:
         trajectories, has_boundaries = FORMATS[path.suffix](path, episode_limit(env) if env else None)
         if n_demos is not None:
             trajectories = _choose(trajectories, has_boundaries, n_demos, rng)
+        if not any(t.labelled_steps.any() for t in trajectories):
+            raise InputError("holds no labelled step")
         if env and _is_course_ant(trajectories, env):
             print(f"note: {path} has 111 numbers, {name_of(env)} 27; the contact forces are cut off", file=sys.stderr)
             trajectories = [dataclasses.replace(t, obs=t.obs[:, :27]) for t in trajectories]
@@ -59,8 +62,9 @@ def _choose(
 ) -> list[Trajectory]:
     if not has_boundaries:
         raise InputError(
-            "does not say where episodes end, so --n_demos cannot count them; add one of the arrays dones,"
-            " terminations, truncations or episode_starts, or train on all of it without --n_demos"
+            "does not say where episodes end (no end is marked, or a piece is longer than the environment's limit),"
+            " so --n_demos cannot count them; mark the ends in an array dones, terminations, truncations or"
+            " episode_starts, or train on all of it without --n_demos"
         )
     if n_demos < 1:
         raise InputError(f"--n_demos must be above 0, got {n_demos}")

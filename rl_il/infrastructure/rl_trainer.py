@@ -136,7 +136,7 @@ class RLTrainer:
     def train(self, itr: int) -> dict[str, float]:
         """Fits the policy to the buffer, going on from the weights it has."""
         if len(self.buffer) == 0:
-            raise InputError("there are no labelled steps to train on; lower --val_fraction or give more data")
+            raise InputError("there are no labelled steps to train on")
         self.itr = itr
         config, rng = self.config, stream(self.config.seed, "training", itr)
         rows = config.train_batch_size

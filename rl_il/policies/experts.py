@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,21 @@ def velocity_rule(obs: np.ndarray) -> np.ndarray:
     return np.where(obs[:, 1] >= 0, 2, 0)
 
 
+def two_parabola_rule(obs: np.ndarray) -> np.ndarray:
+    """MountainCar: push right (2) while the velocity lies between two curves over the position, else left (0).
+
+    The curves are Zhiqing Xiao's (OpenAI Gym leaderboard, MountainCar-v0); about 15 steps faster than the
+    velocity rule.
+    """
+    position, velocity = obs[:, 0], obs[:, 1]
+    lowest = np.minimum(-0.09 * (position + 0.25) ** 2 + 0.03, 0.3 * (position + 0.9) ** 4 - 0.008)
+    highest = -0.07 * (position + 0.38) ** 2 + 0.07
+    return np.where((lowest < velocity) & (velocity < highest), 2, 0)
+
+
 SCRIPTED_RULES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "velocity_rule": ("MountainCar-v0", velocity_rule)
+    "velocity_rule": ("MountainCar-v0", velocity_rule),
+    "two_parabola_rule": ("MountainCar-v0", two_parabola_rule),
 }
 """Scripted experts: the environment each is for, and the rule."""
 
@@ -61,9 +75,9 @@ def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) 
             raise InputError(f"{policy} is a rule for {own_env}, not for {name}")
         return ScriptedActor(rule, env.observation_space.shape)
     path = _fetch(str(policy)) if str(policy).startswith("hf:") else Path(policy)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = latest_policy(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path}: no such file (nor one of the names expert, random, {', '.join(SCRIPTED_RULES)})")
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: unknown policy format; expected {', '.join(FORMATS)} or a run folder")

@@ -168,7 +168,8 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         """Writes the weights and the constructor's arguments, atomically."""
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
         # A subclass that only learns differently acts like its parent, and can be read without the subclass.
-        name = MLPPolicySL.__name__ if self._is_plain_mlp() else type(self).__name__
+        same = self._is_plain_mlp() and type(self).hyperparameters is MLPPolicySL.hyperparameters
+        name = MLPPolicySL.__name__ if same else type(self).__name__
         content = {"policy": name, "hyperparameters": self.hyperparameters(), "state": state}
         with atomic_write(Path(path)) as file:
             torch.save(content, file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -138,7 +139,7 @@ def _find_activation(data: dict[str, Any], default: str) -> str:
 def _find_normaliser(path: Path, env: gym.Env) -> dict[str, Any]:
     """What `VecNormalize` did to the observations, if its file lies beside the zip."""
     places = (path.with_name("vecnormalize.pkl"), path.parent / name_of(env) / "vecnormalize.pkl")
-    found = next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if os.path.isfile(place)), None)
     if found is None:
         return {}
     try:

@@ -123,3 +123,9 @@ def test_another_environments_file_is_refused_with_both_sizes(tmp_path, shared_e
         load_trajectories(path, shared_env("HalfCheetah-v4"))
     for word in ("HalfCheetah-v4", *words):
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), [np.zeros(3)]])
+def test_arrays_where_paths_belong_are_refused(tmp_path, value):
+    with pytest.raises(InputError, match="got a ndarray"):
+        load_trajectories(write_pickle(tmp_path / "x.pkl", value))

@@ -310,3 +310,14 @@ def test_a_file_that_marks_no_end_within_the_time_limit_has_no_boundaries(write,
     assert len(load_trajectories(path, make_env(name))) == 1
     with pytest.raises(InputError, match="does not say where episodes end"):
         load_trajectories(path, make_env(name), n_demos=1)
+
+
+@pytest.mark.parametrize(("key", "words"), [("labelled", "labelled must hold one value"), ("sources", "source must")])
+def test_two_values_a_step_are_refused(write, key, words):
+    with pytest.raises(InputError, match=words):
+        load_trajectories(write(observations=OBS, actions=ACS, **{key: np.ones((5, 2))}))
+
+
+def test_a_file_without_a_labelled_step_is_refused(write):
+    with pytest.raises(InputError, match="holds no labelled step"):
+        load_trajectories(write(observations=OBS, actions=ACS, labelled=np.zeros(5, bool)))

@@ -9,8 +9,9 @@ from course_files import PROTOCOLS, RunsCode, expert_action, expert_tree, write_
 
 from rl_il.envs import ENVS
 from rl_il.errors import InputError
+from rl_il.evaluation import evaluate
 from rl_il.files import REPOSITORY
-from rl_il.policies.experts import SCRIPTED_RULES, latest_policy, load_actor, load_expert
+from rl_il.policies.experts import SCRIPTED_RULES, latest_policy, load_actor, load_expert, two_parabola_rule
 from rl_il.policies.mlp_policy import MLPPolicySL
 
 DISCRETE, CONTINUOUS = "MountainCar-v0", "MountainCarContinuous-v0"  # both observe two numbers
@@ -540,3 +541,19 @@ def test_no_file_with_a_refused_pickle_runs(tmp_path, shared_env):
     message = refusal(str(tmp_path / "x.pkl"), shared_env("HalfCheetah-v4"), load_expert)
     assert "which may run code; refused, and nothing was run" in message
     assert not (tmp_path / "ran").exists()
+
+
+def test_the_two_parabola_rule_pushes_right_between_its_curves():
+    obs = np.array([[-0.5, 0.0], [-0.5, 0.05], [-0.5, 0.069], [0.4, 0.04], [-1.1, -0.04]])
+    # at -0.5 the curves are -0.0003 and 0.069; at 0.4 they are -0.008 and 0.027; at -1.1 -0.035 and 0.034
+    assert two_parabola_rule(obs).tolist() == [2, 2, 0, 0, 0]
+
+
+def test_the_shipped_experts_score_what_their_table_says():
+    lines = (REPOSITORY / "experts" / "README.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    rows = {row[0]: row for row in rows if row[0] in ENVS}
+    assert {*rows} == {name for name, spec in ENVS.items() if spec.expert}
+    for name, (_, _, mean, _, std, *_) in rows.items():
+        returns = evaluate("expert", name, episodes=4, seed=5)["mean"]
+        assert returns > float(mean) - 4 * float(std) / 2, name  # four standard errors of four episodes

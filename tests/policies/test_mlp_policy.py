@@ -565,3 +565,18 @@ def test_the_tables_of_names_agree():
 
     assert {*config.ACTIVATIONS} == {*pytorch_utils.ACTIVATIONS} == {*actors.ACTIVATIONS}
     assert {*config.LOSSES} == {*mlp_policy.LOSSES}
+
+
+def test_a_subclass_with_settings_of_its_own_is_read_by_itself_only(tmp_path):
+    class Huber(MLPPolicySL):
+        def __init__(self, *args, delta=1.0, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.delta = delta
+
+        def hyperparameters(self):
+            return super().hyperparameters() | {"delta": self.delta}
+
+    Huber((2,), 1, False, delta=3.0).save(tmp_path / "huber.pt")
+    assert Huber.load(tmp_path / "huber.pt").delta == 3.0
+    with pytest.raises(InputError, match="holds a Huber, expected a MLPPolicySL"):
+        MLPPolicySL.load(tmp_path / "huber.pt")
