@@ -64,7 +64,7 @@ SETTINGS: dict[str, Settings] = {
         "SAC", 300_000, updates_per_step=0.5, learning_rate=5e-4, reward_scale=0.2, heuristic_steps=40_000
     ),
     "HalfCheetah-v5": Settings("SAC", 250_000),
-    "Hopper-v5": Settings(steps=800_000, gamma=0.995, drop_quantiles=5),
+    "Hopper-v5": Settings(steps=600_000, drop_quantiles=5),
     "Walker2d-v5": Settings(),
     "Ant-v5": Settings(obs_slice=(0, 27)),
     "Humanoid-v5": Settings(steps=1_500_000, obs_slice=(0, 45)),

@@ -35,7 +35,7 @@ def test_the_shipped_demonstrations_fit_their_environment(name, shared_env):
     env = shared_env(name)
     trajectories = load_trajectories(ENVS[name].demos_path, env)
     returns = np.array([t.episode_return for t in trajectories])
-    assert len(trajectories) >= 100
+    assert len(trajectories) >= (100 if name.startswith(("LunarLander", "MountainCar")) else 10)
     assert np.isfinite(returns).all()
     assert all(t.terminated != t.truncated for t in trajectories)
     assert all(not np.array_equal(t.obs[-1], t.obs[-2]) for t in trajectories)
