@@ -1,4 +1,4 @@
-"""Trains an expert for a continuous task on one CPU core: SAC or TQC from Stable-Baselines3 in JAX (sbx-rl).
+"""Trains an expert on one CPU core: SAC or TQC from Stable-Baselines3 in JAX (sbx-rl), or SAC for discrete actions.
 
 What makes it reach the scores of experts/README.md (each found by trying):
   eight environments are stepped together, with `updates_per_step` gradient steps for each of their steps;
@@ -43,7 +43,7 @@ EXAMPLES = """examples:
 class Settings:
     """What differs between tasks."""
 
-    algorithm: str = "TQC"  # or SAC
+    algorithm: str = "TQC"  # or SAC, or DiscreteSAC
     steps: int = 1_000_000  # of all environments together
     gamma: float = 0.99  # discount
     updates_per_step: float = 1.0  # gradient steps an environment step
@@ -51,12 +51,21 @@ class Settings:
     hidden: int = 128  # units in each of the two hidden layers
     batch: int = 128  # rows in a minibatch
     drop_quantiles: int = 2  # TQC: of each critic's 25, the highest, against overestimation
+    entropy_weight: tuple[float, float] = (0.02, 0.0005)  # DiscreteSAC: at the start and near the end
     reward_scale: float = 1.0
     heuristic_steps: int = 0  # experience of Gymnasium's heuristic to begin with
     obs_slice: tuple[int, int] | None = None  # the part of the observation that the expert reads
 
 
 SETTINGS: dict[str, Settings] = {
+    "LunarLander-v3": Settings(
+        "DiscreteSAC",
+        300_000,
+        updates_per_step=0.5,
+        learning_rate=5e-4,
+        reward_scale=0.1,
+        heuristic_steps=40_000,
+    ),
     "LunarLanderContinuous-v3": Settings(
         "SAC", 250_000, updates_per_step=0.5, reward_scale=0.1, heuristic_steps=30_000
     ),
@@ -143,8 +152,12 @@ class Training:
         """Goes on from the folder's last checkpoint. It holds this program's own pickles: trust the folder."""
         if not (self.folder / "averages.npz").is_file():
             raise InputError(f"{self.folder}: nothing to resume; drop --resume")
-        self.model = type(self.model).load(self.folder / "model.zip", env=self.model.get_env())
-        self.model.load_replay_buffer(self.folder / "replay_buffer.pkl")
+        model, replay_buffer = self.folder / "model.zip", self.folder / "replay_buffer.pkl"
+        if self.settings.algorithm == "DiscreteSAC":
+            self.model.restore(model, replay_buffer)
+        else:
+            self.model = type(self.model).load(model, env=self.model.get_env())
+            self.model.load_replay_buffer(replay_buffer)
         with np.load(self.folder / "averages.npz", allow_pickle=False) as file:
             self.average = [(file[f"average_w{i}"].copy(), file[f"average_b{i}"].copy()) for i in range(3)]
             self.best = [(file[f"best_w{i}"].copy(), file[f"best_b{i}"].copy()) for i in range(3)]
@@ -153,20 +166,29 @@ class Training:
 
 
 def make_model(env_name: str, settings: Settings, seed: int):
-    """The learner of sbx-rl, with its eight environments."""
+    """The learner, with its eight environments."""
     import sbx
     from stable_baselines3.common.vec_env import DummyVecEnv
 
+    envs = DummyVecEnv([lambda: training_env(env_name, settings)] * N_ENVS)
+    learning_starts = 0 if settings.heuristic_steps else LEARNING_STARTS
+    if settings.algorithm == "DiscreteSAC":
+        from discrete_sac import DiscreteSAC
+
+        names = "steps gamma updates_per_step learning_rate hidden batch entropy_weight".split()
+        chosen = {name: getattr(settings, name) for name in names}
+        envs.seed(seed)
+        return DiscreteSAC(envs, **chosen, learning_starts=learning_starts, seed=seed)
     updates = round(N_ENVS * settings.updates_per_step)
     tqc = {"top_quantiles_to_drop_per_net": settings.drop_quantiles} if settings.algorithm == "TQC" else {}
     return getattr(sbx, settings.algorithm)(
         "MlpPolicy",
-        DummyVecEnv([lambda: training_env(env_name, settings)] * N_ENVS),
+        envs,
         learning_rate=lambda left: settings.learning_rate * min(1.0, 4 * left),
         gamma=settings.gamma,
         batch_size=settings.batch,
         buffer_size=min(settings.steps, 1_000_000),
-        learning_starts=0 if settings.heuristic_steps else LEARNING_STARTS,
+        learning_starts=learning_starts,
         train_freq=1,
         gradient_steps=updates,
         policy_delay=2,
@@ -193,14 +215,19 @@ def training_env(env_name: str, settings: Settings):
 
 def fill_with_heuristic(model, env_name: str, settings: Settings) -> None:
     """Fills the replay buffer with the heuristic's experience, in environment i disturbed with odds i / 8."""
+    from rl_il.envs import is_discrete
+
     rng = np.random.default_rng(model.seed)
     envs, obs = model.get_env(), model.get_env().reset()
     act = [heuristic(env_name, env) for env in envs.envs]
     for _ in range(settings.heuristic_steps // N_ENVS):
-        random = rng.uniform(-1, 1, (N_ENVS, *envs.action_space.shape)).astype(np.float32)
-        wanted = np.array([act[i](obs[i]) for i in range(N_ENVS)], np.float32)
+        wanted = np.array([act[i](obs[i]) for i in range(N_ENVS)])
         disturbed = rng.random(N_ENVS) < np.arange(N_ENVS) / N_ENVS
-        acs = np.clip(np.where(disturbed[:, None], random, wanted), -1, 1)
+        if is_discrete(envs.action_space):
+            acs = np.where(disturbed, rng.integers(envs.action_space.n, size=N_ENVS), wanted)
+        else:
+            random = rng.uniform(-1, 1, (N_ENVS, *envs.action_space.shape))
+            acs = np.clip(np.where(disturbed[:, None], random, wanted), -1, 1).astype(np.float32)
         next_obs, rewards, dones, infos = envs.step(acs)
         stored = next_obs.copy()
         for i in np.flatnonzero(dones):
@@ -223,7 +250,7 @@ def heuristic(env_name: str, env):
 
 def actor_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
     """(weights, bias) of the actor's hidden layers and of its mean, as NumPy copies."""
-    layers = model.policy.actor_state.params["params"]
+    layers = model.actor_params() if hasattr(model, "actor_params") else model.policy.actor_state.params["params"]
     return [(np.array(layers[f"Dense_{i}"]["kernel"]), np.array(layers[f"Dense_{i}"]["bias"])) for i in range(3)]
 
 
@@ -234,8 +261,11 @@ def named(weights: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]
 
 def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Settings):
     """The actor as it will act from its file."""
+    from rl_il.envs import is_discrete
     from rl_il.policies.actors import NumpyActor
 
+    if is_discrete(env.action_space):
+        return NumpyActor(weights, "relu", "argmax", env.observation_space.shape)
     part = slice(*settings.obs_slice) if settings.obs_slice else slice(None)
     return NumpyActor(weights, "relu", "tanh", env.observation_space.shape, part, action_scale=env.action_space.high)
 
@@ -267,18 +297,19 @@ def choose(training: Training) -> tuple[str, list]:
 
 def export(training: Training, out: Path) -> None:
     """Writes the expert's file, measured on episodes that nothing was chosen by, and prints its table line."""
-    from rl_il.envs import make_env
+    from rl_il.envs import is_discrete, make_env
 
     name, weights = choose(training)
     env = make_env(training.env_name)
     check_against_jax(training)
     returns = measure(weights, training.env_name, training.settings, FINAL_EPISODES, purpose=2)
     packages = ("gymnasium", "mujoco", "numpy", "jax", "sbx-rl", "box2d")
+    discrete = is_discrete(env.action_space)
+    head = {"output": "argmax"} if discrete else {"output": "tanh", "action_scale": env.action_space.high.tolist()}
     meta: dict[str, Any] = {
         "env_id": training.env_name,
         "activation": "relu",
-        "output": "tanh",
-        "action_scale": env.action_space.high.tolist(),
+        **head,
         "algorithm": training.settings.algorithm,
         "settings": dataclasses.asdict(training.settings),
         "seed": training.seed,
@@ -301,17 +332,17 @@ def export(training: Training, out: Path) -> None:
 
 def check_against_jax(training: Training) -> None:
     """The NumPy actor must act as the trained network does, to 1e-5."""
-    import jax
-
-    policy = training.model.policy
-    weights = actor_weights(training.model)
-    frozen = numpy_actor(weights, training.model.get_env().envs[0].unwrapped, training.settings)
-    inputs = len(weights[0][0])
-    obs = np.random.default_rng(0).normal(size=(256, inputs)).astype(np.float32)
-    expected = np.asarray(jax.device_get(policy.actor_state.apply_fn(policy.actor_state.params, obs).mode()))
-    frozen.ob_shape, frozen.obs_slice = (inputs,), slice(None)
-    got = frozen.get_action(obs) / training.model.action_space.high
-    difference = float(np.abs(got - expected).max())
+    model, weights = training.model, actor_weights(training.model)
+    frozen = numpy_actor(weights, model.get_env().envs[0].unwrapped, training.settings)
+    frozen.ob_shape, frozen.obs_slice = (len(weights[0][0]),), slice(None)
+    obs = np.random.default_rng(0).normal(size=(256, len(weights[0][0]))).astype(np.float32)
+    if training.settings.algorithm == "DiscreteSAC":
+        expected = np.asarray(model.actor.apply(model.state.actor, obs)).argmax(axis=1)
+        difference = float((frozen.get_action(obs) != expected).mean())
+    else:
+        state = model.policy.actor_state
+        expected = np.asarray(state.apply_fn(state.params, obs).mode()) * model.action_space.high
+        difference = float(np.abs(frozen.get_action(obs) - expected).max())
     if difference > 1e-5:
         raise RuntimeError(f"the exported network differs from the trained one by {difference:.2g}")
 
