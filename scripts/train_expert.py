@@ -173,7 +173,7 @@ def make_model(env_name: str, settings: Settings, seed: int):
     envs = DummyVecEnv([lambda: training_env(env_name, settings)] * N_ENVS)
     learning_starts = 0 if settings.heuristic_steps else LEARNING_STARTS
     if settings.algorithm == "DiscreteSAC":
-        from discrete_sac import DiscreteSAC
+        from _discrete_sac import DiscreteSAC
 
         names = "steps gamma updates_per_step learning_rate hidden batch entropy_weight".split()
         chosen = {name: getattr(settings, name) for name in names}
