@@ -33,7 +33,7 @@ class RunConfig:
     expert_policy_file: str | None = option(
         None,
         "the expert: .npz weights, a checkpoint .pt or a run folder, the course's .pkl, Stable-Baselines3's .zip"
-        " (hf:ORG/REPO/FILE.zip from the Hugging Face hub), or a scripted rule's name (default: the one shipped for"
+        " (hf:ORG/REPO/FILE.zip from the Hugging Face hub), or a scripted expert's name (default: the one shipped for"
         " the environment)",
         "epf",
     )
@@ -161,7 +161,7 @@ def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--policy",
         default="expert",
-        help="expert (the shipped one), random, a scripted rule, a .npz, .pt, course .pkl or Stable-Baselines3 .zip"
+        help="expert (the shipped one), random, a scripted expert, a .npz, .pt, course .pkl or Stable-Baselines3 .zip"
         " file, hf:ORG/REPO/FILE.zip, or a run folder (default: %(default)s)",
     )
     add("--expert_activation", choices=ACTIVATIONS, help="the nonlinearity, if a .zip names an unknown one")

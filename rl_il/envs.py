@@ -27,7 +27,7 @@ from rl_il.files import REPOSITORY
 class EnvSpec:
     """What ships for one environment."""
 
-    expert: str | None = None  # a file of experts/, or the name of a scripted rule
+    expert: str | None = None  # a file of experts/, or the name of a scripted expert
     demos: str | None = None  # a file of data/demos/
     camera: str | None = None  # MuJoCo's camera that follows the body; its default one stands still
 
@@ -48,6 +48,7 @@ ENVS: dict[str, EnvSpec] = {
     "LunarLanderContinuous-v3": EnvSpec("LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz"),
     "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz"),
     "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz", "BipedalWalker-v3.npz"),
+    "CarRacing-v3": EnvSpec("car_driver"),
     "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "Hopper-v5": EnvSpec("Hopper-v5.npz", "Hopper-v5.npz", camera="track"),

@@ -12,15 +12,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.datasets import save_trajectories
+from rl_il.datasets import load_trajectories, save_trajectories
+from rl_il.datasets.npz import read_meta, read_npz
 from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
-from rl_il.files import check_writable
+from rl_il.files import REPOSITORY, check_writable
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
-from rl_il.policies.experts import load_actor
+from rl_il.policies.experts import SCRIPTED_EXPERTS, load_actor
 from rl_il.statistics import describe
 from rl_il.types import EXPERT, Trajectory
 
@@ -60,13 +61,36 @@ def expert_table(episodes: int, seed: int = 0, num_workers: int = 1) -> list[lis
     """Rows of a table that measures every shipped expert in its environments; the first row is the header."""
     rows = [["environment", "expert", "mean return", "95 % interval", "std", "least", "episodes", "mean length"]]
     for env_name, spec in ENVS.items():
-        if spec.expert is None:
-            continue
-        result = evaluate("expert", env_name, episodes, seed, num_workers=num_workers)
-        numbers = [f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length")]
-        interval = f"{result['ci95_low']:.1f} to {result['ci95_high']:.1f}"
-        mean, std, least, length = numbers
-        rows.append([env_name, spec.expert, mean, interval, std, least, str(episodes), length])
+        others = [name for name, (own_env, _) in SCRIPTED_EXPERTS.items() if own_env == env_name]
+        for expert in dict.fromkeys([spec.expert, *others]):
+            policy = expert if expert in others else "expert"
+            result = evaluate(policy, env_name, episodes, seed, num_workers=num_workers)
+            mean, std, least, length = (f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length"))
+            interval = f"{result['ci95_low']:.1f} to {result['ci95_high']:.1f}"
+            rows.append([env_name, expert, mean, interval, std, least, str(episodes), length])
+    return rows
+
+
+def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]:
+    """Rows of a table that describes every file of demonstrations in `folder`; the first row is the header."""
+    rows = [["file", "episodes", "steps", "mean return", "least", "most", "MB", "made by"]]
+    for path in sorted(folder.glob("*.npz")):
+        trajectories = load_trajectories(path)
+        meta = read_meta(read_npz(path))
+        flags = {
+            "--env_name": meta["env_name"],
+            "--policy": None if meta["expert"] == "expert" else meta["expert"],
+            "--n_demos": len(trajectories),
+            "--ep_len": meta.get("ep_len"),
+            "--seed": meta["seed"] or None,
+        }
+        chosen = " ".join(f"{flag} {value}" for flag, value in flags.items() if value is not None)
+        returns, lengths = returns_and_lengths(trajectories)
+        numbers = [f"{number:.1f}" for number in (returns.mean(), returns.min(), returns.max())]
+        size = f"{path.stat().st_size / 1e6:.1f}"
+        rows.append(
+            [path.name, str(len(returns)), f"{lengths.sum():,}", *numbers, size, f"`record_demos.py {chosen}`"]
+        )
     return rows
 
 
@@ -111,7 +135,11 @@ def record_demos(
             f" {np.mean(returns):.1f}, best {max(returns):.1f}); lower it or give a better expert"
         )
     meta = {"env_name": env_name, "expert": Path(expert).name, "seed": seed, "min_return": min_return}
-    meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}
+    meta |= {
+        "ep_len": ep_len,
+        "thrown_away": len(returns) - len(kept),
+        "gymnasium": importlib.metadata.version("gymnasium"),
+    }
     save_trajectories(out, kept, meta)
     return kept, len(returns) - len(kept)
 

@@ -94,9 +94,15 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
 
 def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
     """The expert that was named, or the one shipped; None where a clone can do without."""
-    if config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert:
-        return load_expert(config.expert_policy_file, env, config.expert_activation)
-    return None
+    if not (config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert):
+        return None
+    expert = load_expert(config.expert_policy_file, env, config.expert_activation)
+    if config.do_dagger and hasattr(expert, "watch"):
+        raise InputError(
+            f"--do_dagger: the expert of {config.env_name} reads the simulator, so it cannot label the states that a"
+            " learner has left; give --expert_policy_file with one that reads observations"
+        )
+    return expert
 
 
 def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
@@ -147,7 +153,7 @@ def build_trainer(
         policy,
         demonstrations,
         rule=RULES["dagger"](expert) if config.do_dagger else None,
-        expert=expert,
+        expert=None if hasattr(expert, "watch") else expert,  # that one cannot be asked about recorded states
         logger=logger,
         n_eval_episodes=n_eval_episodes,
         verbose=verbose,

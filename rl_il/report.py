@@ -55,12 +55,22 @@ def results_table(results: Sequence[Result], expert: Result) -> str:
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table that is also easy to read as text; the first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in cells) + " |"
-        for cells in (list(enumerate(zip(row, widths, strict=True))) for row in rows)
-    ]
+    header, *lines = [f"| {' | '.join(_aligned(row, widths))} |" for row in rows]
     rule = "|" + "|".join("-" * (width + 1) + ("-" if i == 0 else ":") for i, width in enumerate(widths)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
+    return "\n".join([header, rule, *lines])
+
+
+def plain(rows: Sequence[Sequence[str]]) -> str:
+    """The rows as columns of text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(_aligned(row, widths)).rstrip() for row in rows)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The first cell to the left, the others to the right."""
+    return [
+        cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
 
 
 def plot_learning_curve(

@@ -25,7 +25,10 @@ class Batch(NamedTuple):
 
 
 class Actor(Protocol):
-    """Anything that can be asked for actions: a policy, its frozen copy, an expert, a human."""
+    """Anything that can be asked for actions: a policy, its frozen copy, an expert, a human.
+
+    One that reads the simulator besides the observation also has `watch(env)`, called before its `reset`.
+    """
 
     ob_shape: tuple[int, ...]
 

@@ -73,6 +73,11 @@ class ReplayBuffer:
             np.zeros(narrow, np.float32),
         )
 
+    @property
+    def observations(self) -> np.ndarray:
+        """`(rows, ob_dim)`; zeros where nothing was added yet."""
+        return self.data.obs
+
     def add(self, obs, next_obs, acs, rewards, dones, infos) -> None:
         """Appends a row for each environment."""
         limited = np.array([info.get("TimeLimit.truncated", False) for info in infos])

@@ -11,7 +11,7 @@ EXAMPLES = """examples:
     python scripts/evaluate.py --policy random --env_name LunarLander-v3 --json
     python scripts/evaluate.py --policy data/q1_bc_LunarLander-v3_... --env_name LunarLander-v3 --video lander.gif
   the table of experts/README.md:
-    python scripts/evaluate.py --all_experts --episodes 100
+    python scripts/evaluate.py --all_experts --episodes 100 --markdown
 """
 
 
@@ -26,16 +26,22 @@ def main() -> None:
         metavar="PATH",
         help="also write an episode's first 300 frames as .gif, or .mp4 with imageio-ffmpeg",
     )
-    add("--json", action="store_true", help="print one JSON object instead of the table")
-    add("--all_experts", action="store_true", help="measure every shipped expert; prints a Markdown table")
+    add("--all_experts", action="store_true", help="measure every shipped expert in each of its environments")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON instead of text")
+    output.add_argument("--markdown", action="store_true", help="print a Markdown table instead of text")
     args = parser.parse_args()
 
     from rl_il.evaluation import evaluate, expert_table
     from rl_il.files import to_json
-    from rl_il.report import markdown
+    from rl_il.report import markdown, plain
 
     if args.all_experts:
-        print(markdown(expert_table(args.episodes, args.seed, args.num_workers)))
+        rows = expert_table(args.episodes, args.seed, args.num_workers)
+        if args.json:
+            print(to_json([dict(zip(rows[0], row, strict=True)) for row in rows[1:]]))
+        else:
+            print(markdown(rows) if args.markdown else plain(rows))
         return
     result = evaluate(
         args.policy,
@@ -50,8 +56,8 @@ def main() -> None:
     if args.json:
         print(to_json(result))
         return
-    for name, value in result.items():
-        print(f"{name:<20} {value:.2f}" if isinstance(value, float) else f"{name:<20} {value}")
+    texts = [[name, f"{value:.2f}" if isinstance(value, float) else str(value)] for name, value in result.items()]
+    print(markdown([["", "value"], *texts]) if args.markdown else plain(texts))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from rl_il.errors import run_command
 
 EXAMPLES = """examples:
   the command that made the shipped file:
-    python scripts/record_demos.py --env_name LunarLander-v3 --n_demos 100 --min_return 200 \\
-      --out data/demos/LunarLander-v3.npz
+    python scripts/record_demos.py --env_name LunarLander-v3 --n_demos 100 --out data/demos/LunarLander-v3.npz
+  only good episodes:
+    python scripts/record_demos.py --env_name LunarLander-v3 --min_return 200 --out good.npz
   a policy of your own as the expert:
     python scripts/record_demos.py --env_name LunarLander-v3 --policy data/q2_... --out my_demos.npz
 """
@@ -22,11 +23,16 @@ def main() -> None:
     add = parser.add_argument
     add("--n_demos", type=positive_integer, default=10, help="episodes to keep (default: %(default)s)")
     add("--min_return", type=float, default=float("-inf"), help="throw away episodes below this return")
+    add("--table", action="store_true", help="record nothing: print data/README.md's table of the shipped files")
     add("--out", type=Path, help="the file, .npz (default: ENV_NAME.npz in the current folder)")
     args = parser.parse_args()
 
-    from rl_il.evaluation import record_demos
+    from rl_il.evaluation import demos_table, record_demos
+    from rl_il.report import markdown
 
+    if args.table:
+        print(markdown(demos_table()))
+        return
     out = args.out or Path(f"{args.env_name.replace('/', '-')}.npz")
     kept, thrown_away = record_demos(
         args.env_name,

@@ -12,9 +12,11 @@ from fakes import corridor_length
 from rl_il.datasets import load_trajectories
 from rl_il.envs import make_env
 from rl_il.errors import InputError
-from rl_il.evaluation import evaluate, expert_table, record_demos
+from rl_il.evaluation import demos_table, evaluate, expert_table, record_demos
+from rl_il.files import REPOSITORY
 from rl_il.infrastructure.seeding import episode_seeds, stream
 from rl_il.policies.actors import ScriptedActor
+from rl_il.report import markdown
 from rl_il.statistics import bootstrap_interval
 
 NUMBERS = "mean std iqm ci95_low ci95_high min max mean_episode_length".split()
@@ -91,7 +93,7 @@ def test_a_video_is_written_and_changes_no_number(always, tmp_path):
     [
         ("nowhere.pt", "Corridor-v0", None, "nowhere.pt: no such file"),
         ("expert", "Corridor-v0", None, "no expert is shipped"),
-        ("velocity_rule", "Corridor-v0", None, "rule for MountainCar-v0"),
+        ("velocity_rule", "Corridor-v0", None, "is for MountainCar-v0"),
         ("expert", "MountanCar-v0", None, "MountainCar-v0"),
         ("random", "Corridor-v0", "video", "must end in .gif or .mp4"),
     ],
@@ -122,10 +124,40 @@ def test_the_expert_table_measures_every_environment_that_has_an_expert(monkeypa
 
     monkeypatch.setattr("rl_il.evaluation.evaluate", measured)
     header, *rows = expert_table(7)
-    assert calls == [("expert", row[0], 7) for row in rows]
-    assert {"LunarLander-v3", "MountainCar-v0", "Ant-v5"} <= {row[0] for row in rows}
+    assert [call[1:] for call in calls] == [(row[0], 7) for row in rows]
+    assert {(call[0], row[0], row[1]) for call, row in zip(calls, rows, strict=True)} >= {
+        ("expert", "LunarLander-v3", "LunarLander-v3.npz"),
+        ("velocity_rule", "MountainCar-v0", "velocity_rule"),
+        ("two_parabola_rule", "MountainCar-v0", "two_parabola_rule"),
+        ("car_driver", "CarRacing-v3", "car_driver"),
+        ("expert", "Ant-v4", "Ant-v5.npz"),
+    }
     assert all(len(row) == len(header) for row in rows)
     assert dict(zip(header, rows[0], strict=True))["95 % interval"] == "1.2 to 1.2"
+
+
+def test_the_table_of_demonstrations_describes_each_file_and_the_command_that_made_it(always, tmp_path):
+    (tmp_path / "demos").mkdir()
+    record_demos("Corridor-v0", tmp_path / "demos" / "a.npz", always(2), n_demos=3, seed=4, ep_len=2)
+    header, row = demos_table(tmp_path / "demos")
+    lengths = np.minimum(lengths_of("demonstrations", 4, 3), 2)
+    described = dict(zip(header, row, strict=True))
+    returns = 2.0 * lengths
+    assert described == {
+        "file": "a.npz",
+        "episodes": "3",
+        "steps": str(lengths.sum()),
+        "mean return": f"{returns.mean():.1f}",
+        "least": f"{returns.min():.1f}",
+        "most": f"{returns.max():.1f}",
+        "MB": f"{(tmp_path / 'demos' / 'a.npz').stat().st_size / 1e6:.1f}",
+        "made by": "`record_demos.py --env_name Corridor-v0 --policy always_2.npz --n_demos 3 --ep_len 2 --seed 4`",
+    }
+
+
+def test_the_shipped_demonstrations_are_what_their_readme_says():
+    assert markdown(demos_table()) in (REPOSITORY / "data" / "README.md").read_text()
+    assert max(path.stat().st_size for path in (REPOSITORY / "data" / "demos").iterdir()) < 2e6
 
 
 # Recording ------------------------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ BAD = {
     "no shipped expert": ({"env_name": "CartPole-v1", "do_dagger": True, "n_iter": 2}, "no expert is shipped"),
     "another environment's expert": (
         {"env_name": "LunarLander-v3", "expert_policy_file": "velocity_rule"},
-        "rule for MountainCar-v0",
+        "is for MountainCar-v0",
     ),
     "a loss that discrete actions do not have": ({"loss": "mse"}, "loss"),
 }

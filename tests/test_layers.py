@@ -100,7 +100,7 @@ def test_every_layer_names_rooms_that_exist():
         ("datasets/npz.py", "from ..policies import actors", "datasets.npz imports policies.actors"),
         ("infrastructure/video.py", "def f():\n    import rl_il.dagger", "infrastructure.video imports dagger"),
         ("policies/__init__.py", "from ..experiment import run", "policies imports experiment"),
-        ("policies/actors.py", "from .experts import SCRIPTED_RULES", "cycle: "),
+        ("policies/actors.py", "from .experts import SCRIPTED_EXPERTS", "cycle: "),
         ("__init__.py", "from rl_il.config import RunConfig", "rl_il imports config"),
         ("dagger.py", "from rl_il.unheard_of import x", "dagger imports unheard_of"),
         ("new_room.py", "import rl_il.types", "new_room has no layer"),

@@ -47,11 +47,13 @@ def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
 def save_trajectories(
     path: str | Path, trajectories: Sequence[Trajectory], meta: dict[str, Any] | None = None
 ) -> None:
-    """Writes whole trajectories to one compressed `.npz` that `load_trajectories` reads back equal.
+    """Writes whole trajectories to one compressed `.npz` that `load_trajectories` reads back.
 
-    `actions` are the labels, never clipped. What says nothing new is left out: `executed_actions` if they are
-    the labels, `labelled` if all steps are, `rewards` if they are unknown. `final_observations` has one row an
-    episode, `sources` says who chose each executed action, and `meta` how the file was made.
+    Observations in double precision are rounded to single, in which all policies here read them; everything
+    else reads back equal. `actions` are the labels, never clipped. What says nothing new is left out:
+    `executed_actions` if they are the labels, `labelled` if all steps are, `rewards` if they are unknown.
+    `final_observations` has one row an episode, `sources` says who chose each executed action, and `meta` how
+    the file was made.
     """
     if not trajectories:
         raise InputError(f"{path}: there are no trajectories to save")
@@ -63,9 +65,9 @@ def save_trajectories(
     ends["truncations"][last] = [t.truncated for t in trajectories]
     ends["episode_starts"][[0, *(last[:-1] + 1)]] = True
     arrays = {
-        "observations": np.concatenate([t.obs[:-1] for t in trajectories]),
+        "observations": _single(np.concatenate([t.obs[:-1] for t in trajectories])),
         "actions": labels,
-        "final_observations": np.stack([t.obs[-1] for t in trajectories]),
+        "final_observations": _single(np.stack([t.obs[-1] for t in trajectories])),
         "sources": np.concatenate([t.source for t in trajectories]),
         "meta": np.array(to_json(meta or {})),
         **ends,
@@ -80,6 +82,10 @@ def save_trajectories(
         arrays["labelled"] = labelled
     with atomic_write(Path(path)) as file:
         np.savez_compressed(file, **arrays)
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def read_meta(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

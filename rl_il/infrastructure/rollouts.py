@@ -48,6 +48,8 @@ def sample_trajectory(
     discrete = is_discrete(env.action_space)
     low, high = (None, None) if discrete else (env.action_space.low, env.action_space.high)
     ob, _ = env.reset(seed=seed)
+    if hasattr(actor, "watch"):
+        actor.watch(env)
     actor.reset(seed)
     obs, acs, executed, rewards = [np.array(ob)], [], [], []
     terminated = truncated = False

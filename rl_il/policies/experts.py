@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rl_il.datasets.safe_pickle import load_pickle
 from rl_il.envs import env_spec, is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.policies.actors import NumpyActor, RandomActor, ScriptedActor
+from rl_il.policies.car_driver import CarDriver
 from rl_il.policies.sb3 import load_sb3
 from rl_il.types import Actor
 
@@ -37,11 +39,12 @@ def two_parabola_rule(obs: np.ndarray) -> np.ndarray:
     return np.where((lowest < velocity) & (velocity < highest), 2, 0)
 
 
-SCRIPTED_RULES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-    "velocity_rule": ("MountainCar-v0", velocity_rule),
-    "two_parabola_rule": ("MountainCar-v0", two_parabola_rule),
+SCRIPTED_EXPERTS: dict[str, tuple[str, Callable[[tuple[int, ...]], Actor]]] = {
+    "velocity_rule": ("MountainCar-v0", partial(ScriptedActor, velocity_rule)),
+    "two_parabola_rule": ("MountainCar-v0", partial(ScriptedActor, two_parabola_rule)),
+    "car_driver": ("CarRacing-v3", CarDriver),
 }
-"""Scripted experts: the environment each is for, and the rule."""
+"""Experts written by hand: the environment each is for, and what makes it for an observation's shape."""
 
 
 def load_expert(expert: str | None, env: gym.Env, activation: str | None = None) -> Actor:
@@ -57,7 +60,7 @@ def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) 
     """Anything that can act in `env`.
 
     Args:
-      policy: `expert` (the shipped one), `random`, a scripted rule's name, a file whose suffix is in
+      policy: `expert` (the shipped one), `random`, a scripted expert's name, a file whose suffix is in
         `FORMATS` (`hf:ORG/REPO/FILE` fetches it first), or a run folder (its latest policy).
       activation: the network's, where a Stable-Baselines3 zip names none that is known here.
 
@@ -69,16 +72,16 @@ def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) 
         return load_expert(None, env)
     if policy == "random":
         return RandomActor(env)
-    if policy in SCRIPTED_RULES:
-        own_env, rule = SCRIPTED_RULES[str(policy)]
+    if policy in SCRIPTED_EXPERTS:
+        own_env, make_expert = SCRIPTED_EXPERTS[str(policy)]
         if name != own_env:
-            raise InputError(f"{policy} is a rule for {own_env}, not for {name}")
-        return ScriptedActor(rule, env.observation_space.shape)
+            raise InputError(f"{policy} is for {own_env}, not for {name}")
+        return make_expert(env.observation_space.shape)
     path = _fetch(str(policy)) if str(policy).startswith("hf:") else Path(policy)
     if os.path.isdir(path):
         path = latest_policy(path)
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file (nor one of the names expert, random, {', '.join(SCRIPTED_RULES)})")
+        raise InputError(f"{path}: no such file (nor one of the names expert, random, {', '.join(SCRIPTED_EXPERTS)})")
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: unknown policy format; expected {', '.join(FORMATS)} or a run folder")
     if activation and path.suffix != ".zip":

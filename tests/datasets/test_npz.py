@@ -52,6 +52,19 @@ def test_saved_trajectories_come_back_equal(tmp_path, continuous):
     assert_equal(load_trajectories(tmp_path / "x.npz"), trajectories)
 
 
+def test_observations_in_double_precision_are_rounded_to_single_and_pixels_stay_bytes(tmp_path):
+    fine = np.array([[0.1, 1e-9], [1 / 3, 2.0]])
+    save_trajectories(tmp_path / "x.npz", [episode(0, 1, obs=fine, terminated=True)])
+    (read,) = load_trajectories(tmp_path / "x.npz")
+    assert read.obs.dtype == np.float32
+    np.testing.assert_array_equal(read.obs, fine.astype(np.float32))
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
+    save_trajectories(tmp_path / "x.npz", [episode(0, 1, obs=pixels)])
+    (read,) = load_trajectories(tmp_path / "x.npz")
+    assert read.obs.dtype == np.uint8
+    np.testing.assert_array_equal(read.obs, pixels)
+
+
 def test_unclipped_labels_and_executed_actions_both_come_back(tmp_path):
     labels = np.array([[1.75, -3.0], [0.5, 0.25], [2.0, 2.0]], np.float32)
     trajectories = [

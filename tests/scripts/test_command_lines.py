@@ -269,13 +269,36 @@ def test_evaluate_writes_a_gif(call):
     assert "film.gif" in out
 
 
-def test_evaluate_prints_a_table_of_all_experts(call, monkeypatch):
+@pytest.mark.parametrize(
+    "flag, last_line",
+    [
+        ("", "Ant-v5       3"),
+        ("--markdown", "| Ant-v5      | 3 |"),
+        ("--json", '[{"environment": "Ant-v5", "n": "3"}]'),
+    ],
+)
+def test_evaluate_prints_a_table_of_all_experts(call, monkeypatch, flag, last_line):
     monkeypatch.setattr(
         "rl_il.evaluation.expert_table", lambda *args: [["environment", "n"], ["Ant-v5", str(args[0])]]
     )
-    status, out, _ = call("evaluate --all_experts --episodes 3")
+    status, out, _ = call(f"evaluate --all_experts --episodes 3 {flag}")
     assert status == 0
-    assert out.splitlines()[-1].replace(" ", "") == "|Ant-v5|3|"
+    assert out.splitlines()[-1] == last_line
+
+
+def test_evaluate_prints_a_markdown_table(call):
+    command = "evaluate --policy velocity_rule --env_name MountainCar-v0 --episodes 3 --markdown"
+    header, rule, *rows = [line.strip("|").split("|") for line in call(command)[1].splitlines()]
+    assert [cell.strip() for cell in header] == ["", "value"]
+    assert set("".join(rule)) == {"-", ":"}
+    assert ["env_name", "MountainCar-v0"] in [[cell.strip() for cell in row] for row in rows]
+
+
+def test_record_demos_describes_the_shipped_files_and_records_nothing(call):
+    status, out, _ = call("record_demos --table")
+    assert status == 0
+    assert "`record_demos.py --env_name LunarLander-v3 --n_demos 100`" in out
+    assert list(Path().iterdir()) == []
 
 
 def test_record_demos_says_how_many_were_thrown_away_and_the_file_trains(call):
