@@ -52,7 +52,8 @@ class Settings:
     hidden: int = 128  # units in each of the two hidden layers
     batch: int = 128  # rows in a minibatch
     drop_quantiles: int = 2  # TQC: of each critic's 25, the highest, against overestimation
-    entropy_weight: tuple[float, float] = (0.02, 0.0005)  # DiscreteSAC: at the start and near the end
+    # Against the reward. A number: it stays. None: learnt, to hold SAC's target entropy. Two: DiscreteSAC's first and last.
+    entropy_weight: float | tuple[float, float] | None = None
     reward_scale: float = 1.0
     heuristic_steps: int = 0  # experience of Gymnasium's heuristic to begin with
     obs_slice: tuple[int, int] | None = None  # the part of the observation that the expert reads
@@ -65,6 +66,7 @@ SETTINGS: dict[str, Settings] = {
         300_000,
         updates_per_step=0.5,
         learning_rate=5e-4,
+        entropy_weight=(0.02, 0.0005),
         reward_scale=0.1,
         heuristic_steps=40_000,
     ),
@@ -77,8 +79,8 @@ SETTINGS: dict[str, Settings] = {
     "HalfCheetah-v5": Settings("SAC", 250_000),
     "Hopper-v5": Settings(steps=600_000, drop_quantiles=5),
     "Walker2d-v5": Settings(),
-    "Ant-v5": Settings("SAC", 1_600_000, obs_slice=(0, 27), normalize_obs=True),
-    "Humanoid-v5": Settings("SAC", 1_600_000, obs_slice=(0, 45), normalize_obs=True),
+    "Ant-v5": Settings("SAC", 1_200_000, entropy_weight=0.2, obs_slice=(0, 27), normalize_obs=True),
+    "Humanoid-v5": Settings("SAC", 1_000_000, entropy_weight=0.2, obs_slice=(0, 45), normalize_obs=True),
 }
 
 N_ENVS = 8
@@ -189,6 +191,7 @@ def make_model(env_name: str, settings: Settings, seed: int):
         envs.seed(seed)
         return DiscreteSAC(envs, **chosen, learning_starts=learning_starts, seed=seed)
     updates = round(N_ENVS * settings.updates_per_step)
+    entropy = "auto" if settings.entropy_weight is None else settings.entropy_weight
     tqc = {"top_quantiles_to_drop_per_net": settings.drop_quantiles} if settings.algorithm == "TQC" else {}
     return getattr(sbx, settings.algorithm)(
         "MlpPolicy",
@@ -201,6 +204,7 @@ def make_model(env_name: str, settings: Settings, seed: int):
         train_freq=1,
         gradient_steps=updates,
         policy_delay=2,
+        ent_coef=entropy,
         policy_kwargs={"net_arch": [settings.hidden] * 2, "layer_norm": True},
         seed=seed,
         **tqc,
