@@ -7,7 +7,8 @@ What makes it reach the scores of experts/README.md (each found by trying):
   what is exported is a moving average of the actor's weights, the best of its regular evaluations;
   Box2D tasks begin with experience of Gymnasium's own heuristic, without which the lander learns to hover;
   Ant and Humanoid see only the first numbers of their observation, which all versions of them share, and see
-  them standardised (Ant: 1,540 after 125,000 steps, where it had 1,700 after 350,000 without).
+  them standardised; their entropy weight stays at 0.2 (learnt, it falls to 0.014 within 200,000 steps, and the
+  Ant settles for a gait worth 3,500).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Settings:
     hidden: int = 128  # units in each of the two hidden layers
     batch: int = 128  # rows in a minibatch
     drop_quantiles: int = 2  # TQC: of each critic's 25, the highest, against overestimation
-    # Against the reward. A number: it stays. None: learnt, to hold SAC's target entropy. Two: DiscreteSAC's first and last.
+    # SAC's temperature: a number that stays; None: learnt; two: DiscreteSAC's, at the start and near the end.
     entropy_weight: float | tuple[float, float] | None = None
     reward_scale: float = 1.0
     heuristic_steps: int = 0  # experience of Gymnasium's heuristic to begin with
