@@ -55,8 +55,8 @@ ENVS: dict[str, EnvSpec] = {
     "Hopper-v4": EnvSpec("Hopper-v5.npz", "Hopper-v5.npz", camera="track"),
     "Walker2d-v5": EnvSpec("Walker2d-v5.npz", "Walker2d-v5.npz", camera="track"),
     "Walker2d-v4": EnvSpec("Walker2d-v5.npz", "Walker2d-v5.npz", camera="track"),
-    "Ant-v5": EnvSpec("Ant-v5.npz", camera="track"),
-    "Ant-v4": EnvSpec("Ant-v5.npz", camera="track"),
+    "Ant-v5": EnvSpec("Ant-v5.npz", "Ant-v5.npz", camera="track"),
+    "Ant-v4": EnvSpec("Ant-v5.npz", "Ant-v4.npz", camera="track"),
 }
 
 

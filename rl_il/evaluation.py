@@ -47,28 +47,34 @@ def evaluate(
     if video:  # first, so that a machine that cannot draw says so before the work
         frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
     with rollout_source(env_name, env, num_workers) as source:
-        rng = stream(seed, "evaluation")
-        rollouts = sample_n_trajectories(source, actor, episodes, rng, ep_len)
-        trajectories = list(progress(rollouts, episodes, f"{env_name}, evaluating"))
-    result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(*returns_and_lengths(trajectories))
+        rollouts = sample_n_trajectories(source, actor, episodes, stream(seed, "evaluation"), ep_len)
+        rollouts = progress(rollouts, episodes, f"{env_name}, evaluating")
+        # An episode is dropped once it is counted: a hundred of CarRacing's pictures would take 2 GB.
+        returns, lengths = zip(*((rollout.episode_return, len(rollout)) for rollout in rollouts), strict=True)
+    result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(np.array(returns), np.array(lengths))
     if video:
         write_video(video, frames, fps)
         result["video"] = video
     return result
 
 
-def expert_table(episodes: int, seed: int = 0, num_workers: int = 1) -> list[list[str]]:
-    """Rows of a table that measures every shipped expert in its environments; the first row is the header."""
-    rows = [["environment", "expert", "mean return", "95 % interval", "std", "least", "episodes", "mean length"]]
+EXPERT_COLUMNS = ["environment", "expert", "mean return", "95 % interval", "std", "least", "episodes", "mean length"]
+
+
+def evaluate_experts(episodes: int, seed: int = 0, num_workers: int = 1) -> Iterator[dict[str, Any]]:
+    """Measures every shipped expert in each of its environments, the scripted ones that are no default too."""
     for env_name, spec in ENVS.items():
-        others = [name for name, (own_env, _) in SCRIPTED_EXPERTS.items() if own_env == env_name]
-        for expert in dict.fromkeys([spec.expert, *others]):
-            policy = expert if expert in others else "expert"
-            result = evaluate(policy, env_name, episodes, seed, num_workers=num_workers)
-            mean, std, least, length = (f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length"))
-            interval = f"{result['ci95_low']:.1f} to {result['ci95_high']:.1f}"
-            rows.append([env_name, expert, mean, interval, std, least, str(episodes), length])
-    return rows
+        scripted = [name for name, (own_env, _) in SCRIPTED_EXPERTS.items() if own_env == env_name]
+        for expert in dict.fromkeys(filter(None, [spec.expert, *scripted])):
+            policy = expert if expert in scripted else "expert"
+            yield evaluate(policy, env_name, episodes, seed, num_workers=num_workers) | {"expert": expert}
+
+
+def expert_row(result: dict[str, Any]) -> list[str]:
+    """The line of experts/README.md, under `EXPERT_COLUMNS`, for what `evaluate` returned and the expert's name."""
+    mean, std, least, length = (f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length"))
+    interval = f"{result['ci95_low']:.1f} to {result['ci95_high']:.1f}"
+    return [result["env_name"], result["expert"], mean, interval, std, least, str(result["episodes"]), length]
 
 
 def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]:
@@ -76,22 +82,20 @@ def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]
     rows = [["file", "episodes", "steps", "mean return", "least", "most", "MB", "made by"]]
     for path in sorted(folder.glob("*.npz")):
         trajectories = load_trajectories(path)
-        meta = read_meta(read_npz(path))
-        flags = {
-            "--env_name": meta["env_name"],
-            "--policy": None if meta["expert"] == "expert" else meta["expert"],
-            "--n_demos": len(trajectories),
-            "--ep_len": meta.get("ep_len"),
-            "--seed": meta["seed"] or None,
-        }
-        chosen = " ".join(f"{flag} {value}" for flag, value in flags.items() if value is not None)
         returns, lengths = returns_and_lengths(trajectories)
         numbers = [f"{number:.1f}" for number in (returns.mean(), returns.min(), returns.max())]
         size = f"{path.stat().st_size / 1e6:.1f}"
-        rows.append(
-            [path.name, str(len(returns)), f"{lengths.sum():,}", *numbers, size, f"`record_demos.py {chosen}`"]
-        )
+        command = recording_command(read_meta(read_npz(path)), len(trajectories))
+        rows.append([path.name, str(len(returns)), f"{lengths.sum():,}", *numbers, size, f"`{command}`"])
     return rows
+
+
+def recording_command(meta: dict[str, Any], n_demos: int) -> str:
+    """The command that recorded a file of `record_demos`, from its `meta`; only `--out` is left out."""
+    defaults = {"policy": "expert", "n_demos": None, "min_return": None, "ep_len": None, "seed": 0}
+    chosen = {name: value for name, value in (meta | {"n_demos": n_demos}).items() if name in defaults}
+    flags = [f"--{name} {chosen[name]}" for name, default in defaults.items() if chosen.get(name, default) != default]
+    return " ".join(["record_demos.py", "--env_name", str(meta.get("env_name")), *flags])
 
 
 def record_demos(
@@ -134,12 +138,8 @@ def record_demos(
             f"--min_return {min_return:g}: only {len(kept)} of {len(returns)} episodes reach it (mean"
             f" {np.mean(returns):.1f}, best {max(returns):.1f}); lower it or give a better expert"
         )
-    meta = {"env_name": env_name, "expert": Path(expert).name, "seed": seed, "min_return": min_return}
-    meta |= {
-        "ep_len": ep_len,
-        "thrown_away": len(returns) - len(kept),
-        "gymnasium": importlib.metadata.version("gymnasium"),
-    }
+    meta = {"env_name": env_name, "policy": expert, "seed": seed, "min_return": min_return, "ep_len": ep_len}
+    meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}
     save_trajectories(out, kept, meta)
     return kept, len(returns) - len(kept)
 

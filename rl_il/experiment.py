@@ -29,7 +29,7 @@ from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths
 from rl_il.infrastructure.seeding import stream
 from rl_il.policies.experts import load_expert
 from rl_il.statistics import bootstrap_interval, percent_of_expert
-from rl_il.types import Expert, Trajectory
+from rl_il.types import Expert, Trajectory, reads_simulator
 
 if TYPE_CHECKING:  # these import torch, which a mistake in the arguments should not wait for
     from rl_il.infrastructure.rl_trainer import RLTrainer
@@ -97,10 +97,10 @@ def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
     if not (config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert):
         return None
     expert = load_expert(config.expert_policy_file, env, config.expert_activation)
-    if config.do_dagger and hasattr(expert, "watch"):
+    if config.do_dagger and reads_simulator(expert):
         raise InputError(
-            f"--do_dagger: the expert of {config.env_name} reads the simulator, so it cannot label the states that a"
-            " learner has left; give --expert_policy_file with one that reads observations"
+            f"--do_dagger: the expert of {config.env_name} reads the simulator, so it cannot label recorded states;"
+            " give --expert_policy_file with one that reads observations"
         )
     return expert
 
@@ -153,7 +153,7 @@ def build_trainer(
         policy,
         demonstrations,
         rule=RULES["dagger"](expert) if config.do_dagger else None,
-        expert=None if hasattr(expert, "watch") else expert,  # that one cannot be asked about recorded states
+        expert=None if expert is None or reads_simulator(expert) else expert,  # it is asked about recorded states
         logger=logger,
         n_eval_episodes=n_eval_episodes,
         verbose=verbose,

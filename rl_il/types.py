@@ -27,7 +27,8 @@ class Batch(NamedTuple):
 class Actor(Protocol):
     """Anything that can be asked for actions: a policy, its frozen copy, an expert, a human.
 
-    One that reads the simulator besides the observation also has `watch(env)`, called before its `reset`.
+    One that reads the simulator (`reads_simulator`) also has `watch(env)`, called before its `reset`, and
+    takes single observations only.
     """
 
     ob_shape: tuple[int, ...]
@@ -40,6 +41,11 @@ class Actor(Protocol):
 
 
 Expert = Actor  # an expert is an actor whose actions are taken as labels
+
+
+def reads_simulator(actor: Actor) -> bool:
+    """Whether the actor needs the simulator's state: it can act and label while it is rolled out, not afterwards."""
+    return hasattr(actor, "watch")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import argparse
 
 from rl_il.config import HelpFormatter, add_rollout_arguments, positive_integer
-from rl_il.errors import run_command
+from rl_il.errors import InputError, run_command
 
 EXAMPLES = """examples:
   the shipped expert, the random policy, a finished run's latest policy:
@@ -32,16 +32,16 @@ def main() -> None:
     output.add_argument("--markdown", action="store_true", help="print a Markdown table instead of text")
     args = parser.parse_args()
 
-    from rl_il.evaluation import evaluate, expert_table
+    from rl_il.evaluation import EXPERT_COLUMNS, evaluate, evaluate_experts, expert_row
     from rl_il.files import to_json
     from rl_il.report import markdown, plain
 
+    show = markdown if args.markdown else plain
     if args.all_experts:
-        rows = expert_table(args.episodes, args.seed, args.num_workers)
-        if args.json:
-            print(to_json([dict(zip(rows[0], row, strict=True)) for row in rows[1:]]))
-        else:
-            print(markdown(rows) if args.markdown else plain(rows))
+        if args.video or args.ep_len or args.policy != "expert":
+            raise InputError("--all_experts measures the shipped experts alone; drop --policy, --ep_len and --video")
+        results = list(evaluate_experts(args.episodes, args.seed, args.num_workers))
+        print(to_json(results) if args.json else show([EXPERT_COLUMNS, *map(expert_row, results)]))
         return
     result = evaluate(
         args.policy,
@@ -57,7 +57,7 @@ def main() -> None:
         print(to_json(result))
         return
     texts = [[name, f"{value:.2f}" if isinstance(value, float) else str(value)] for name, value in result.items()]
-    print(markdown([["", "value"], *texts]) if args.markdown else plain(texts))
+    print(show([["", "value"], *texts] if args.markdown else texts))
 
 
 if __name__ == "__main__":

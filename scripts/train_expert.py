@@ -18,6 +18,7 @@ import dataclasses
 import importlib.metadata
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ EXAMPLES = """examples:
   python scripts/train_expert.py --env_name LunarLanderContinuous-v3
   python scripts/train_expert.py --env_name Hopper-v5 --seed 2 --out my_hopper.npz
   python scripts/train_expert.py --env_name Hopper-v5 --seed 2 --out my_hopper.npz --resume   (after a stop)
+  python scripts/run_hw1.py --env_name Hopper-v5 --expert_policy_file my_hopper.npz --do_dagger --n_iter 5
 """
 
 
@@ -127,52 +129,81 @@ class Training:
 
     def evaluate(self) -> None:
         """Measures the averaged actor, keeps it if it is the best so far, prints a line, saves."""
-        returns = measure(self.average, self.env_name, self.settings, EVAL_EPISODES, purpose=0)
+        from rl_il.infrastructure.seeding import stream
+
+        result = measure(self.average, self.env_name, self.settings, EVAL_EPISODES, stream(0, "expert", 1))
         steps, total = self.model.num_timesteps, self.settings.steps
         minutes = self.minutes_before + (time.perf_counter() - self.start) / 60
-        self.curve.append([steps, round(minutes, 2), *(float(f(returns)) for f in (np.mean, np.std, np.min))])
-        if returns.mean() > self.best_return:
-            self.best_return = float(returns.mean())
+        self.curve.append([steps, round(minutes, 2), result["mean"], result["std"], result["min"]])
+        if result["mean"] > self.best_return:
+            self.best_return = result["mean"]
             self.best = [(w.copy(), b.copy()) for w, b in self.average]
         rate = (steps - self.steps_before) / (time.perf_counter() - self.start)
         print(
-            f"{self.env_name} seed {self.seed} | {steps:,} of {total:,} steps | return {returns.mean():.0f} +-"
-            f" {returns.std():.0f} | best {self.best_return:.0f} | {rate:.0f} steps/s,"
+            f"{self.env_name} seed {self.seed} | {steps:,} of {total:,} steps | return {result['mean']:.0f} +-"
+            f" {result['std']:.0f} | best {self.best_return:.0f} | {rate:.0f} steps/s,"
             f" about {(total - steps) / rate / 60:.0f} min left",
             flush=True,
         )
         self.save()
 
     def save(self) -> None:
-        """Writes all that `resume` needs."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.model.save(self.folder / "model.zip")
-        self.model.save_replay_buffer(self.folder / "replay_buffer.pkl")
+        """Writes all that `resume` needs into a new folder, which then takes the old checkpoint's place."""
+        new, old = self.folder / "checkpoint.new", self.folder / "checkpoint.old"
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        new.mkdir(parents=True)
+        self.model.save(new / "model.zip")
+        self.model.save_replay_buffer(new / "replay_buffer.pkl")
         if self.settings.normalize_obs:
-            observation_normalizer(self.model).save(self.folder / "normalizer.pkl")
+            observation_normalizer(self.model).save(new / "normalizer.pkl")
         arrays = {f"average_{name}": array for name, array in named(self.average).items()}
         arrays |= {f"best_{name}": array for name, array in named(self.best).items()}
-        with atomic_write(self.folder / "averages.npz") as file:
-            np.savez(file, **arrays, best_return=self.best_return, curve=np.array(self.curve))
+        settings = np.array(to_json(dataclasses.asdict(self.settings)))
+        np.savez(
+            new / "averages.npz",
+            **arrays,
+            best_return=self.best_return,
+            curve=np.array(self.curve),
+            settings=settings,
+        )
+        if self.checkpoint.exists():
+            self.checkpoint.rename(old)
+        new.rename(self.checkpoint)
+        shutil.rmtree(old, ignore_errors=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the last checkpoint."""
+        return self.folder / "checkpoint"
 
     def resume(self) -> None:
-        """Goes on from the folder's last checkpoint. It holds this program's own pickles: trust the folder."""
-        if not (self.folder / "averages.npz").is_file():
-            raise InputError(f"{self.folder}: nothing to resume; drop --resume")
-        model, replay_buffer = self.folder / "model.zip", self.folder / "replay_buffer.pkl"
-        if self.settings.algorithm == "DiscreteSAC":
-            self.model.restore(model, replay_buffer)
-        else:
-            envs = self.model.get_env()
-            if self.settings.normalize_obs:
-                envs = type(envs).load(self.folder / "normalizer.pkl", envs.venv)
-            self.model = type(self.model).load(model, env=envs)
-            self.model.load_replay_buffer(replay_buffer)
-        with np.load(self.folder / "averages.npz", allow_pickle=False) as file:
+        """Goes on from the last checkpoint. It holds this program's own pickles: trust the folder."""
+        if not self.checkpoint.is_dir():
+            raise InputError(f"{self.folder}: holds no checkpoint to resume; drop --resume")
+        with np.load(self.checkpoint / "averages.npz", allow_pickle=False) as file:
+            self.check_settings(json.loads(str(file["settings"])))
             self.average = [(file[f"average_w{i}"].copy(), file[f"average_b{i}"].copy()) for i in range(3)]
             self.best = [(file[f"best_w{i}"].copy(), file[f"best_b{i}"].copy()) for i in range(3)]
             self.best_return, self.curve = float(file["best_return"]), file["curve"].tolist()
         self.minutes_before = self.curve[-1][1]
+        model, replay_buffer = self.checkpoint / "model.zip", self.checkpoint / "replay_buffer.pkl"
+        if self.settings.algorithm == "DiscreteSAC":
+            self.model.restore(model, replay_buffer)
+            return
+        envs = self.model.get_env()
+        if self.settings.normalize_obs:
+            envs = type(envs).load(self.checkpoint / "normalizer.pkl", envs.venv)
+        self.model = type(self.model).load(model, env=envs)
+        self.model.load_replay_buffer(replay_buffer)
+
+    def check_settings(self, saved: dict[str, Any]) -> None:
+        """Raises `InputError` if the checkpoint was trained otherwise; only `steps` may differ."""
+        now = json.loads(to_json(dataclasses.asdict(self.settings)))
+        different = [name for name in now if name != "steps" and saved.get(name) != now[name]]
+        if different:
+            changes = ", ".join(f"{name} {saved.get(name)} (now {now[name]})" for name in different)
+            raise InputError(f"{self.folder}: was trained with {changes}; give another --folder")
 
 
 def make_model(env_name: str, settings: Settings, seed: int):
@@ -231,6 +262,7 @@ def fill_with_heuristic(model, env_name: str, settings: Settings) -> None:
     """Fills the replay buffer with the heuristic's experience, in environment i disturbed with odds i / 8."""
     from rl_il.envs import is_discrete
 
+    assert not settings.normalize_obs, "the buffer keeps observations as they are, and VecNormalize gives others"
     rng = np.random.default_rng(model.seed)
     envs, obs = model.get_env(), model.get_env().reset()
     act = [heuristic(env_name, env) for env in envs.envs]
@@ -297,25 +329,27 @@ def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Set
     return NumpyActor(weights, "relu", "tanh", env.observation_space.shape, part, action_scale=env.action_space.high)
 
 
-def measure(weights, env_name: str, settings: Settings, episodes: int, purpose: int) -> np.ndarray:
-    """Returns of fresh episodes; other ones for each `purpose`, so that the best is not chosen on the last."""
+def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Statistics of fresh episodes."""
     from rl_il.envs import make_env
-    from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
-    from rl_il.infrastructure.seeding import stream
+    from rl_il.infrastructure.rollouts import sample_n_trajectories
+    from rl_il.statistics import describe
 
     env = make_env(env_name)
-    rng = stream(0, "expert", 1 + purpose)
-    return returns_and_lengths(list(sample_n_trajectories(env, numpy_actor(weights, env, settings), episodes, rng)))[
-        0
-    ]
+    rollouts = sample_n_trajectories(env, numpy_actor(weights, env, settings), episodes, rng)
+    returns, lengths = zip(*((trajectory.episode_return, len(trajectory)) for trajectory in rollouts), strict=True)
+    env.close()
+    return describe(np.array(returns), np.array(lengths))
 
 
 def choose(training: Training) -> tuple[str, list]:
     """The best averaged actor of the run, or the last one if it does better on twenty other episodes."""
+    from rl_il.infrastructure.seeding import stream
+
     candidates = {"best": training.best, "final": training.average}
+    task = training.env_name, training.settings
     means = {
-        name: measure(weights, training.env_name, training.settings, 20, purpose=1).mean()
-        for name, weights in candidates.items()
+        name: measure(weights, *task, 20, stream(0, "expert", 2))["mean"] for name, weights in candidates.items()
     }
     print("  ".join(f"{name}: {mean:.1f}" for name, mean in means.items()), flush=True)
     name = max(means, key=means.get)
@@ -323,13 +357,19 @@ def choose(training: Training) -> tuple[str, list]:
 
 
 def export(training: Training, out: Path) -> None:
-    """Writes the expert's file, measured on episodes that nothing was chosen by, and prints its table line."""
+    """Writes the expert's file, measured on the episodes of experts/README.md, and prints its line there.
+
+    Nothing was chosen by those episodes.
+    """
     from rl_il.envs import is_discrete, make_env
+    from rl_il.evaluation import EXPERT_COLUMNS, expert_row
+    from rl_il.infrastructure.seeding import stream
+    from rl_il.policies.experts import load_actor
+    from rl_il.report import markdown
 
     name, weights = choose(training)
-    env = make_env(training.env_name)
-    check_against_jax(training)
-    returns = measure(weights, training.env_name, training.settings, FINAL_EPISODES, purpose=2)
+    env, settings = make_env(training.env_name), training.settings
+    result = measure(weights, training.env_name, settings, FINAL_EPISODES, stream(0, "evaluation"))
     packages = ("gymnasium", "mujoco", "numpy", "jax", "sbx-rl", "box2d")
     discrete = is_discrete(env.action_space)
     head = {"output": "argmax"} if discrete else {"output": "tanh", "action_scale": env.action_space.high.tolist()}
@@ -337,42 +377,48 @@ def export(training: Training, out: Path) -> None:
         "env_id": training.env_name,
         "activation": "relu",
         **head,
-        "algorithm": training.settings.algorithm,
-        "settings": dataclasses.asdict(training.settings),
+        **({"obs_slice": list(settings.obs_slice)} if settings.obs_slice else {}),
+        "algorithm": settings.algorithm,
+        "settings": dataclasses.asdict(settings),
         "seed": training.seed,
         "checkpoint": name,
         "env_steps": training.model.num_timesteps,
         "minutes_one_core": training.curve[-1][1] if training.curve else None,
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "episodes": FINAL_EPISODES,
-        "return_mean": float(returns.mean()),
-        "return_std": float(returns.std()),
-        "return_min": float(returns.min()),
+        "return_mean": result["mean"],
+        "return_std": result["std"],
+        "return_min": result["min"],
     }
-    if training.settings.obs_slice:
-        meta["obs_slice"] = list(training.settings.obs_slice)
     with atomic_write(out) as file:
         np.savez_compressed(file, meta=np.array(to_json(meta)), **named(weights))
-    print(f"{out}: {returns.mean():.1f} +- {returns.std():.1f}, least {returns.min():.1f}, {FINAL_EPISODES} episodes")
-    print(f"| {training.env_name} | {out.name} | {returns.mean():.1f} | {returns.std():.1f} | {returns.min():.1f} |")
+    check_export(training, weights, load_actor(out, env), env)
+    row = expert_row(result | {"env_name": training.env_name, "expert": out.name})
+    print(f"{out} is written\n{markdown([EXPERT_COLUMNS, row])}")
 
 
-def check_against_jax(training: Training) -> None:
-    """The NumPy actor must act as the trained network does, to 1e-5, on observations of the training."""
-    model, weights = training.model, actor_weights(training.model)
-    frozen = numpy_actor(weights, model.get_env().unwrapped.envs[0].unwrapped, training.settings)
-    obs = model.replay_buffer.observations.reshape(-1, len(weights[0][0]))[:256].astype(np.float32)
-    frozen.ob_shape, frozen.obs_slice = obs.shape[1:], slice(None)
-    if training.settings.algorithm == "DiscreteSAC":
-        expected = np.asarray(model.actor.apply(model.state.actor, obs)).argmax(axis=1)
-        difference = float((frozen.get_action(obs) != expected).mean())
+def check_export(training: Training, weights, exported, env) -> None:
+    """The file must act as its weights do, and the network as JAX runs it: to 1e-5, on states of the training.
+
+    The two are checked apart since the exported weights are an average, which JAX never ran.
+    """
+    model, settings = training.model, training.settings
+    stored = model.replay_buffer.observations
+    rows = np.random.default_rng(0).integers(min(model.num_timesteps // N_ENVS, len(stored)), size=256)
+    obs = stored[rows].reshape(256, -1, len(weights[0][0]))[:, 0].astype(np.float32)
+    padded = np.zeros((256, *env.observation_space.shape), np.float32)
+    padded[:, : obs.shape[1]] = obs
+    np.testing.assert_array_equal(exported.get_action(padded), numpy_actor(weights, env, settings).get_action(padded))
+    actor = numpy_actor(actor_weights(model), env, settings)
+    actor.output = "identity"
+    outputs = actor.get_action(padded)
+    if settings.algorithm == "DiscreteSAC":
+        expected = np.asarray(model.actor.apply(model.state.actor, obs))
     else:
         state, normalizer = model.policy.actor_state, observation_normalizer(model)
         seen = normalizer.normalize_obs(obs) if normalizer else obs
-        expected = np.asarray(state.apply_fn(state.params, seen).mode()) * model.action_space.high
-        difference = float(np.abs(frozen.get_action(obs) - expected).max())
-    if difference > 1e-5:
-        raise RuntimeError(f"the exported network differs from the trained one by {difference:.2g}")
+        outputs, expected = np.tanh(outputs), np.asarray(state.apply_fn(state.params, seen).mode())
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 
 def main() -> None:
@@ -382,8 +428,8 @@ def main() -> None:
     add("--env_name", "-env", required=True, choices=SETTINGS, help="the task")
     add("--seed", type=int, default=1, help="of weights, exploration and minibatches (default: %(default)s)")
     add("--steps", type=positive_integer, help="environment steps, instead of the table's")
-    add("--out", type=Path, help="the expert's file (default: experts/ENV_NAME.npz)")
-    add("--folder", type=Path, help="checkpoints (default: data/experts/ENV_NAME_seed_SEED)")
+    add("--folder", type=Path, help="checkpoints, up to 1 GB (default: data/experts/ENV_NAME_seed_SEED)")
+    add("--out", type=Path, help="the expert's file (default: ENV_NAME.npz in the folder)")
     add("--resume", action="store_true", help="go on from the folder's last checkpoint")
     args = parser.parse_args()
     settings = SETTINGS[args.env_name]
@@ -394,12 +440,14 @@ def main() -> None:
     except ImportError as error:
         raise InputError('needs `pip install -e ".[experts]" -c constraints.txt`') from error
     folder = args.folder or REPOSITORY / "data" / "experts" / f"{args.env_name}_seed_{args.seed}"
+    if not args.resume and (folder / "checkpoint").exists():
+        raise InputError(f"{folder}: holds a training; go on with --resume, or give another --folder")
     training = Training(args.env_name, settings, args.seed, folder)
     if args.resume:
         training.resume()
     print(f"{args.env_name}, seed {args.seed}: {json.dumps(dataclasses.asdict(settings))}", flush=True)
     training.run()
-    export(training, args.out or REPOSITORY / "experts" / f"{args.env_name}.npz")
+    export(training, args.out or folder / f"{args.env_name}.npz")
 
 
 if __name__ == "__main__":

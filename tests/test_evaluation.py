@@ -10,9 +10,9 @@ import pytest
 from fakes import corridor_length
 
 from rl_il.datasets import load_trajectories
-from rl_il.envs import make_env
+from rl_il.envs import EnvSpec, make_env
 from rl_il.errors import InputError
-from rl_il.evaluation import demos_table, evaluate, expert_table, record_demos
+from rl_il.evaluation import EXPERT_COLUMNS, demos_table, evaluate, evaluate_experts, expert_row, record_demos
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.seeding import episode_seeds, stream
 from rl_il.policies.actors import ScriptedActor
@@ -115,30 +115,34 @@ def test_a_negative_seed_is_refused():
         evaluate("random", "Corridor-v0", episodes=1, seed=-1)
 
 
-def test_the_expert_table_measures_every_environment_that_has_an_expert(monkeypatch):
-    calls = []
-
+def test_every_expert_is_measured_in_each_of_its_environments(monkeypatch):
     def measured(policy, env_name, episodes, seed, num_workers):
-        calls.append((policy, env_name, episodes))
-        return dict.fromkeys(NUMBERS, 1.25)
+        return dict.fromkeys(NUMBERS, 1.25) | {"policy": policy, "env_name": env_name, "episodes": episodes}
 
     monkeypatch.setattr("rl_il.evaluation.evaluate", measured)
-    header, *rows = expert_table(7)
-    assert [call[1:] for call in calls] == [(row[0], 7) for row in rows]
-    assert {(call[0], row[0], row[1]) for call, row in zip(calls, rows, strict=True)} >= {
+    results = list(evaluate_experts(7))
+    assert {(r["policy"], r["env_name"], r["expert"]) for r in results} >= {
         ("expert", "LunarLander-v3", "LunarLander-v3.npz"),
         ("velocity_rule", "MountainCar-v0", "velocity_rule"),
         ("two_parabola_rule", "MountainCar-v0", "two_parabola_rule"),
         ("car_driver", "CarRacing-v3", "car_driver"),
         ("expert", "Ant-v4", "Ant-v5.npz"),
     }
-    assert all(len(row) == len(header) for row in rows)
-    assert dict(zip(header, rows[0], strict=True))["95 % interval"] == "1.2 to 1.2"
+    assert {r["episodes"] for r in results} == {7}
+    row = dict(zip(EXPERT_COLUMNS, expert_row(results[0]), strict=True))
+    assert row["environment"] == "LunarLander-v3"
+    assert (row["mean return"], row["95 % interval"], row["episodes"]) == ("1.2", "1.2 to 1.2", "7")
+
+
+def test_an_environment_without_an_expert_is_left_out(monkeypatch):
+    monkeypatch.setattr("rl_il.evaluation.ENVS", {"Corridor-v0": EnvSpec()})
+    assert list(evaluate_experts(1)) == []
 
 
 def test_the_table_of_demonstrations_describes_each_file_and_the_command_that_made_it(always, tmp_path):
     (tmp_path / "demos").mkdir()
-    record_demos("Corridor-v0", tmp_path / "demos" / "a.npz", always(2), n_demos=3, seed=4, ep_len=2)
+    policy = always(2)
+    record_demos("Corridor-v0", tmp_path / "demos" / "a.npz", policy, n_demos=3, min_return=1.5, seed=4, ep_len=2)
     header, row = demos_table(tmp_path / "demos")
     lengths = np.minimum(lengths_of("demonstrations", 4, 3), 2)
     described = dict(zip(header, row, strict=True))
@@ -151,7 +155,8 @@ def test_the_table_of_demonstrations_describes_each_file_and_the_command_that_ma
         "least": f"{returns.min():.1f}",
         "most": f"{returns.max():.1f}",
         "MB": f"{(tmp_path / 'demos' / 'a.npz').stat().st_size / 1e6:.1f}",
-        "made by": "`record_demos.py --env_name Corridor-v0 --policy always_2.npz --n_demos 3 --ep_len 2 --seed 4`",
+        "made by": f"`record_demos.py --env_name Corridor-v0 --policy {policy} --n_demos 3 --min_return 1.5"
+        " --ep_len 2 --seed 4`",
     }
 
 
@@ -187,7 +192,7 @@ def test_episodes_below_min_return_are_thrown_away_and_counted(always, tmp_path)
     meta = json.loads(str(np.load(tmp_path / "demos.npz")["meta"]))
     assert meta["thrown_away"] == thrown_away
     assert meta["min_return"] == 5
-    assert (meta["env_name"], meta["expert"], meta["seed"]) == ("Corridor-v0", "always_1.npz", 0)
+    assert (meta["env_name"], meta["policy"], meta["seed"]) == ("Corridor-v0", always(1), 0)
 
 
 def test_a_min_return_out_of_reach_says_how_many_episodes_reach_it_and_writes_nothing(always, tmp_path):

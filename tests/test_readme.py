@@ -45,7 +45,7 @@ def is_accepted(monkeypatch, command: str) -> bool:
     if Path(script).stem == "train_expert":
         parse = ArgumentParser.parse_args
         monkeypatch.setattr(ArgumentParser, "parse_args", lambda parser: parse(parser) and work())
-    for function in (*HEAVY, "rl_il.evaluation.expert_table"):
+    for function in (*HEAVY, "rl_il.evaluation.evaluate_experts"):
         monkeypatch.setattr(function, work)
     monkeypatch.setattr(sys, "argv", [script, *args])
     try:

@@ -49,7 +49,7 @@ def save_trajectories(
 ) -> None:
     """Writes whole trajectories to one compressed `.npz` that `load_trajectories` reads back.
 
-    Observations in double precision are rounded to single, in which all policies here read them; everything
+    Observations in double precision are rounded to single, in which policies here learn from them; everything
     else reads back equal. `actions` are the labels, never clipped. What says nothing new is left out:
     `executed_actions` if they are the labels, `labelled` if all steps are, `rewards` if they are unknown.
     `final_observations` has one row an episode, `sources` says who chose each executed action, and `meta` how

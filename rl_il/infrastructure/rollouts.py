@@ -23,7 +23,7 @@ import numpy as np
 from rl_il.envs import episode_limit, is_discrete, make_env, name_of
 from rl_il.errors import InputError
 from rl_il.infrastructure.seeding import episode_seeds
-from rl_il.types import EXPERT, LEARNER, Actor, Trajectory
+from rl_il.types import EXPERT, LEARNER, Actor, Trajectory, reads_simulator
 
 OnStep = Callable[[gym.Env], None]
 
@@ -48,7 +48,7 @@ def sample_trajectory(
     discrete = is_discrete(env.action_space)
     low, high = (None, None) if discrete else (env.action_space.low, env.action_space.high)
     ob, _ = env.reset(seed=seed)
-    if hasattr(actor, "watch"):
+    if reads_simulator(actor):
         actor.watch(env)
     actor.reset(seed)
     obs, acs, executed, rewards = [np.array(ob)], [], [], []

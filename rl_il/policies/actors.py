@@ -13,13 +13,27 @@ import numpy as np
 from rl_il.envs import is_discrete
 from rl_il.errors import InputError
 
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "tanh": np.tanh,
-    "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
-    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+
+def _leaky_relu(x: np.ndarray) -> None:
+    np.maximum(x, 0.01 * x, out=x)
+
+
+def _elu(x: np.ndarray) -> None:
+    np.copyto(x, np.expm1(np.minimum(x, 0)), where=x <= 0)
+
+
+def _sigmoid(x: np.ndarray) -> None:
+    np.divide(1, 1 + np.exp(-x), out=x)
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], object]] = {
+    "tanh": lambda x: np.tanh(x, out=x),
+    "relu": lambda x: np.maximum(x, 0, out=x),
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "sigmoid": _sigmoid,
 }
+"""Nonlinearities, applied in place."""
 
 
 def as_batch(obs: np.ndarray, ob_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
@@ -83,6 +97,9 @@ class NumpyActor:
         self.action_high = _numbers("action_high", action_high, dtype)
         self._check_layers()
         self._check_scales()
+        self._inputs = np.empty((1, len(self.layers[0][0])), dtype)
+        self._outputs = [np.empty((1, len(b)), dtype) for _, b in self.layers]
+        self._nowhere = [None] * len(self.layers)
 
     def _check_layers(self) -> None:
         width = len(np.empty(int(np.prod(self.ob_shape)))[self.obs_slice])
@@ -123,19 +140,31 @@ class NumpyActor:
         """Nothing to forget."""
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """One observation to one action, or a batch to a batch; not clipped unless `output` says so."""
-        obs, single = as_batch(obs, self.ob_shape)
-        h = obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype, copy=False)
+        """One observation to one action, or a batch to a batch; not clipped unless `output` says so.
+
+        One observation, which is what a rollout asks about, goes through arrays that are kept for it: an actor
+        serves one thread.
+        """
+        obs = np.asarray(obs)
+        if obs.shape == self.ob_shape:
+            self._inputs[0] = obs.reshape(-1)[self.obs_slice]
+            return self._forward(self._inputs, self._outputs)[0]
+        obs, _ = as_batch(obs, self.ob_shape)
+        return self._forward(obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype), self._nowhere)
+
+    def _forward(self, h: np.ndarray, outputs: Sequence[np.ndarray | None]) -> np.ndarray:
         if self.obs_mean is not None:
-            h = (h - self.obs_mean) / self.obs_std
+            h -= self.obs_mean
+            h /= self.obs_std
         if self.obs_clip is not None:
-            h = np.clip(h, -self.obs_clip, self.obs_clip)
-        activation = ACTIVATIONS[self.activation]
-        for w, b in self.layers[:-1]:
-            h = activation(h @ w + b)
-        w, b = self.layers[-1]
-        acs = self._head(h @ w + b)
-        return acs[0] if single else acs
+            np.clip(h, -self.obs_clip, self.obs_clip, out=h)
+        activation, last = ACTIVATIONS[self.activation], len(self.layers) - 1
+        for i, (w, b) in enumerate(self.layers):
+            h = np.dot(h, w, out=outputs[i])
+            h += b
+            if i < last:
+                activation(h)
+        return self._head(h)
 
     def _head(self, h: np.ndarray) -> np.ndarray:
         if self.output == "argmax":
@@ -144,7 +173,7 @@ class NumpyActor:
             h = np.tanh(h) * self.action_scale + self.action_center
         elif self.output == "clip":
             h = np.clip(h, self.action_low, self.action_high)
-        return h.astype(np.float32, copy=False)
+        return h.astype(np.float32)
 
 
 def _numbers(name: str, value: object, dtype: type) -> np.ndarray:

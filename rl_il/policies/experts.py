@@ -30,8 +30,8 @@ def velocity_rule(obs: np.ndarray) -> np.ndarray:
 def two_parabola_rule(obs: np.ndarray) -> np.ndarray:
     """MountainCar: push right (2) while the velocity lies between two curves over the position, else left (0).
 
-    The curves are Zhiqing Xiao's (OpenAI Gym leaderboard, MountainCar-v0); about 15 steps faster than the
-    velocity rule.
+    The curves are Zhiqing Xiao's (OpenAI Gym leaderboard, MountainCar-v0); faster than the
+    velocity rule on average, but not in every episode.
     """
     position, velocity = obs[:, 0], obs[:, 1]
     lowest = np.minimum(-0.09 * (position + 0.25) ** 2 + 0.03, 0.3 * (position + 0.9) ** 4 - 0.008)

@@ -145,9 +145,13 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
             activation=self.activation,
             output="argmax" if self.discrete else "identity",
             ob_shape=self.ob_shape,
-            obs_mean=to_numpy(self.ob_mean),
-            obs_std=to_numpy(self.ob_std),
+            **self._normalization(),
         )
+
+    def _normalization(self) -> dict[str, np.ndarray]:
+        """What a NumPy copy subtracts and divides by; nothing where that would change nothing."""
+        mean, std = to_numpy(self.ob_mean), to_numpy(self.ob_std)
+        return {} if not mean.any() and (std == 1).all() else {"obs_mean": mean, "obs_std": std}
 
     def _is_plain_mlp(self) -> bool:
         """Whether a NumPy copy computes the same: nothing overridden, and the network that `build_mlp` built."""

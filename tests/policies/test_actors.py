@@ -204,3 +204,20 @@ def test_a_rule_is_asked_for_a_batch():
     assert shapes == [(1, 2, 2), (2, 2, 2)]
     with pytest.raises(InputError, match="must have the shape"):
         actor.get_action(np.ones(4))
+
+
+@pytest.mark.parametrize("output", ["identity", "tanh", "clip", "argmax"])
+def test_an_action_outlives_the_next_one_and_the_observation_stays(output):
+    actor = by_hand(output, obs_mean=np.zeros(2) + 1, obs_std=np.ones(2))
+    obs = np.array([[3.0, 1.0], [0.0, 2.0]])
+    first = actor.get_action(obs[0])
+    kept = np.array(first)
+    second = actor.get_action(obs[1])
+    assert np.array_equal(first, kept) and not np.array_equal(first, second)
+    batch = actor.get_action(obs)
+    np.testing.assert_array_equal(batch, [first, second])
+    np.testing.assert_array_equal(obs, [[3.0, 1.0], [0.0, 2.0]])
+
+
+def test_a_list_is_an_observation_too():
+    assert by_hand().get_action([2.0, 1.0]).tolist() == [3.0, 2.0]

@@ -557,7 +557,7 @@ def table_of_experts():
 
 def test_the_table_of_experts_has_every_environment_and_rule():
     listed = {(env_name, expert) for env_name, expert, *_ in table_of_experts()}
-    shipped = {(env_name, spec.expert) for env_name, spec in ENVS.items()}
+    shipped = {(env_name, spec.expert) for env_name, spec in ENVS.items() if spec.expert}
     assert listed == shipped | {(env_name, name) for name, (env_name, _) in SCRIPTED_EXPERTS.items()}
 
 
@@ -565,4 +565,5 @@ def test_the_table_of_experts_has_every_environment_and_rule():
 def test_the_shipped_experts_score_what_their_table_says(env_name, expert, mean, interval, std):
     policy = expert if expert in SCRIPTED_EXPERTS else "expert"
     returns = evaluate(policy, env_name, episodes=4, seed=5)["mean"]
-    assert returns > float(mean) - 4 * float(std) / 2  # four standard errors of four episodes
+    # Four standard errors of four episodes, or 3 %: other processors' physics may move a steady expert by more.
+    assert abs(returns - float(mean)) < max(4 * float(std) / 2, 0.03 * abs(float(mean)))

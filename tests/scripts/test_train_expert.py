@@ -3,13 +3,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from rl_il.envs import make_env
+from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
 from rl_il.policies.experts import load_actor
+
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+import train_expert
 
 SCRIPT = str(REPOSITORY / "scripts" / "train_expert.py")
 
@@ -31,6 +37,32 @@ def test_an_environment_without_a_recipe_is_refused_with_the_names():
     assert "Hopper-v5" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_the_exported_layer_takes_the_standardisation_in(monkeypatch):
+    rng = np.random.default_rng(0)
+    layers = {
+        f"Dense_{i}": {"kernel": rng.normal(size=shape).astype(np.float32), "bias": rng.normal(size=shape[1])}
+        for i, shape in enumerate([(3, 4), (4, 4), (4, 2)])
+    }
+    model = SimpleNamespace(policy=SimpleNamespace(actor_state=SimpleNamespace(params={"params": layers})))
+    mean, var = np.array([10.0, -2.0, 0.0]), np.array([4.0, 0.01, 1.0])
+    normalizer = SimpleNamespace(obs_rms=SimpleNamespace(mean=mean, var=var), epsilon=1e-8)
+    monkeypatch.setattr(train_expert, "observation_normalizer", lambda _: normalizer)
+    (w, b), *others = train_expert.actor_weights(model)
+    obs = rng.normal(mean, np.sqrt(var), (50, 3))
+    expected = (obs - mean) / np.sqrt(var) @ layers["Dense_0"]["kernel"] + layers["Dense_0"]["bias"]
+    np.testing.assert_allclose(obs @ w + b, expected, atol=1e-4)
+    np.testing.assert_array_equal(others[1][0], layers["Dense_2"]["kernel"])
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed():
+    settings = train_expert.SETTINGS["LunarLander-v3"]
+    training = SimpleNamespace(settings=settings, folder="runs/x")
+    saved = json.loads(json.dumps(asdict(replace(settings, steps=7))))
+    train_expert.Training.check_settings(training, saved)  # more steps are what resuming is for
+    with pytest.raises(InputError, match=r"runs/x: was trained with hidden 7 \(now 128\); give another --folder"):
+        train_expert.Training.check_settings(training, saved | {"hidden": 7})
+
+
 @pytest.mark.experts
 @pytest.mark.parametrize("env_name", ["LunarLander-v3", "Ant-v5"])  # discrete SAC; SAC with normalised observations
 def test_a_short_training_is_exported_and_resumed(tmp_path, env_name):
@@ -38,6 +70,7 @@ def test_a_short_training_is_exported_and_resumed(tmp_path, env_name):
     flags = ["--env_name", env_name, "--folder", tmp_path / "run", "--out", out, "--steps"]
     first = run(*flags, 26_000)
     assert first.returncode == 0, first.stderr
+    assert "give another --folder" in run(*flags, 26_000).stderr  # and nothing is overwritten
     resumed = run(*flags, 51_000, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "50,000 of 51,000 steps" in resumed.stdout and "25,000 of" not in resumed.stdout
