@@ -57,6 +57,8 @@ ENVS: dict[str, EnvSpec] = {
     "Walker2d-v4": EnvSpec("Walker2d-v5.npz", "Walker2d-v5.npz", camera="track"),
     "Ant-v5": EnvSpec("Ant-v5.npz", "Ant-v5.npz", camera="track"),
     "Ant-v4": EnvSpec("Ant-v5.npz", "Ant-v4.npz", camera="track"),
+    "Humanoid-v5": EnvSpec("Humanoid-v5.npz", "Humanoid-v5.npz", camera="track"),
+    "Humanoid-v4": EnvSpec("Humanoid-v5.npz", "Humanoid-v4.npz", camera="track"),
 }
 
 

@@ -295,15 +295,32 @@ def heuristic(env_name: str, env):
 
 
 def actor_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(weights, bias) of the actor's hidden layers and of its mean, as NumPy copies that take raw observations."""
+    """(weights, bias) of the actor's hidden layers and of its mean, in NumPy's double precision.
+
+    They take observations as they are: what standardises them is folded into the first layer, so that an
+    average over actors need not care which mean and deviation each of them knew.
+    """
     layers = model.actor_params() if hasattr(model, "actor_params") else model.policy.actor_state.params["params"]
-    weights = [(np.array(layers[f"Dense_{i}"]["kernel"]), np.array(layers[f"Dense_{i}"]["bias"])) for i in range(3)]
+    layers = [layers[f"Dense_{i}"] for i in range(3)]
+    weights = [(np.array(layer["kernel"], np.float64), np.array(layer["bias"], np.float64)) for layer in layers]
     normalizer = observation_normalizer(model)
     if normalizer:  # ((x - mean) / std) @ w + b = x @ (w / std) + (b - mean / std @ w)
         w, b = weights[0]
         w = w / np.sqrt(normalizer.obs_rms.var + normalizer.epsilon)[:, None]
-        weights[0] = w.astype(np.float32), (b - normalizer.obs_rms.mean @ w).astype(np.float32)
+        weights[0] = w, b - normalizer.obs_rms.mean @ w
     return weights
+
+
+def file_arrays(model, weights) -> dict[str, np.ndarray]:
+    """The arrays of the expert's file, in single precision. What standardises observations stands apart there:
+    folded in, it would cost digits."""
+    arrays = named(weights)
+    normalizer = observation_normalizer(model)
+    if normalizer:
+        mean, std = normalizer.obs_rms.mean, np.sqrt(normalizer.obs_rms.var + normalizer.epsilon)
+        w, b = weights[0]
+        arrays |= {"w0": w * std[:, None], "b0": b + mean @ w, "obs_mean": mean, "obs_std": std}
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def observation_normalizer(model):
@@ -319,14 +336,14 @@ def named(weights: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]
 
 
 def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Settings):
-    """The actor as it will act from its file."""
+    """The actor in double precision; its file acts the same to 1e-5."""
     from rl_il.envs import is_discrete
     from rl_il.policies.actors import NumpyActor
 
-    if is_discrete(env.action_space):
-        return NumpyActor(weights, "relu", "argmax", env.observation_space.shape)
     part = slice(*settings.obs_slice) if settings.obs_slice else slice(None)
-    return NumpyActor(weights, "relu", "tanh", env.observation_space.shape, part, action_scale=env.action_space.high)
+    discrete = is_discrete(env.action_space)
+    head = {"output": "argmax"} if discrete else {"output": "tanh", "action_scale": env.action_space.high}
+    return NumpyActor(weights, "relu", ob_shape=env.observation_space.shape, obs_slice=part, dtype=np.float64, **head)
 
 
 def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -391,7 +408,7 @@ def export(training: Training, out: Path) -> None:
         "return_min": result["min"],
     }
     with atomic_write(out) as file:
-        np.savez_compressed(file, meta=np.array(to_json(meta)), **named(weights))
+        np.savez_compressed(file, meta=np.array(to_json(meta)), **file_arrays(training.model, weights))
     check_export(training, weights, load_actor(out, env), env)
     row = expert_row(result | {"env_name": training.env_name, "expert": out.name})
     print(f"{out} is written\n{markdown([EXPERT_COLUMNS, row])}")
@@ -408,7 +425,8 @@ def check_export(training: Training, weights, exported, env) -> None:
     obs = stored[rows].reshape(256, -1, len(weights[0][0]))[:, 0].astype(np.float32)
     padded = np.zeros((256, *env.observation_space.shape), np.float32)
     padded[:, : obs.shape[1]] = obs
-    np.testing.assert_array_equal(exported.get_action(padded), numpy_actor(weights, env, settings).get_action(padded))
+    acs = numpy_actor(weights, env, settings).get_action(padded)
+    np.testing.assert_allclose(exported.get_action(padded), acs, atol=1e-5)
     actor = numpy_actor(actor_weights(model), env, settings)
     actor.output = "identity"
     outputs = actor.get_action(padded)

@@ -45,13 +45,19 @@ def test_the_exported_layer_takes_the_standardisation_in(monkeypatch):
     }
     model = SimpleNamespace(policy=SimpleNamespace(actor_state=SimpleNamespace(params={"params": layers})))
     mean, var = np.array([10.0, -2.0, 0.0]), np.array([4.0, 0.01, 1.0])
-    normalizer = SimpleNamespace(obs_rms=SimpleNamespace(mean=mean, var=var), epsilon=1e-8)
+    normalizer = SimpleNamespace(obs_rms=SimpleNamespace(mean=mean, var=var), epsilon=0.0)
     monkeypatch.setattr(train_expert, "observation_normalizer", lambda _: normalizer)
     (w, b), *others = train_expert.actor_weights(model)
     obs = rng.normal(mean, np.sqrt(var), (50, 3))
     expected = (obs - mean) / np.sqrt(var) @ layers["Dense_0"]["kernel"] + layers["Dense_0"]["bias"]
-    np.testing.assert_allclose(obs @ w + b, expected, atol=1e-4)
+    np.testing.assert_allclose(obs @ w + b, expected, atol=1e-9)
     np.testing.assert_array_equal(others[1][0], layers["Dense_2"]["kernel"])
+    arrays = train_expert.file_arrays(model, [(w, b), *others])
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(
+        (obs - arrays["obs_mean"]) / arrays["obs_std"] @ arrays["w0"] + arrays["b0"], expected, atol=1e-4
+    )
+    np.testing.assert_allclose(arrays["w0"], layers["Dense_0"]["kernel"], rtol=1e-6)
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed():
