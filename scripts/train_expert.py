@@ -60,7 +60,7 @@ class Settings:
     reward_scale: float = 1.0
     heuristic_steps: int = 0  # experience of Gymnasium's heuristic to begin with
     obs_slice: tuple[int, int] | None = None  # the part of the observation that the expert reads
-    normalize_obs: bool = False  # by running mean and deviation, folded into the exported first layer
+    normalize_obs: bool = False  # by the running mean and deviation
 
 
 SETTINGS: dict[str, Settings] = {
