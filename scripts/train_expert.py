@@ -83,13 +83,13 @@ SETTINGS: dict[str, Settings] = {
     "Hopper-v5": Settings(steps=600_000, drop_quantiles=5),
     "Walker2d-v5": Settings(),
     "Ant-v5": Settings("SAC", 1_200_000, entropy_weight=0.2, obs_slice=(0, 27), normalize_obs=True),
-    "Humanoid-v5": Settings("SAC", 1_000_000, entropy_weight=0.2, obs_slice=(0, 45), normalize_obs=True),
+    "Humanoid-v5": Settings("SAC", 1_500_000, entropy_weight=0.2, obs_slice=(0, 45), normalize_obs=True),
 }
 
 N_ENVS = 8
 LEARNING_STARTS = 5_000  # random steps before the first gradient step
-EVAL_EVERY, EVAL_EPISODES = 25_000, 5
-FINAL_EPISODES = 100
+EVAL_EVERY, EVAL_EPISODES = 25_000, 20
+FINAL_EPISODES = 100  # of the choice between best and last, and, on other seeds, of the file's numbers
 ACTOR_AVERAGE = 0.008  # weight of the newest actor in its moving average, each time all environments step
 
 
@@ -360,14 +360,13 @@ def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.r
 
 
 def choose(training: Training) -> tuple[str, list]:
-    """The best averaged actor of the run, or the last one if it does better on twenty other episodes."""
+    """The best averaged actor of the run, or the last one if it does better on a hundred other episodes."""
     from rl_il.infrastructure.seeding import stream
 
     candidates = {"best": training.best, "final": training.average}
     task = training.env_name, training.settings
-    means = {
-        name: measure(weights, *task, 20, stream(0, "expert", 2))["mean"] for name, weights in candidates.items()
-    }
+    rng = {name: stream(0, "expert", 2) for name in candidates}
+    means = {name: measure(w, *task, FINAL_EPISODES, rng[name])["mean"] for name, w in candidates.items()}
     print("  ".join(f"{name}: {mean:.1f}" for name, mean in means.items()), flush=True)
     name = max(means, key=means.get)
     return name, candidates[name]
