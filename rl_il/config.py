@@ -14,6 +14,7 @@ from rl_il.errors import InputError
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "sigmoid")
 LOSSES = ("mse", "l1", "nll")
 DEVICES = ("auto", "cpu", "cuda")
+COMPILE_FROM = 30_000  # gradient steps of a whole run: about what the seconds of compiling would have made eagerly
 
 Config = TypeVar("Config")
 
@@ -93,6 +94,12 @@ class RunConfig:
     )
     no_gpu: bool = option(False, "the same as --device cpu", "ngpu")
     which_gpu: int = option(0, "number of the GPU, with --device cuda")
+    compile: str = option(
+        "auto",
+        "compile the gradient step (torch.compile), which costs some seconds and makes it several times faster; auto:"
+        f" in runs of {COMPILE_FROM:,} steps or more",
+        choices=("auto", "on", "off"),
+    )
     num_workers: int = option(1, "processes that roll out episodes; the results do not depend on it")
 
     def __post_init__(self) -> None:
@@ -126,6 +133,17 @@ class RunConfig:
             raise InputError(f"--val_fraction must be at least 0 and below 1, got {self.val_fraction}")
         if self.device == "cuda" and self.no_gpu:
             raise InputError("--device cuda and --no_gpu contradict each other; drop one")
+
+    def compiles(self, rows: int) -> bool:
+        """Whether the gradient step is compiled, if the first iteration trains on `rows` labelled steps.
+
+        It follows from the configuration and the data, never from timing: compiled and eager steps differ in
+        their last digits, and a seed must mean one result.
+        """
+        steps = self.num_agent_train_steps_per_iter
+        if self.n_epochs is not None:
+            steps = self.n_epochs * math.ceil(rows / self.train_batch_size)
+        return self.compile == "on" or (self.compile == "auto" and self.n_iter * steps >= COMPILE_FROM)
 
 
 def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:

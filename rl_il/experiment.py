@@ -69,7 +69,8 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
         env = RolloutWorkers(config.env_name, config.num_workers)
     trainer = build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
     if verbose:
-        print(f"run folder: {logger.folder} (training on {policy.device})", flush=True)
+        steps = "compiled" if trainer.compiles else "eager"
+        print(f"run folder: {logger.folder} (training on {policy.device}, {steps} gradient steps)", flush=True)
     trainer.wall_seconds["startup"] = time.perf_counter() - start
     expert_returns, interrupted = np.empty(0), False
     try:
@@ -200,6 +201,7 @@ def summarise(trainer: RLTrainer, expert_returns: np.ndarray) -> dict[str, Any]:
         "expert_labels": trainer.expert_labels,
         "env_steps": trainer.env_steps,
         "iterations": len(trainer.results),
+        "compiled": trainer.compiles,
         "wall_seconds": trainer.wall_seconds,
     }
 

@@ -66,7 +66,7 @@ class Settings:
 SETTINGS: dict[str, Settings] = {
     "LunarLander-v3": Settings(
         "DiscreteSAC",
-        300_000,
+        600_000,
         updates_per_step=0.5,
         learning_rate=5e-4,
         entropy_weight=(0.02, 0.0005),

@@ -201,3 +201,22 @@ def test_positive_integer(text, number):
 def test_positive_integer_refuses_less(text):
     with pytest.raises(argparse.ArgumentTypeError, match=f"must be 1 or more, got {text}"):
         positive_integer(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "compiles"),
+    [
+        ({}, False),
+        ({"num_agent_train_steps_per_iter": 29_999}, False),
+        ({"num_agent_train_steps_per_iter": 30_000}, True),
+        ({"num_agent_train_steps_per_iter": 10_000, "n_iter": 3, "do_dagger": True}, True),
+        ({"n_epochs": 299}, False),  # of 10,000 rows: 100 minibatches
+        ({"n_epochs": 300}, True),
+        ({"n_epochs": 30, "train_batch_size": 10}, True),
+        ({"n_epochs": 298, "train_batch_size": 99}, True),  # 102 minibatches, the last one small
+        ({"compile": "on"}, True),
+        ({"compile": "off", "n_epochs": 300}, False),
+    ],
+)
+def test_a_long_run_s_steps_are_compiled(settings, compiles):
+    assert RunConfig(**settings).compiles(10_000) is compiles

@@ -49,23 +49,30 @@ class ReplayBuffer:
             keep = trajectory.labelled_steps
             self._append(trajectory.obs[:-1][keep], trajectory.labels[keep])
 
+    @property
+    def storage(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Observations and labels with the room for more behind them; only the first `len(self)` rows count."""
+        return self._obs, self._acs
+
+    def batch(self, rows: torch.Tensor) -> Batch:
+        """The rows of these numbers."""
+        return Batch(self._obs[rows], self._acs[rows])
+
     def sample(self, batch_rows: int, rng: np.random.Generator) -> Batch:
         """`batch_rows` rows, drawn uniformly with replacement."""
-        return next(self.minibatches(batch_rows, rng, n_steps=1))
+        return self.batch(next(self.draws(batch_rows, rng, n_steps=1)))
 
-    def minibatches(self, batch_rows: int, rng: np.random.Generator, n_steps: int) -> Iterator[Batch]:
-        """`n_steps` minibatches, drawn uniformly with replacement: no pass over the whole buffer is needed."""
+    def draws(self, batch_rows: int, rng: np.random.Generator, n_steps: int) -> Iterator[torch.Tensor]:
+        """Row numbers of `n_steps` minibatches, drawn uniformly with replacement: no pass over the whole buffer."""
         for start in range(0, n_steps, STEPS_AT_ONCE):
             size = (min(STEPS_AT_ONCE, n_steps - start), batch_rows)
-            for rows in torch.from_numpy(rng.integers(len(self), size=size)).to(self.device):
-                yield Batch(self._obs[rows], self._acs[rows])
+            yield from torch.from_numpy(rng.integers(len(self), size=size)).to(self.device)
 
-    def epochs(self, batch_rows: int, rng: np.random.Generator, n_epochs: int) -> Iterator[Batch]:
-        """`n_epochs` passes in random order, each row once a pass; a pass's last minibatch may be smaller."""
+    def passes(self, batch_rows: int, rng: np.random.Generator, n_epochs: int) -> Iterator[torch.Tensor]:
+        """Row numbers of `n_epochs` passes in random order, each row once a pass; a pass's last minibatch may be
+        smaller."""
         for _ in range(n_epochs):
-            order = torch.from_numpy(rng.permutation(len(self))).to(self.device)
-            for rows in order.split(batch_rows):
-                yield Batch(self._obs[rows], self._acs[rows])
+            yield from torch.from_numpy(rng.permutation(len(self))).to(self.device).split(batch_rows)
 
     def _append(self, obs: np.ndarray, acs: np.ndarray) -> None:
         if len(obs) == 0:

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.envs import name_of
 from rl_il.errors import InputError
+from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.logger import Logger, return_scalars
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
@@ -32,6 +33,8 @@ from rl_il.statistics import bootstrap_interval
 from rl_il.types import Actor, Expert, Trajectory
 
 if TYPE_CHECKING:  # the rooms above; the loop only calls what they promise
+    from torch import Tensor
+
     from rl_il.dagger import CollectionRule
     from rl_il.policies.mlp_policy import MLPPolicySL
 
@@ -84,6 +87,8 @@ class RLTrainer:
         self.n_eval_episodes, self.verbose = n_eval_episodes, verbose
         self.buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device)
         self.validation = ReplayBuffer(config.max_replay_buffer_size, policy.device)
+        self.compiles = config.compiles(sum(int(t.labelled_steps.sum()) for t in demonstrations))
+        self.compiled: CompiledUpdate | None = None
         self.results: list[IterationResult] = []
         self.itr, self.last_saved = 0, -1
         self.initial_return = np.nan  # of the demonstrations
@@ -142,14 +147,15 @@ class RLTrainer:
         rows = config.train_batch_size
         if config.n_epochs is None:
             n_steps = config.num_agent_train_steps_per_iter
-            batches = self.buffer.minibatches(rows, rng, n_steps)
+            draws = self.buffer.draws(rows, rng, n_steps)
         else:
             n_steps = config.n_epochs * -(-len(self.buffer) // rows)
-            batches = self.buffer.epochs(rows, rng, config.n_epochs)
+            draws = self.buffer.passes(rows, rng, config.n_epochs)
         losses: deque[float] = deque(maxlen=LOSS_WINDOW)
+        gradient_step = self.gradient_step()
         with self.phase("train"):
-            for batch in self.progress(batches, n_steps, itr, "training"):
-                losses.append(self.policy.update(batch.obs, batch.acs)["Training Loss"])
+            for minibatch in self.progress(draws, n_steps, itr, "training"):
+                losses.append(gradient_step(minibatch))
             scalars = {"Training Loss": float(np.mean(losses))}
             if not np.isfinite(scalars["Training Loss"]):
                 raise InputError(
@@ -158,6 +164,18 @@ class RLTrainer:
             if len(self.validation):
                 scalars |= self.policy.validate(self.validation.obs, self.validation.acs)
         return scalars
+
+    def gradient_step(self) -> Callable[[Tensor], float]:
+        """A function that fits the policy to the rows of these numbers, once, and returns their loss."""
+        if self.compiles:
+            try:
+                with self.phase("compile"):
+                    self.compiled = self.compiled or CompiledUpdate(self.policy)
+                    return self.compiled.on(self.buffer)
+            except CompileError as error:
+                self.compiles = False
+                print(f"note: the gradient step is not compiled, and slower: {error}", file=sys.stderr)
+        return lambda rows: self.policy.update(*self.buffer.batch(rows))["Training Loss"]
 
     def evaluate(self, itr: int, scalars: dict[str, float]) -> IterationResult:
         """Rolls out fresh episodes with a frozen copy of the policy, and logs the iteration."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 import struct
 import warnings
@@ -23,6 +24,7 @@ from torch.nn import functional
 from rl_il.envs import is_discrete
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
+from rl_il.infrastructure.adam import AdamW
 from rl_il.infrastructure.pytorch_utils import ACTIVATIONS, build_mlp, seeded_weights, to_numpy, to_tensor
 from rl_il.policies.actors import NumpyActor, as_batch
 from rl_il.policies.base_policy import BasePolicy
@@ -236,7 +238,11 @@ class MLPPolicySL(MLPPolicy):
         if discrete and self.loss_name != "nll":
             raise InputError(f"--loss {loss} is for continuous actions; discrete ones take nll (cross-entropy)")
         self.learning_rate, self.weight_decay = float(learning_rate), float(weight_decay)
-        self.optimizer = torch.optim.AdamW(self.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+    @functools.cached_property
+    def optimizer(self) -> AdamW:
+        """Made when it is first asked for, with whatever parameters a subclass has added by then."""
+        return AdamW(self.parameters(), self.learning_rate, self.weight_decay)
 
     def hyperparameters(self) -> dict[str, Any]:
         """The constructor's arguments, except the device."""
@@ -250,16 +256,26 @@ class MLPPolicySL(MLPPolicy):
     def update(self, observations: Any, actions: Any) -> dict[str, float]:
         """One optimiser step on `(N, *ob_shape)` observations and N labels, arrays or tensors."""
         observations, actions = to_tensor(observations, self.device), to_tensor(actions, self.device)
-        expected = (len(observations),) if self.discrete else (len(observations), self.ac_dim)
-        if actions.shape != expected:  # torch would broadcast (N,) against (N, 1) to (N, N)
-            raise InputError(f"labels must have the shape {expected}, got {tuple(actions.shape)}")
+        self.check_labels(actions, len(observations))
         loss = self.loss(observations, actions)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        if self.log_std is not None:
-            self.log_std.data.clamp_(*LOG_STD_RANGE)  # here, not in `forward`, where it would end the gradient
+        self.constrain(dict(self.named_parameters()))
         return {"Training Loss": loss.item()}
+
+    def check_labels(self, actions: Tensor, rows: int) -> None:
+        """Raises `InputError` unless these are `rows` labels: torch would broadcast (N,) against (N, 1) to (N, N)."""
+        expected = (rows,) if self.discrete else (rows, self.ac_dim)
+        if actions.shape != expected:
+            raise InputError(f"labels must have the shape {expected}, got {tuple(actions.shape)}")
+
+    @torch.no_grad()
+    def constrain(self, parameters: dict[str, Tensor]) -> None:
+        """Moves parameters back into their range after a step, in place: not in `forward`, where it would end the
+        gradient."""
+        if "log_std" in parameters:
+            parameters["log_std"].clamp_(*LOG_STD_RANGE)
 
     @torch.no_grad()
     def validate(self, observations: Tensor, actions: Tensor) -> dict[str, float]:

@@ -194,41 +194,55 @@ def test_sample_has_the_rows_asked_for():
     assert set(batch.acs.tolist()) <= set(range(5))
 
 
-def test_minibatches_are_uniform():
+def test_draws_are_uniform():
     buffer = ReplayBuffer()
     buffer.add([numbered(0, 10)])
-    batches = list(buffer.minibatches(100, np.random.default_rng(0), n_steps=200))
-    assert len(batches) == 200
-    assert all(batch.acs.shape == (100,) for batch in batches)
-    assert chi_square(np.bincount(torch.cat([batch.acs for batch in batches]), minlength=10)) < 30  # 9 freedoms
+    draws = list(buffer.draws(100, np.random.default_rng(0), n_steps=200))
+    assert len(draws) == 200
+    assert all(rows.shape == (100,) for rows in draws)
+    assert chi_square(np.bincount(torch.cat(draws), minlength=10)) < 30  # 9 freedoms
 
 
-def test_minibatches_never_hold_rows_that_were_not_added():
+def test_draws_never_name_rows_that_were_not_added():
     buffer = ReplayBuffer()
     buffer.add([numbered(1000, 3)])  # the rest of the room is not initialised
-    batches = buffer.minibatches(50, np.random.default_rng(0), n_steps=50)
-    assert {number for batch in batches for number in batch.acs.tolist()} == {1000, 1001, 1002}
+    draws = buffer.draws(50, np.random.default_rng(0), n_steps=50)
+    assert {number for rows in draws for number in buffer.batch(rows).acs.tolist()} == {1000, 1001, 1002}
 
 
-@pytest.mark.parametrize("draw", ["minibatches", "epochs"])
+@pytest.mark.parametrize("draw", ["draws", "passes"])
 def test_draws_repeat_for_a_seed(draw):
     buffer = ReplayBuffer()
     buffer.add([numbered(0, 50)])
 
     def rows(seed):
-        batches = getattr(buffer, draw)(8, np.random.default_rng(seed), 10)
-        return torch.cat([batch.acs for batch in batches]).tolist()
+        return torch.cat(list(getattr(buffer, draw)(8, np.random.default_rng(seed), 10))).tolist()
 
     assert rows(1) == rows(1)
     assert rows(1) != rows(2)
 
 
-def test_epochs_visit_each_row_once_a_pass():
+def test_passes_visit_each_row_once():
     buffer = ReplayBuffer()
     buffer.add([numbered(0, 10)])
-    batches = list(buffer.epochs(4, np.random.default_rng(0), n_epochs=3))
-    assert [len(batch.acs) for batch in batches] == [4, 4, 2] * 3
-    passes = torch.cat([batch.acs for batch in batches]).reshape(3, 10).tolist()
+    draws = list(buffer.passes(4, np.random.default_rng(0), n_epochs=3))
+    assert [len(rows) for rows in draws] == [4, 4, 2] * 3
+    passes = torch.cat(draws).reshape(3, 10).tolist()
     assert all(sorted(one) == list(range(10)) for one in passes)
     assert passes[0] != passes[1] != sorted(passes[1])
-    assert all(torch.equal(batch.obs[:, 0].long(), batch.acs) for batch in batches)
+
+
+def test_a_batch_is_the_rows_asked_for():
+    buffer = ReplayBuffer()
+    buffer.add([numbered(5, 10)])
+    batch = buffer.batch(torch.tensor([3, 0, 3]))
+    assert batch.acs.tolist() == batch.obs[:, 0].tolist() == [8, 5, 8]
+
+
+def test_the_storage_begins_with_the_rows():
+    buffer = ReplayBuffer()
+    buffer.add([numbered(0, 10)])
+    obs, acs = buffer.storage
+    assert len(obs) == len(acs) == 1024
+    assert torch.equal(obs[:10], buffer.obs)
+    assert torch.equal(acs[:10], buffer.acs)

@@ -127,7 +127,7 @@ def test_training_goes_on_from_the_weights_it_has():
     policy = network_policy()
     trainer = build(policy, n_iter=3, num_agent_train_steps_per_iter=7)
     trainer.run_training_loop()
-    assert {state["step"].item() for state in policy.optimizer.state.values()} == {21}
+    assert {count.item() for count in policy.optimizer.counts} == {21}
 
 
 def test_a_rule_that_labels_some_steps_costs_that_many_labels():

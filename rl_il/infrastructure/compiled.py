@@ -1,0 +1,150 @@
+"""A policy's gradient step as one compiled function: several times faster, after some seconds of compiling.
+
+A small network's step is short, so most of an eager one is the cost of starting its hundred operations.
+Everything in it is therefore one function here: picking the minibatch out of the buffer, the loss, its gradient
+and Adam. It computes what `MLPPolicySL.update` does, in another order of additions: the two agree to 1e-5 after
+200 steps, not to the last digit.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rl_il.infrastructure.adam import BETA1, BETA2, EPSILON, AdamW
+from rl_il.infrastructure.replay_buffer import ReplayBuffer
+
+if TYPE_CHECKING:  # the room above
+    from rl_il.policies.mlp_policy import MLPPolicySL
+
+
+class CompileError(RuntimeError):
+    """The step cannot be compiled, on this machine or for this policy; the message says why."""
+
+
+class CompiledUpdate:
+    """Compiles the policy's update for the buffers that `on` is given.
+
+    `policy.loss` and whatever it calls may be anything that torch.compile can trace in one piece. What the
+    step reads besides parameters and the buffer is fixed when it is compiled.
+    """
+
+    def __init__(self, policy: MLPPolicySL):
+        if not isinstance(policy.optimizer, AdamW):
+            raise CompileError(f"the policy has an optimiser of its own ({type(policy.optimizer).__name__})")
+        self.policy = policy
+        self._step: Callable[..., Tensor] | None = None
+        self._trained: list[int] = []  # which of the optimiser's parameters the loss depends on
+
+    def on(self, buffer: ReplayBuffer) -> Callable[[Tensor], float]:
+        """A function from row numbers `(N,)` to the loss there, which makes the gradient step.
+
+        It holds while nothing is added to the buffer and no parameter is replaced. The first call compiles.
+        """
+        self.policy.check_labels(buffer.acs, len(buffer))
+        if self._step is None:
+            self._step = self._compile(buffer)
+        step, arguments = self._step, (*self._settings_and_state(), *buffer.storage)
+        return lambda rows: step(*arguments, rows).item()
+
+    def _settings_and_state(self) -> tuple[Tensor, ...]:
+        optimizer = self.policy.optimizer
+        settings = torch.tensor([optimizer.learning_rate, optimizer.weight_decay], dtype=torch.float64)
+        return settings.to(self.policy.device), *optimizer.pack(self._trained)
+
+    def _compile(self, buffer: ReplayBuffer) -> Callable[..., Tensor]:
+        """Raises `CompileError` for whatever goes wrong: there is always the eager step to go on with."""
+        check_compiler()
+        try:
+            rows = torch.zeros(2, dtype=torch.int64, device=buffer.device)
+            self._trained = self._find_trained(buffer, rows)
+            for tensor in (*buffer.storage, rows):  # the buffer grows, and a pass's last minibatch is smaller
+                torch._dynamo.mark_dynamic(tensor, 0)
+            compiled = torch.compile(self._make_step(), fullgraph=True, options=self._options())
+            # Ahead of time, for this policy alone: guards, which would find another's step, can be left out.
+            step = compiled.aot_compile(((*self._settings_and_state(), *buffer.storage, rows), {}))
+            step.disable_guard_check()
+        except Exception as error:  # the compiler's own, the C++ compiler's, a torch that lacks all this
+            raise CompileError(_reason(error)) from error
+        return step
+
+    def _options(self) -> dict[str, object]:
+        guards = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+        return guards | {"cpp_wrapper": self.policy.device.type == "cpu"}
+
+    def _find_trained(self, buffer: ReplayBuffer, rows: Tensor) -> list[int]:
+        """The optimiser leaves alone what has no gradient: frozen parameters, a log_std under mse."""
+        loss = self.policy.loss(*buffer.batch(rows))
+        parameters = self.policy.optimizer.parameters
+        free = [i for i, parameter in enumerate(parameters) if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss, [parameters[i] for i in free], allow_unused=True)
+        return [i for i, gradient in zip(free, gradients, strict=True) if gradient is not None]
+
+    def _make_step(self) -> Callable[..., Tensor]:
+        """The step as a function of tensors alone."""
+        policy, loss_of = self.policy, _Loss(self.policy)
+        names = {id(parameter): name for name, parameter in policy.named_parameters()}
+        chosen = [policy.optimizer.parameters[i] for i in self._trained]
+        parts = [(names[id(p)], p.shape, p.numel()) for p in chosen]
+
+        def unpack(packed: Tensor) -> dict[str, Tensor]:
+            tensors = packed.split([size for _, _, size in parts])
+            return {name: tensor.view(shape) for (name, shape, _), tensor in zip(parts, tensors, strict=True)}
+
+        def step(settings, parameters, first, second, counts, all_obs, all_acs, rows):
+            obs, acs = all_obs[rows], all_acs[rows]
+
+            def loss_at(packed: Tensor) -> Tensor:
+                named = {f"policy.{name}": tensor for name, tensor in unpack(packed).items()}
+                return torch.func.functional_call(loss_of, named, (obs, acs))
+
+            gradient, loss = torch.func.grad_and_value(loss_at)(parameters)
+            adam_step(settings, parameters, gradient, first, second, counts)
+            policy.constrain(unpack(parameters))
+            return loss
+
+        return step
+
+
+class _Loss(nn.Module):
+    """The policy's loss as a module's `forward`, whose parameters `functional_call` can replace."""
+
+    def __init__(self, policy: MLPPolicySL):
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, obs: Tensor, acs: Tensor) -> Tensor:
+        return self.policy.loss(obs, acs)
+
+
+def adam_step(settings, parameters, gradient, first, second, counts) -> None:
+    """AdamW's step (arXiv:1711.05101, algorithm 2) in place, with torch's names for what it calls rate and decay."""
+    learning_rate, weight_decay = settings.unbind()
+    counts += 1
+    first.lerp_(gradient, 1 - BETA1)
+    second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    t = counts[0].double()  # all parameters have made the same number of steps
+    correction1, correction2 = -torch.expm1(t * math.log(BETA1)), -torch.expm1(t * math.log(BETA2))
+    parameters.mul_((1 - learning_rate * weight_decay).float())
+    scale, root = (learning_rate / correction1).float(), correction2.sqrt().float()
+    parameters.sub_(scale * first / (second.sqrt() / root + EPSILON))
+
+
+def check_compiler() -> None:
+    """torch.compile for a CPU needs a C++ compiler: raises `CompileError` where there is none."""
+    wanted = [os.environ["CXX"]] if os.environ.get("CXX") else ["clang++"] if sys.platform == "darwin" else ["g++"]
+    if not any(map(shutil.which, wanted)):
+        raise CompileError(f"there is no C++ compiler ({wanted[0]}) on this machine")
+
+
+def _reason(error: Exception) -> str:
+    """The line of a compiler's long message that says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if "error:" in line), lines[0])[:300]
