@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,9 +21,36 @@ COMPILE_FROM = 30_000  # gradient steps of a whole run: about what the seconds o
 Config = TypeVar("Config")
 
 
-def option(default: Any, help: str, short: str | None = None, choices: tuple | None = None) -> Any:
-    """A config field: the sentence `help` is its documentation and its `--help`."""
-    return field(default=default, metadata={"help": help, "short": short, "choices": choices})
+def option(
+    default: Any,
+    help: str,
+    short: str | None = None,
+    choices: tuple | None = None,
+    parse: Callable[[str], Any] | None = None,
+) -> Any:
+    """A config field: the sentence `help` is its documentation and its `--help`; `parse` reads the flag's text."""
+    return field(default=default, metadata={"help": help, "short": short, "choices": choices, "parse": parse})
+
+
+def positive_integer(text: str) -> int:
+    """An argparse type: an integer above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value
+
+
+def worker_count(text: str) -> int:
+    """An argparse type: an integer above 0, or `auto` for as many as there are cores to run on."""
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return positive_integer(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of processes or auto, got {text!r}") from None
+
+
+WORKERS_HELP = "processes that roll out episodes, or auto: one a core; the results do not depend on it"
 
 
 @dataclass(frozen=True)
@@ -100,7 +129,7 @@ class RunConfig:
         f" in runs of {COMPILE_FROM:,} steps or more",
         choices=("auto", "on", "off"),
     )
-    num_workers: int = option(1, "processes that roll out episodes; the results do not depend on it")
+    num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
 
     def __post_init__(self) -> None:
         # The two sentences are the course's.
@@ -159,6 +188,7 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
         else:
             (settings["type"],) = {*typing.get_args(types[item.name]), types[item.name]} & {int, float, str}
             settings["metavar"] = settings["type"].__name__.upper()
+            settings["type"] = item.metadata["parse"] or settings["type"]
             if item.metadata["choices"]:
                 settings["choices"] = item.metadata["choices"]
                 del settings["metavar"]
@@ -186,7 +216,13 @@ def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
     add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
     add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
     add("--ep_len", type=positive_integer, help="longest episode in steps (default: the environment's own limit)")
-    add("--num_workers", type=positive_integer, default=1, help="processes; the result does not depend on it")
+    add_workers_argument(parser)
+
+
+def add_workers_argument(parser: argparse.ArgumentParser) -> None:
+    """The flag `--num_workers`."""
+    help = f"{WORKERS_HELP} (default: %(default)s)"
+    parser.add_argument("--num_workers", metavar="INT", type=worker_count, default=1, help=help)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -194,11 +230,3 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=34, width=110)
-
-
-def positive_integer(text: str) -> int:
-    """An argparse type: an integer above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
-    return value

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets import load_trajectories, save_trajectories
@@ -18,7 +16,7 @@ from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY, check_writable
 from rl_il.infrastructure.progress import progress
-from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths, sample_n_trajectories
+from rl_il.infrastructure.rollouts import returns_and_lengths, rollout_source, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
 from rl_il.policies.experts import SCRIPTED_EXPERTS, load_actor
@@ -142,14 +140,3 @@ def record_demos(
     meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}
     save_trajectories(out, kept, meta)
     return kept, len(returns) - len(kept)
-
-
-@contextmanager
-def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
-    """The environment itself, or `num_workers` processes that hold one each; closed at the end."""
-    source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
-    try:
-        yield source
-    finally:
-        source.close()
-        env.close()

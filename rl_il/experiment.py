@@ -25,7 +25,7 @@ from rl_il.errors import InputError, Interrupted
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.logger import Logger, new_folder
 from rl_il.infrastructure.progress import seconds
-from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths
+from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths, rollout_source
 from rl_il.infrastructure.seeding import stream
 from rl_il.policies.experts import load_expert
 from rl_il.statistics import bootstrap_interval, percent_of_expert
@@ -61,28 +61,27 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
     env = make_env(config.env_name)
     expert = find_expert(config, env)
     demonstrations = load_demonstrations(config, env)
-    policy = build_policy(config, env)
     n_eval_episodes = count_eval_episodes(config, env)
-    logger = Logger(make_run_folder(config))
-    if config.num_workers > 1:
-        env.close()
-        env = RolloutWorkers(config.env_name, config.num_workers)
-    trainer = build_trainer(config, env, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
-    if verbose:
-        steps = "compiled" if trainer.compiles else "eager"
-        print(f"run folder: {logger.folder} (training on {policy.device}, {steps} gradient steps)", flush=True)
-    trainer.wall_seconds["startup"] = time.perf_counter() - start
-    expert_returns, interrupted = np.empty(0), False
-    try:
-        logger.write_config(describe_run(config, trainer, command_line))
-        expert_returns = measure_expert(trainer, expert)
-        trainer.run_training_loop()
-    except KeyboardInterrupt:
-        trainer.save_interrupted()
-        interrupted = True
-    finally:
-        logger.close()
-        env.close()
+    with rollout_source(
+        config.env_name, env, config.num_workers
+    ) as source:  # workers start up while this process imports torch
+        policy = build_policy(config, env)
+        logger = Logger(make_run_folder(config))
+        trainer = build_trainer(config, source, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
+        if verbose:
+            steps = "compiled" if trainer.compiles else "eager"
+            print(f"run folder: {logger.folder} (training on {policy.device}, {steps} gradient steps)", flush=True)
+        trainer.wall_seconds["startup"] = time.perf_counter() - start
+        expert_returns, interrupted = np.empty(0), False
+        try:
+            logger.write_config(describe_run(config, trainer, command_line))
+            expert_returns = measure_expert(trainer, expert)
+            trainer.run_training_loop()
+        except KeyboardInterrupt:
+            trainer.save_interrupted()
+            interrupted = True
+        finally:
+            logger.close()
     trainer.wall_seconds["total"] = time.perf_counter() - start
     summary = summarise(trainer, expert_returns) | {"status": "interrupted" if interrupted else "finished"}
     logger.write_summary(summary)

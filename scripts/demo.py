@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, RunConfig, positive_integer
+from rl_il.config import HelpFormatter, RunConfig, add_workers_argument, positive_integer
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
 
@@ -35,7 +35,7 @@ def main() -> None:
         help="gradient steps an iteration (default: %(default)s)",
     )
     add("--eval_episodes", type=positive_integer, default=100, help="episodes an evaluation (default: %(default)s)")
-    add("--num_workers", type=positive_integer, default=1, help="processes that roll out episodes")
+    add_workers_argument(parser)
     add("--out", type=Path, default=REPOSITORY / "data" / "demo", help="a new folder (default: data/demo)")
     args = parser.parse_args()
     config = RunConfig(

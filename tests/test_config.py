@@ -1,11 +1,20 @@
 import argparse
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 
 import pytest
 
-from rl_il.config import HelpFormatter, RunConfig, add_arguments, from_arguments, option, positive_integer
+from rl_il.config import (
+    HelpFormatter,
+    RunConfig,
+    add_arguments,
+    from_arguments,
+    option,
+    positive_integer,
+    worker_count,
+)
 from rl_il.errors import InputError
 
 COURSE_FLAGS = [  # flag, short form, default, an argument and what it becomes
@@ -43,6 +52,7 @@ OUR_FLAGS = [
     ("logdir", None, "here", "here"),
     ("device", "auto", "cpu", "cpu"),
     ("num_workers", 1, "4", 4),
+    ("compile", "auto", "on", "on"),
 ]
 
 
@@ -195,6 +205,17 @@ def test_a_config_is_frozen_and_goes_into_json():
 @pytest.mark.parametrize("text, number", [("1", 1), ("12", 12)])
 def test_positive_integer(text, number):
     assert positive_integer(text) == number
+
+
+def test_auto_is_a_worker_for_each_core_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 5, 7}, raising=False)
+    assert worker_count("auto") == parse("--num_workers", "auto").num_workers == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert worker_count("auto") == 6
+    assert worker_count("2") == 2
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a number of processes or auto, got 'all'"):
+        worker_count("all")
 
 
 @pytest.mark.parametrize("text", ["0", "-3"])

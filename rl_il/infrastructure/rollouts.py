@@ -7,13 +7,16 @@ does not import torch: a worker needs none.
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import multiprocessing
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 
@@ -26,6 +29,8 @@ from rl_il.infrastructure.seeding import episode_seeds
 from rl_il.types import EXPERT, LEARNER, Actor, Trajectory, reads_simulator
 
 OnStep = Callable[[gym.Env], None]
+
+MOST_DEATHS = 3  # of worker processes, before an episode is given up
 
 
 def sample_trajectory(
@@ -77,36 +82,92 @@ def sample_trajectory(
 
 
 class RolloutWorkers:
-    """Processes that roll out whole episodes. Takes the place of an environment below; close it when done."""
+    """Processes that roll out whole episodes. Takes the place of an environment below; close it when done.
+
+    If one of them dies (a segmentation fault prints its traceback), new ones are started and the unfinished
+    episodes are rolled out again: their seeds make them the same.
+    """
 
     def __init__(self, env_name: str, num_workers: int):
         self.env_name, self.num_workers = env_name, num_workers
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
-        self._pool = ProcessPoolExecutor(num_workers, context)
+        pool = ProcessPoolExecutor(self.num_workers, context, initializer=faulthandler.enable)
         with _interrupts_ignored():  # the processes inherit it: Ctrl-C is the parent's to handle; it ends them
-            for _ in range(num_workers):
-                self._pool.submit(int)
+            for _ in range(self.num_workers):
+                pool.submit(_worker_env, self.env_name)
+        return pool
 
     def episodes(
         self, actor: Actor, seeds: Iterator[int], max_path_length: int | None, source: int
     ) -> Iterator[Trajectory]:
         """The seeds' episodes in order. A few are begun ahead of need, and dropped if nobody asks for them."""
-        pending: deque[Future] = deque()
+        pending: deque[_Episode] = deque()
         try:
             for seed in seeds:
-                arguments = (self.env_name, actor, seed, max_path_length, source)
-                pending.append(self._pool.submit(_worker_trajectory, *arguments))
+                episode = _Episode((self.env_name, actor, seed, max_path_length, source))
+                episode.submit(self._pool)
+                pending.append(episode)
                 if len(pending) > self.num_workers:
-                    yield pending.popleft().result()
+                    yield self._first(pending)
             while pending:
-                yield pending.popleft().result()
+                yield self._first(pending)
         finally:
-            for future in pending:
-                future.cancel()
+            for episode in pending:
+                episode.future.cancel()
+
+    def _first(self, pending: deque[_Episode]) -> Trajectory:
+        """Waits for the first episode, in new processes if one of the old ones dies, and takes it off the queue."""
+        for _ in range(MOST_DEATHS):
+            try:
+                trajectory = pending[0].future.result()
+                pending.popleft()
+                return trajectory
+            except BrokenProcessPool:
+                print("note: a worker process died; its episodes are rolled out again", file=sys.stderr)
+                self._pool.shutdown()
+                self._pool = self._start()
+                for episode in pending:
+                    if episode.is_lost():
+                        episode.submit(self._pool)
+        raise InputError(
+            f"the processes that roll out {self.env_name} died {MOST_DEATHS} times at one episode; if memory is"
+            " short, give fewer --num_workers"
+        )
 
     def close(self) -> None:
         """Ends the processes; episodes under way are finished first."""
         self._pool.shutdown(cancel_futures=True)
+
+
+class _Episode:
+    """An episode asked of the workers."""
+
+    def __init__(self, arguments: tuple):
+        self.arguments = arguments
+
+    def submit(self, pool: ProcessPoolExecutor) -> None:
+        try:
+            self.future = pool.submit(_worker_trajectory, *self.arguments)
+        except BrokenProcessPool as error:  # it is found dead before it is asked
+            self.future = Future()
+            self.future.set_exception(error)
+
+    def is_lost(self) -> bool:
+        return self.future.done() and isinstance(self.future.exception(), BrokenProcessPool)
+
+
+@contextmanager
+def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
+    """The environment itself, or `num_workers` processes that hold one like it each; closed at the end."""
+    source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
+    try:
+        yield source
+    finally:
+        source.close()
+        env.close()
 
 
 def sample_trajectories(

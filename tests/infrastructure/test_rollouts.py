@@ -1,8 +1,11 @@
 import itertools
 import multiprocessing
+import os
 import pickle
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -237,6 +240,44 @@ def test_a_workers_error_reaches_the_parent_and_closing_leaves_no_process():
         list(sample_n_trajectories(workers, FailingActor(1), 4, np.random.default_rng(0)))
     workers.close()
     assert set(multiprocessing.active_children()) <= before
+
+
+class LethalActor(ConstantActor):
+    """Kills the process that it acts in, unless `deaths` have died already."""
+
+    def __init__(self, folder: Path, deaths: int):
+        super().__init__(1)
+        self.folder, self.deaths = folder, deaths
+
+    def get_action(self, obs):
+        if len(list(self.folder.iterdir())) < self.deaths:
+            (self.folder / str(os.getpid())).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().get_action(obs)
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_dead_worker_s_episodes_are_rolled_out_by_another(deaths, tmp_path, capsys):
+    workers = RolloutWorkers("Corridor-v0", 2)
+    try:
+        alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 9, np.random.default_rng(0)))
+        rollouts = sample_n_trajectories(workers, LethalActor(tmp_path, deaths), 9, np.random.default_rng(0))
+        assert_same_trajectories(list(rollouts), alone)
+        assert 1 <= capsys.readouterr().err.count("note: a worker process died; its episodes are rolled") <= deaths
+        again = list(sample_n_trajectories(workers, ConstantActor(1), 9, np.random.default_rng(0)))
+        assert_same_trajectories(again, alone)
+    finally:
+        workers.close()
+
+
+def test_workers_that_always_die_are_given_up(tmp_path):
+    workers = RolloutWorkers("Corridor-v0", 1)
+    try:
+        with pytest.raises(InputError, match="Corridor-v0 died 3 times at one episode"):
+            list(sample_n_trajectories(workers, LethalActor(tmp_path, 99), 1, np.random.default_rng(0)))
+        assert len(list(tmp_path.iterdir())) == 3
+    finally:
+        workers.close()
 
 
 def test_workers_refuse_an_endless_environment_too():
