@@ -73,13 +73,11 @@ SETTINGS: dict[str, Settings] = {
         reward_scale=0.1,
         heuristic_steps=40_000,
     ),
-    "LunarLanderContinuous-v3": Settings(
-        "SAC", 250_000, updates_per_step=0.5, reward_scale=0.1, heuristic_steps=30_000
-    ),
+    "LunarLanderContinuous-v3": Settings("SAC", 400_000, reward_scale=0.1, heuristic_steps=30_000),
     "BipedalWalker-v3": Settings(
         "SAC", 300_000, updates_per_step=0.5, learning_rate=5e-4, reward_scale=0.2, heuristic_steps=40_000
     ),
-    "HalfCheetah-v5": Settings("SAC", 250_000),
+    "HalfCheetah-v5": Settings("SAC", 400_000),
     "Hopper-v5": Settings(steps=600_000, drop_quantiles=5),
     "Walker2d-v5": Settings(),
     "Ant-v5": Settings("SAC", 1_200_000, entropy_weight=0.2, obs_slice=(0, 27), normalize_obs=True),
