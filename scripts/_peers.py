@@ -1,0 +1,158 @@
+"""What others do, written plainly: the loops that `benchmark.py` measures against. Nothing here is ours.
+
+Started as a program, `_peers.py bc FILE.npz` clones a HalfCheetah expert as the course's homework does.
+"""
+
+import sys
+import time
+
+
+class CoursePolicy:
+    """The course's `MLPPolicySL`: 2 x 64 tanh, eager Adam with torch's default settings."""
+
+    def __init__(self, ob_dim: int, ac_dim: int, discrete: bool):
+        import torch
+
+        self.torch, self.discrete = torch, discrete
+        sizes = [ob_dim, 64, 64, ac_dim]
+        layers = []
+        for i in range(3):
+            layers += [torch.nn.Linear(sizes[i], sizes[i + 1]), torch.nn.Tanh()]
+        self.network = torch.nn.Sequential(*layers[:-1])
+        self.log_std = torch.nn.Parameter(torch.zeros(ac_dim))
+        self.loss = torch.nn.CrossEntropyLoss() if discrete else torch.nn.MSELoss()
+        parameters = [*self.network.parameters(), *([] if discrete else [self.log_std])]
+        self.optimizer = torch.optim.Adam(parameters, 5e-3)
+
+    def update(self, obs, acs) -> float:
+        """One gradient step on a minibatch of tensors."""
+        loss = self.loss(self.network(obs), acs)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def get_action(self, ob):
+        """One observation to one action, by the distribution's mean (the course draws from it, which costs more)."""
+        torch = self.torch
+        with torch.no_grad():
+            output = self.network(torch.from_numpy(ob[None]).float())
+            if self.discrete:
+                return int(torch.distributions.Categorical(logits=output).logits.argmax())
+            scale = torch.diag(torch.exp(self.log_std))
+            distribution = torch.distributions.MultivariateNormal(output, scale_tril=scale)
+            return distribution.mean.numpy()[0]
+
+
+def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
+    """The course's training: each minibatch is the head of a permutation of the whole buffer."""
+    import numpy as np
+    import torch
+
+    for _ in range(n_steps):
+        indices = np.random.permutation(len(obs))[:100]
+        policy.update(torch.from_numpy(obs[indices]), torch.from_numpy(acs[indices]))
+
+
+def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
+    """The usual PyTorch loop over a shuffled DataLoader. Returns the seconds of `n_steps` steps of an epoch.
+
+    An epoch of a million rows has 10,000 steps: fewer are made, and of the shuffling at its start they bear
+    their share.
+    """
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    loader = DataLoader(TensorDataset(torch.from_numpy(obs), torch.from_numpy(acs)), batch_size=100, shuffle=True)
+    start = time.perf_counter()
+    batches = iter(loader)
+    first = next(batches)
+    shuffling = time.perf_counter() - start
+    share, made = min(1.0, n_steps / len(loader)), 0
+    start = time.perf_counter()
+    policy.update(*first)
+    while (made := made + 1) < n_steps:
+        batch = next(batches, None)
+        if batch is None:
+            batches = iter(loader)
+            batch = next(batches)
+        policy.update(*batch)
+    return time.perf_counter() - start + share * shuffling
+
+
+def course_rollouts(env, policy: CoursePolicy, seeds) -> int:
+    """The course's `sample_trajectory`, an episode a seed: Python lists of dictionaries' worth. Returns the steps."""
+    import numpy as np
+
+    steps = 0
+    for seed in seeds:
+        ob, _ = env.reset(seed=seed)
+        obs, acs, rewards, next_obs, terminals = [], [], [], [], []
+        while True:
+            obs.append(ob)
+            ac = policy.get_action(ob)
+            acs.append(ac)
+            ob, reward, terminated, truncated, _ = env.step(ac)
+            next_obs.append(ob)
+            rewards.append(reward)
+            terminals.append(int(terminated or truncated))
+            steps += 1
+            if terminated or truncated:
+                break
+        {
+            "observation": np.array(obs, dtype=np.float32),
+            "reward": np.array(rewards, dtype=np.float32),
+            "action": np.array(acs, dtype=np.float32),
+            "next_observation": np.array(next_obs, dtype=np.float32),
+            "terminal": np.array(terminals, dtype=np.float32),
+        }
+    return steps
+
+
+def course_cloning(file: str) -> None:
+    """The homework's behavioural cloning from the shell: 1,000 steps, one evaluation episode, TensorBoard."""
+    import tempfile
+
+    import gymnasium as gym
+    import numpy as np
+    import torch
+    from tensorboardX import SummaryWriter
+
+    torch.set_num_threads(1)
+    env = gym.make("HalfCheetah-v5")
+    data = np.load(file)
+    policy = CoursePolicy(17, 6, discrete=False)
+    course_training(data["observations"].astype(np.float32), data["actions"].astype(np.float32), policy, 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        writer = SummaryWriter(folder)
+        steps = course_rollouts(env, policy, [1])
+        writer.add_scalar("Eval_AverageEpLen", steps, 0)
+        writer.flush()
+        torch.save(policy.network.state_dict(), f"{folder}/policy_itr_0.pt")
+
+
+IMITATION = """
+import time, numpy as np, torch
+from gymnasium import spaces
+from imitation.algorithms.bc import BC
+from imitation.data.types import TransitionsMinimal
+from imitation.util import logger
+from stable_baselines3.common.policies import ActorCriticPolicy
+torch.set_num_threads(1)
+rng = np.random.default_rng(0)
+obs_space, ac_space = spaces.Box(-np.inf, np.inf, (17,), np.float32), spaces.Box(-1, 1, (6,), np.float32)
+policy = ActorCriticPolicy(obs_space, ac_space, lambda _: 5e-3, net_arch=[64, 64], activation_fn=torch.nn.Tanh)
+obs, acs = rng.normal(size=(20_000, 17)).astype(np.float32), rng.normal(size=(20_000, 6)).astype(np.float32)
+data = TransitionsMinimal(obs=obs, acts=acs, infos=np.array([{}] * 20_000))
+bc = BC(observation_space=obs_space, action_space=ac_space, policy=policy, demonstrations=data, batch_size=100,
+        rng=rng, device="cpu", custom_logger=logger.configure("/tmp/imitation_benchmark", []))
+bc.train(n_batches=20, progress_bar=False)
+start = time.perf_counter()
+bc.train(n_batches=300, progress_bar=False)
+print(300 / (time.perf_counter() - start))
+"""
+"""A program for a Python that has imitation 1.0.1: prints the gradient steps/s of its `BC.train`."""
+
+
+if __name__ == "__main__":
+    course_cloning(sys.argv[2])

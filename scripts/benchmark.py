@@ -1,0 +1,417 @@
+"""How fast this project is beside what one would use instead: the same work, both ways, one after the other.
+
+Each row is the median over the repeats; ours and theirs alternate, on one core with one thread. Run it with nothing
+else on the machine. The loops that it measures against are in `_peers.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
+
+from rl_il.config import HelpFormatter, RunConfig, positive_integer
+from rl_il.errors import InputError, run_command
+from rl_il.files import REPOSITORY, write_json
+
+EXAMPLES = """examples:
+  the whole table, in about 4 minutes:
+    python scripts/benchmark.py --json benchmark.json
+  the rows about training, also against imitation, which needs an environment of its own:
+    python -m venv /tmp/imitation && /tmp/imitation/bin/pip install imitation==1.0.1 \\
+      "gymnasium~=0.29" "stable-baselines3~=2.2"
+    python scripts/benchmark.py --only training --imitation /tmp/imitation/bin/python
+"""
+
+AT_LEAST, AT_MOST = "at least", "at most"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `ratio` says how many times faster ours is, or, if it is bounded above, how much more
+    it takes."""
+
+    name: str
+    unit: str
+    ours: float
+    theirs: float
+    bound: str
+    target: float
+
+    @property
+    def ratio(self) -> float:
+        """Theirs over ours where both are times and more is better; else ours over theirs."""
+        return self.theirs / self.ours if self.unit == "s" and self.bound == AT_LEAST else self.ours / self.theirs
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is reached."""
+        return self.ratio >= self.target if self.bound == AT_LEAST else self.ratio <= self.target
+
+
+def alternate(ours: Callable[[], float], theirs: Callable[[], float], repeats: int) -> tuple[float, float]:
+    """The medians of both, measured in turn."""
+    pairs = [(ours(), theirs()) for _ in range(repeats)]
+    return tuple(map(statistics.median, zip(*pairs, strict=True)))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long `work` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+# Training ------------------------------------------------------------------------------------------------
+
+
+def training(repeats: int, imitation: str | None) -> Iterator[Row]:
+    """Gradient steps/s through `RLTrainer.train`, compiled, against loops with eager Adam."""
+    from _peers import IMITATION, CoursePolicy, course_training, loader_training
+
+    for env_name, loss in (("HalfCheetah-v5", "MSE 17 to 6"), ("LunarLander-v3", "cross-entropy 8 to 4")):
+        for rows in (20_000, 1_000_000):
+            trainer, obs, acs = filled_trainer(env_name, rows)
+            peer = CoursePolicy(obs.shape[1], trainer.policy.ac_dim, trainer.policy.discrete)
+
+            def ours(trainer=trainer) -> float:
+                before = trainer.wall_seconds.get("train", 0.0)
+                trainer.train(0)
+                return trainer.config.num_agent_train_steps_per_iter / (trainer.wall_seconds["train"] - before)
+
+            ours()  # compiles
+            loops = {"the course's loop": (course_training, 500 if rows < 100_000 else 40)}
+            loops["a DataLoader"] = (loader_training, 500)
+            for name, (loop, n_steps) in loops.items():
+
+                def theirs(loop=loop, n_steps=n_steps, obs=obs, acs=acs, peer=peer) -> float:
+                    start = time.perf_counter()
+                    taken = loop(obs, acs, peer, n_steps)
+                    return n_steps / (taken or time.perf_counter() - start)
+
+                theirs()
+                what = f"training: gradient steps/s, {loss}, {rows:,} rows, against {name}"
+                yield Row(what, "steps/s", *alternate(ours, theirs, repeats), AT_LEAST, 6)
+    if imitation:
+        trainer, _, _ = filled_trainer("HalfCheetah-v5", 20_000, loss="nll")  # as imitation's
+
+        def once() -> float:
+            before = trainer.wall_seconds.get("train", 0.0)
+            trainer.train(0)
+            return trainer.config.num_agent_train_steps_per_iter / (trainer.wall_seconds["train"] - before)
+
+        once()
+
+        def theirs() -> float:
+            done = subprocess.run([imitation, "-c", IMITATION], capture_output=True, text=True)
+            if done.returncode:
+                raise InputError(f"--imitation {imitation}: {(done.stderr.splitlines() or ['failed'])[-1]}")
+            return float(done.stdout.split()[-1])
+
+        what = "training: gradient steps/s, Gaussian likelihood 17 to 6, 20,000 rows, against imitation's BC.train"
+        yield Row(what, "steps/s", *alternate(once, theirs, repeats), AT_LEAST, 20)
+
+
+def filled_trainer(env_name: str, rows: int, loss: str | None = None):
+    """A trainer with `rows` rows of noise in its buffer, and the noise."""
+    import numpy as np
+
+    from rl_il.envs import make_env
+    from rl_il.infrastructure.rl_trainer import RLTrainer
+    from rl_il.policies.mlp_policy import MLPPolicySL
+    from rl_il.types import Trajectory
+
+    env, rng = make_env(env_name), np.random.default_rng(0)
+    config = RunConfig(env_name=env_name, num_agent_train_steps_per_iter=3000, compile="on", loss=loss)
+    policy = MLPPolicySL.for_env(env, loss=loss)
+    obs = rng.standard_normal((rows + 1, *policy.ob_shape), np.float32)
+    if policy.discrete:
+        acs = rng.integers(policy.ac_dim, size=rows)
+    else:
+        acs = rng.standard_normal((rows, policy.ac_dim), np.float32)
+    trainer = RLTrainer(config, env, policy, [], verbose=False)
+    trainer.store(0, [Trajectory(obs, acs, np.zeros(rows))])
+    return trainer, obs[:-1], acs
+
+
+# Rollouts ------------------------------------------------------------------------------------------------
+
+
+def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
+    """Environment steps/s of a cloned policy that acts greedily, the same episodes on both sides."""
+    from _peers import CoursePolicy, course_rollouts
+
+    from rl_il.infrastructure.rollouts import RolloutWorkers
+
+    for env_name, target, episodes in (("LunarLander-v3", 2.5, 20), ("HalfCheetah-v5", 1.3, 5), ("Ant-v5", 1.3, 3)):
+        env, policy = cloned(env_name)
+        peer, actor = CoursePolicy(policy.ob_shape[0], policy.ac_dim, policy.discrete), policy.actor()
+        ours_parameters = policy.network.state_dict()
+        peer.network.load_state_dict(ours_parameters)
+
+        def theirs(env=env, peer=peer, episodes=episodes) -> float:
+            start = time.perf_counter()
+            return course_rollouts(env, peer, seeds(episodes)) / (time.perf_counter() - start)
+
+        one = lambda env=env, actor=actor, episodes=episodes: steps_per_second(env, actor, episodes)  # noqa: E731
+        what = f"rollouts: environment steps/s, {env_name}, against a torch forward a step and Python lists"
+        yield Row(what, "steps/s", *alternate(one, theirs, repeats), AT_LEAST, target)
+        workers = RolloutWorkers(env_name, 2)
+        try:
+            many = {"LunarLander-v3": 200, "HalfCheetah-v5": 24, "Ant-v5": 8}[env_name]
+            steps_per_second(workers, actor, many)
+            pair = alternate(
+                lambda source=workers, actor=actor, many=many: steps_per_second(source, actor, many),
+                lambda source=env, actor=actor, many=many: steps_per_second(source, actor, many),
+                repeats,
+            )
+            yield Row(f"rollouts: the same, {env_name}, 2 workers against 1", "steps/s", *pair, AT_LEAST, 1.7)
+        finally:
+            workers.close()
+
+
+def cloned(env_name: str):
+    """The environment and a policy cloned from its demonstrations."""
+    import numpy as np
+
+    from rl_il.datasets import load_trajectories
+    from rl_il.envs import env_spec, make_env
+    from rl_il.infrastructure.replay_buffer import ReplayBuffer
+    from rl_il.policies.mlp_policy import MLPPolicySL
+
+    env, buffer = make_env(env_name), ReplayBuffer()
+    buffer.add(load_trajectories(env_spec(env_name).demos_path, env))
+    policy = MLPPolicySL.for_env(env)
+    for rows in buffer.draws(100, np.random.default_rng(0), 2000):
+        policy.update(*buffer.batch(rows))
+    return env, policy
+
+
+def seeds(episodes: int) -> list[int]:
+    """The episodes' seeds, as `sample_n_trajectories` draws them."""
+    from itertools import islice
+
+    from rl_il.infrastructure.seeding import episode_seeds, stream
+
+    return list(islice(episode_seeds(stream(0, "evaluation")), episodes))
+
+
+def steps_per_second(source, actor, episodes: int) -> float:
+    """How fast the actor's episodes are rolled out."""
+    from rl_il.infrastructure.rollouts import sample_n_trajectories
+    from rl_il.infrastructure.seeding import stream
+
+    start = time.perf_counter()
+    steps = sum(map(len, sample_n_trajectories(source, actor, episodes, stream(0, "evaluation"))))
+    return steps / (time.perf_counter() - start)
+
+
+# Whole runs ----------------------------------------------------------------------------------------------
+
+
+def dagger(repeats: int, _: str | None) -> Iterator[Row]:
+    """The wall time of DAgger's loop, against the environment's steps alone: its own seeds and actions, replayed."""
+    import copy
+
+    from rl_il.experiment import build_policy, build_trainer, count_eval_episodes, find_expert, load_demonstrations
+    from rl_il.infrastructure.compiled import CompiledUpdate
+
+    for env_name, target in (("Ant-v5", 1.3), ("HalfCheetah-v5", 2.5), ("LunarLander-v3", 2.5)):
+        config = RunConfig(
+            env_name=env_name, do_dagger=True, n_iter=10, eval_batch_size=5000, video_log_freq=-1, compile="on"
+        )
+        env = recording(env_name)
+        expert, demonstrations = find_expert(config, env), load_demonstrations(config, env)
+        policy = build_policy(config, env)
+        start, step = copy.deepcopy(policy.state_dict()), CompiledUpdate(policy)
+
+        def run(place) -> float:
+            policy.load_state_dict(start)  # noqa: B023
+            policy.__dict__.pop("optimizer", None)
+            n = count_eval_episodes(config, env)  # noqa: B023
+            trainer = build_trainer(config, place, policy, demonstrations, expert, None, n, False)  # noqa: B023
+            trainer.compiled = step  # noqa: B023
+            taken = seconds(trainer.run_training_loop)
+            return taken - trainer.wall_seconds["compile"]
+
+        run(env)  # compiles, and notes seeds and actions
+        log, bare = env.log, env.env
+        pair = alternate(lambda place=bare: run(place), lambda log=log, bare=bare: replay(bare, log), repeats)
+        what = f"DAgger: 10 iterations, {env_name}, compiled steps, start-up left out, against stepping alone"
+        yield Row(what, "s", *pair, AT_MOST, target)
+
+
+def recording(env_name: str):
+    """The environment in a wrapper that notes each episode's seed and actions in `log`."""
+    import gymnasium as gym
+
+    from rl_il.envs import make_env
+
+    class Recording(gym.Wrapper):
+        def __init__(self, env):
+            super().__init__(env)
+            self.log: list[tuple[int, list]] = []
+
+        def reset(self, *, seed=None, options=None):
+            self.log.append((seed, []))
+            return self.env.reset(seed=seed, options=options)
+
+        def step(self, action):
+            self.log[-1][1].append(action)
+            return self.env.step(action)
+
+    return Recording(make_env(env_name))
+
+
+def replay(env, log) -> float:
+    """Seconds of the environment's own work in these episodes."""
+
+    def steps() -> None:
+        for seed, acs in log:
+            env.reset(seed=seed)
+            for ac in acs:
+                env.step(ac)
+
+    return seconds(steps)
+
+
+def shell(repeats: int, _: str | None) -> Iterator[Row]:
+    """Behavioural cloning from the shell, everything included; no videos on either side."""
+    demos = REPOSITORY / "data" / "demos" / "HalfCheetah-v5.npz"
+    peer = [sys.executable, str(REPOSITORY / "scripts" / "_peers.py"), "bc", str(demos)]
+    with tempfile.TemporaryDirectory() as folder:
+
+        def ours() -> float:
+            command = f"scripts/run_hw1.py --env_name HalfCheetah-v5 --video_log_freq -1 --logdir {folder}/"
+            return seconds(lambda: call([sys.executable, *command.split()[:-1], f"{folder}/{time.time_ns()}"]))
+
+        pair = alternate(ours, lambda: seconds(lambda: call(peer)), repeats)
+    yield Row(
+        "shell: cloning HalfCheetah-v5, everything included, against the course's way", "s", *pair, AT_LEAST, 1.5
+    )
+    for name, flags in (("--help", ["--help"]), ("a wrong flag", ["--no_such_flag"])):
+        command = [sys.executable, "scripts/run_hw1.py", *flags]
+        taken = statistics.median(
+            seconds(lambda command=command: call(command, any_status=True)) for _ in range(repeats)
+        )
+        yield Row(f"shell: {name} answers, against 0.4 s", "s", taken, 0.4, AT_MOST, 1.0)
+
+
+def call(command: list[str], any_status: bool = False) -> None:
+    """Runs it from the repository's root, silently."""
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode and not any_status:
+        raise InputError(f"{' '.join(command)} failed: {(done.stderr.splitlines() or ['?'])[-1]}")
+
+
+# The buffer ----------------------------------------------------------------------------------------------
+
+
+def buffer(repeats: int, _: str | None) -> Iterator[Row]:
+    """What it costs to add 1,000 transitions, and what a million of them weigh."""
+    import numpy as np
+
+    from rl_il.infrastructure.replay_buffer import ReplayBuffer
+    from rl_il.types import Trajectory
+
+    rng = np.random.default_rng(0)
+    obs, acs = rng.standard_normal((1_000_001, 27), np.float32), rng.standard_normal((1_000_000, 8), np.float32)
+    full = ReplayBuffer(2_000_000)
+    full.add([Trajectory(obs, acs, np.zeros(len(acs)))])
+    few = [Trajectory(obs[:1001], acs[:1000], np.zeros(1000))]
+    full.add(few)  # makes room
+
+    def into_an_empty_one() -> float:
+        empty = ReplayBuffer()
+        return seconds(lambda: empty.add(few))
+
+    pair = alternate(lambda: seconds(lambda: full.add(few)), into_an_empty_one, 20 * repeats)
+    yield Row("buffer: adding 1,000 Ant transitions to 1,000,000, against an empty one", "s", *pair, AT_MOST, 2)
+    weight = subprocess.run(
+        [sys.executable, "-c", WEIGHT], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    ours, theirs = map(float, weight.stdout.split())
+    yield Row("buffer: memory of 1,000,000 Ant transitions, against their bytes", "MB", ours, theirs, AT_MOST, 1.2)
+
+
+WEIGHT = """
+import resource, sys
+import numpy as np
+from rl_il.infrastructure.replay_buffer import ReplayBuffer
+from rl_il.types import Trajectory
+few = Trajectory(np.ones((1001, 27), np.float32), np.ones((1000, 8), np.float32), np.zeros(1000))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+warm = ReplayBuffer()
+warm.add([few])
+before, buffer = peak(), ReplayBuffer()
+for _ in range(1000):
+    buffer.add([few])
+print(peak() - before, 1e6 * 35 * 4 / 1.024e6)
+"""
+"""Prints the most memory (MiB) that a growing buffer took, and the bytes of what it holds."""
+
+
+BENCHMARKS = {"training": training, "rollouts": rollouts, "dagger": dagger, "shell": shell, "buffer": buffer}
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown, under a line about the machine."""
+    from rl_il.report import markdown
+
+    lines = [["what", "ours", "theirs", "unit", "ratio", "target", "met"]]
+    for row in rows:
+        numbers = [f"{row.ours:,.4g}", f"{row.theirs:,.4g}", row.unit, f"{row.ratio:.2f}"]
+        lines.append([row.name, *numbers, f"{row.bound} {row.target:g}", "yes" if row.met else "NO"])
+    return f"{machine()}\n\n{markdown(lines)}"
+
+
+def machine() -> str:
+    """The machine in a line."""
+    import importlib.metadata
+
+    model = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy", "gymnasium"))
+    today = datetime.date.today().isoformat()
+    return f"{today}, {model}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+
+
+def main() -> None:
+    """Parses the flags, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of the rows (default: all)")
+    add("--repeats", type=positive_integer, default=5, help="measurements of each (default: %(default)s)")
+    add("--imitation", metavar="PYTHON", help="the python of an environment with imitation 1.0.1: one more row")
+    add("--json", type=Path, metavar="FILE", help="write the rows to this file too")
+    args = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for name in args.only:
+        for row in BENCHMARKS[name](args.repeats, args.imitation):
+            rows.append(row)
+            print(f"{row.name}: {row.ratio:.2f}", file=sys.stderr, flush=True)
+    print(table(rows))
+    if args.json:
+        fields = ("name", "ours", "theirs", "ratio", "target", "met")
+        write_json(args.json, {"rows": [{field: getattr(row, field) for field in fields} for row in rows]})
+
+
+if __name__ == "__main__":
+    run_command(main)
