@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
@@ -85,11 +86,7 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
             trainer, obs, acs = filled_trainer(env_name, rows)
             peer = CoursePolicy(obs.shape[1], trainer.policy.ac_dim, trainer.policy.discrete)
 
-            def ours(trainer=trainer) -> float:
-                before = trainer.wall_seconds.get("train", 0.0)
-                trainer.train(0)
-                return trainer.config.num_agent_train_steps_per_iter / (trainer.wall_seconds["train"] - before)
-
+            ours = partial(training_speed, trainer)
             ours()  # compiles
             loops = {"the course's loop": (course_training, 500 if rows < 100_000 else 40)}
             loops["a DataLoader"] = (loader_training, 500)
@@ -105,13 +102,8 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
                 yield Row(what, "steps/s", *alternate(ours, theirs, repeats), AT_LEAST, 6)
     if imitation:
         trainer, _, _ = filled_trainer("HalfCheetah-v5", 20_000, loss="nll")  # as imitation's
-
-        def once() -> float:
-            before = trainer.wall_seconds.get("train", 0.0)
-            trainer.train(0)
-            return trainer.config.num_agent_train_steps_per_iter / (trainer.wall_seconds["train"] - before)
-
-        once()
+        ours = partial(training_speed, trainer)
+        ours()
 
         def theirs() -> float:
             done = subprocess.run([imitation, "-c", IMITATION], capture_output=True, text=True)
@@ -120,7 +112,14 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
             return float(done.stdout.split()[-1])
 
         what = "training: gradient steps/s, Gaussian likelihood 17 to 6, 20,000 rows, against imitation's BC.train"
-        yield Row(what, "steps/s", *alternate(once, theirs, repeats), AT_LEAST, 20)
+        yield Row(what, "steps/s", *alternate(ours, theirs, repeats), AT_LEAST, 20)
+
+
+def training_speed(trainer) -> float:
+    """Gradient steps/s of an iteration's training."""
+    before = trainer.wall_seconds.get("train", 0.0)
+    trainer.train(0)
+    return trainer.config.num_agent_train_steps_per_iter / (trainer.wall_seconds["train"] - before)
 
 
 def filled_trainer(env_name: str, rows: int, loss: str | None = None):
@@ -154,28 +153,24 @@ def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
 
     from rl_il.infrastructure.rollouts import RolloutWorkers
 
-    for env_name, target, episodes in (("LunarLander-v3", 2.5, 20), ("HalfCheetah-v5", 1.3, 5), ("Ant-v5", 1.3, 3)):
+    tasks = (("LunarLander-v3", 2.5, 20, 200), ("HalfCheetah-v5", 1.3, 5, 24), ("Ant-v5", 1.3, 3, 8))
+    for env_name, target, few, many in tasks:
         env, policy = cloned(env_name)
         peer, actor = CoursePolicy(policy.ob_shape[0], policy.ac_dim, policy.discrete), policy.actor()
-        ours_parameters = policy.network.state_dict()
-        peer.network.load_state_dict(ours_parameters)
+        peer.network.load_state_dict(policy.network.state_dict())
 
-        def theirs(env=env, peer=peer, episodes=episodes) -> float:
+        def theirs(env=env, peer=peer, few=few) -> float:
             start = time.perf_counter()
-            return course_rollouts(env, peer, seeds(episodes)) / (time.perf_counter() - start)
+            return course_rollouts(env, peer, seeds(few)) / (time.perf_counter() - start)
 
-        one = lambda env=env, actor=actor, episodes=episodes: steps_per_second(env, actor, episodes)  # noqa: E731
+        pair = alternate(partial(steps_per_second, env, actor, few), theirs, repeats)
         what = f"rollouts: environment steps/s, {env_name}, against a torch forward a step and Python lists"
-        yield Row(what, "steps/s", *alternate(one, theirs, repeats), AT_LEAST, target)
+        yield Row(what, "steps/s", *pair, AT_LEAST, target)
         workers = RolloutWorkers(env_name, 2)
         try:
-            many = {"LunarLander-v3": 200, "HalfCheetah-v5": 24, "Ant-v5": 8}[env_name]
-            steps_per_second(workers, actor, many)
-            pair = alternate(
-                lambda source=workers, actor=actor, many=many: steps_per_second(source, actor, many),
-                lambda source=env, actor=actor, many=many: steps_per_second(source, actor, many),
-                repeats,
-            )
+            two, one = partial(steps_per_second, workers, actor, many), partial(steps_per_second, env, actor, many)
+            two()
+            pair = alternate(two, one, repeats)
             yield Row(f"rollouts: the same, {env_name}, 2 workers against 1", "steps/s", *pair, AT_LEAST, 1.7)
         finally:
             workers.close()
@@ -222,34 +217,43 @@ def steps_per_second(source, actor, episodes: int) -> float:
 
 def dagger(repeats: int, _: str | None) -> Iterator[Row]:
     """The wall time of DAgger's loop, against the environment's steps alone: its own seeds and actions, replayed."""
+    for env_name, target in (("Ant-v5", 1.3), ("HalfCheetah-v5", 2.5), ("LunarLander-v3", 2.5)):
+        run, replay = dagger_and_replay(env_name)
+        what = f"DAgger: 10 iterations, {env_name}, compiled steps, start-up left out, against stepping alone"
+        yield Row(what, "s", *alternate(run, replay, repeats), AT_MOST, target)
+
+
+def dagger_and_replay(env_name: str) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Two functions: a run of DAgger, the same every time, and its environment steps alone; both return seconds."""
     import copy
 
     from rl_il.experiment import build_policy, build_trainer, count_eval_episodes, find_expert, load_demonstrations
     from rl_il.infrastructure.compiled import CompiledUpdate
 
-    for env_name, target in (("Ant-v5", 1.3), ("HalfCheetah-v5", 2.5), ("LunarLander-v3", 2.5)):
-        config = RunConfig(
-            env_name=env_name, do_dagger=True, n_iter=10, eval_batch_size=5000, video_log_freq=-1, compile="on"
-        )
-        env = recording(env_name)
-        expert, demonstrations = find_expert(config, env), load_demonstrations(config, env)
-        policy = build_policy(config, env)
-        start, step = copy.deepcopy(policy.state_dict()), CompiledUpdate(policy)
+    flags = {"do_dagger": True, "n_iter": 10, "eval_batch_size": 5000, "video_log_freq": -1, "compile": "on"}
+    config, env = RunConfig(env_name=env_name, **flags), recording(env_name)
+    expert, demonstrations = find_expert(config, env), load_demonstrations(config, env)
+    n_eval_episodes, policy = count_eval_episodes(config, env), build_policy(config, env)
+    initial, compiled = copy.deepcopy(policy.state_dict()), CompiledUpdate(policy)
 
-        def run(place) -> float:
-            policy.load_state_dict(start)  # noqa: B023
-            policy.__dict__.pop("optimizer", None)
-            n = count_eval_episodes(config, env)  # noqa: B023
-            trainer = build_trainer(config, place, policy, demonstrations, expert, None, n, False)  # noqa: B023
-            trainer.compiled = step  # noqa: B023
-            taken = seconds(trainer.run_training_loop)
-            return taken - trainer.wall_seconds["compile"]
+    def run(place=env.env) -> float:
+        policy.load_state_dict(initial)
+        policy.__dict__.pop("optimizer", None)  # a new one will be made
+        trainer = build_trainer(config, place, policy, demonstrations, expert, None, n_eval_episodes, False)
+        trainer.compiled = compiled  # by the first run, once
+        return seconds(trainer.run_training_loop) - trainer.wall_seconds["compile"]
 
-        run(env)  # compiles, and notes seeds and actions
-        log, bare = env.log, env.env
-        pair = alternate(lambda place=bare: run(place), lambda log=log, bare=bare: replay(bare, log), repeats)
-        what = f"DAgger: 10 iterations, {env_name}, compiled steps, start-up left out, against stepping alone"
-        yield Row(what, "s", *pair, AT_MOST, target)
+    def replay() -> float:
+        def steps() -> None:
+            for seed, acs in env.log:
+                env.env.reset(seed=seed)
+                for ac in acs:
+                    env.env.step(ac)
+
+        return seconds(steps)
+
+    run(env)  # compiles, and notes seeds and actions
+    return run, replay
 
 
 def recording(env_name: str):
@@ -272,18 +276,6 @@ def recording(env_name: str):
             return self.env.step(action)
 
     return Recording(make_env(env_name))
-
-
-def replay(env, log) -> float:
-    """Seconds of the environment's own work in these episodes."""
-
-    def steps() -> None:
-        for seed, acs in log:
-            env.reset(seed=seed)
-            for ac in acs:
-                env.step(ac)
-
-    return seconds(steps)
 
 
 def shell(repeats: int, _: str | None) -> Iterator[Row]:
@@ -338,6 +330,9 @@ def buffer(repeats: int, _: str | None) -> Iterator[Row]:
 
     pair = alternate(lambda: seconds(lambda: full.add(few)), into_an_empty_one, 20 * repeats)
     yield Row("buffer: adding 1,000 Ant transitions to 1,000,000, against an empty one", "s", *pair, AT_MOST, 2)
+    if not Path("/proc/self/status").exists():
+        print("note: memory is measured on Linux only", file=sys.stderr)
+        return
     weight = subprocess.run(
         [sys.executable, "-c", WEIGHT], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -346,12 +341,12 @@ def buffer(repeats: int, _: str | None) -> Iterator[Row]:
 
 
 WEIGHT = """
-import resource, sys
+import re
 import numpy as np
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.types import Trajectory
 few = Trajectory(np.ones((1001, 27), np.float32), np.ones((1000, 8), np.float32), np.zeros(1000))
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1e3
 warm = ReplayBuffer()
 warm.add([few])
 before, buffer = peak(), ReplayBuffer()
@@ -359,7 +354,7 @@ for _ in range(1000):
     buffer.add([few])
 print(peak() - before, 1e6 * 35 * 4 / 1.024e6)
 """
-"""Prints the most memory (MiB) that a growing buffer took, and the bytes of what it holds."""
+"""Prints how much more memory a growing buffer took at its most, and the bytes of what it holds, in 1000 KiB."""
 
 
 BENCHMARKS = {"training": training, "rollouts": rollouts, "dagger": dagger, "shell": shell, "buffer": buffer}

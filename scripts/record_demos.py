@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rl_il.config import HelpFormatter, add_rollout_arguments, positive_integer
-from rl_il.errors import run_command
+from rl_il.errors import InputError, run_command
 
 EXAMPLES = """examples:
   the command that made the shipped file:
@@ -31,6 +31,9 @@ def main() -> None:
     from rl_il.report import markdown
 
     if args.table:
+        given = [name for name, value in vars(args).items() if name != "table" and value != parser.get_default(name)]
+        if given:
+            raise InputError(f"--table describes the shipped files alone; drop --{', --'.join(given)}")
         print(markdown(demos_table()))
         return
     out = args.out or Path(f"{args.env_name.replace('/', '-')}.npz")
