@@ -109,7 +109,7 @@ MISTAKES = {
     "run_hw1 --loss huber": "invalid choice",
     "run_hw1 --no_such_flag": "unrecognized arguments",
     "run_hw1 --train_batch_size 0": "--train_batch_size must be above 0",
-    "record_demos --table --env_name Ant-v5 --n_demos 3": "--table describes the shipped files alone; drop --env_name",
+    "record_demos --table --n_demos 3": "--table describes the shipped files alone; drop --n_demos",
     "run_hw1 --num_workers -2": "must be 1 or more, got -2",
     "run_hw1 --seed -1": "--seed must be 0 or more",
     "run_hw1 --val_fraction 1": "--val_fraction",
