@@ -42,7 +42,7 @@ def is_accepted(monkeypatch, command: str) -> bool:
     def work(*args, **kwargs):
         raise AcceptedError
 
-    if Path(script).stem == "train_expert":
+    if Path(script).stem in ("train_expert", "benchmark"):
         parse = ArgumentParser.parse_args
         monkeypatch.setattr(ArgumentParser, "parse_args", lambda parser: parse(parser) and work())
     for function in (*HEAVY, "rl_il.evaluation.evaluate_experts"):

@@ -1,0 +1,116 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fakes import corridor_length
+
+from rl_il.envs import make_env
+from rl_il.files import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+import _peers
+import benchmark
+from benchmark import AT_LEAST, AT_MOST, Row
+
+
+@pytest.mark.parametrize(
+    ("row", "ratio", "met"),
+    [
+        (Row("speed", "steps/s", 600, 100, AT_LEAST, 6), 6, True),
+        (Row("speed", "steps/s", 590, 100, AT_LEAST, 6), 5.9, False),
+        (Row("time, the shorter the better", "s", 2, 3, AT_LEAST, 1.5), 1.5, True),
+        (Row("time, the shorter the better", "s", 3, 2, AT_LEAST, 1.5), 2 / 3, False),
+        (Row("time over a bound", "s", 3, 2, AT_MOST, 1.3), 1.5, False),
+        (Row("time within a bound", "s", 2.5, 2, AT_MOST, 1.3), 1.25, True),
+        (Row("memory", "MB", 150, 140, AT_MOST, 1.2), 150 / 140, True),
+    ],
+)
+def test_ratios_and_targets_by_hand(row, ratio, met):
+    assert row.ratio == pytest.approx(ratio)
+    assert row.met is met
+
+
+def test_both_sides_alternate_and_their_medians_count():
+    order = []
+
+    def side(name, values):
+        numbers = iter(values)
+        return lambda: order.append(name) or next(numbers)
+
+    assert benchmark.alternate(side("ours", [1, 9, 2]), side("theirs", [30, 10, 20]), repeats=3) == (2, 20)
+    assert order == ["ours", "theirs"] * 3
+
+
+def test_the_table_and_the_json_file(monkeypatch, tmp_path, capsys):
+    def fast(repeats, imitation):
+        assert (repeats, imitation) == (3, None)
+        yield Row("a row", "steps/s", 12_500, 1_000, AT_LEAST, 6)
+        yield Row("another", "s", 2, 1, AT_MOST, 1.5)
+
+    monkeypatch.setattr(benchmark, "BENCHMARKS", {"fast": fast, "never": None})
+    monkeypatch.setattr(
+        sys, "argv", ["benchmark.py", "--only", "fast", "--repeats", "3", "--json", str(tmp_path / "b")]
+    )
+    benchmark.main()
+    out, err = capsys.readouterr()
+    assert err.splitlines() == ["a row: 12.50", "another: 2.00"]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines()[-2:]]
+    assert cells[0] == ["a row", "12,500", "1,000", "steps/s", "12.50", "at least 6", "yes"]
+    assert cells[1] == ["another", "2", "1", "s", "2.00", "at most 1.5", "NO"]
+    assert f"torch {torch.__version__}" in out.splitlines()[0]
+    assert json.loads((tmp_path / "b").read_text()) == {
+        "rows": [
+            {"name": "a row", "ours": 12_500, "theirs": 1000, "ratio": 12.5, "target": 6, "met": True},
+            {"name": "another", "ours": 2, "theirs": 1, "ratio": 2.0, "target": 1.5, "met": False},
+        ]
+    }
+
+
+def test_the_recording_environment_notes_seeds_and_actions(monkeypatch):
+    env = benchmark.recording("Corridor-v0")
+    for seed in (3, 4):
+        env.reset(seed=seed)
+        for action in range(seed % 3 + 1):
+            env.step(action)
+    assert env.log == [(3, [0]), (4, [0, 1])]
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_the_peers_learn(discrete):
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(400, 3)).astype(np.float32)
+    acs = np.int64(obs[:, 0] > 0) if discrete else obs[:, :2].copy()
+    for loop in (_peers.course_training, _peers.loader_training):
+        policy = _peers.CoursePolicy(3, 2, discrete)
+        loop(obs, acs, policy, 300)
+        found = np.array([policy.get_action(ob) for ob in obs])
+        assert (found == acs).mean() > 0.95 if discrete else np.abs(found - acs).mean() < 0.1
+
+
+def test_a_loader_s_steps_share_the_cost_of_the_shuffling(monkeypatch):
+    """The clock ticks once a reading: 1 for shuffling, 1 for the steps, of which there are a tenth of an epoch."""
+    clock = iter(range(100))
+    monkeypatch.setattr(_peers.time, "perf_counter", lambda: next(clock))
+    obs, acs = np.zeros((10_000, 3), np.float32), np.zeros(10_000, np.int64)
+    assert _peers.loader_training(obs, acs, _peers.CoursePolicy(3, 2, True), 10) == pytest.approx(1.1)
+
+
+def test_the_peers_roll_out_whole_episodes():
+    env, policy = make_env("Corridor-v0"), _peers.CoursePolicy(2, 3, True)
+    assert _peers.course_rollouts(env, policy, [5, 6]) == corridor_length(5) + corridor_length(6)
+    assert env.unwrapped.seeds == [5, 6]
+
+
+def test_what_is_replayed_is_the_run_itself():
+    """The second run, and so its steps, are those of the first, which were noted."""
+    run, replay = benchmark.dagger_and_replay("LunarLander-v3", n_iter=2, num_agent_train_steps_per_iter=5)
+    env = replay.keywords["env"]
+    first = [(seed, list(acs)) for seed, acs in env.log]
+    env.log.clear()
+    run(env)
+    assert env.log == first
+    assert run() > 0
+    assert replay() > 0
