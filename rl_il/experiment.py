@@ -175,7 +175,7 @@ def measure_expert(trainer: RLTrainer, expert: Expert | None) -> np.ndarray:
         return np.empty(0)
     with trainer.phase("expert"):
         n = max(trainer.n_eval_episodes, LEAST_EXPERT_EPISODES)
-        returns, _ = returns_and_lengths(trainer.roll_out(expert, "expert", 0, n))
+        returns, _ = returns_and_lengths(list(trainer.roll_out(expert, "expert", 0, n)))
     return returns
 
 

@@ -23,9 +23,9 @@ from rl_il.infrastructure.progress import progress, seconds
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import (
     RolloutWorkers,
+    begin_episodes,
+    enough_steps,
     returns_and_lengths,
-    sample_n_trajectories,
-    sample_trajectories,
 )
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
@@ -89,6 +89,7 @@ class RLTrainer:
         self.validation = ReplayBuffer(config.max_replay_buffer_size, policy.device)
         self.compiles = config.compiles(sum(int(t.labelled_steps.sum()) for t in demonstrations))
         self.compiled: CompiledUpdate | None = None
+        self.begun: Iterator[Trajectory] | None = None  # the next iteration's collection
         self.results: list[IterationResult] = []
         self.itr, self.last_saved = 0, -1
         self.initial_return = np.nan  # of the demonstrations
@@ -113,11 +114,17 @@ class RLTrainer:
     def collect(self, itr: int) -> list[Trajectory]:
         """Rolls out whoever the rule lets act, and has the rule label the states."""
         with self.phase("collect"):
-            actor = self.rule.actor(self.policy.actor(), itr)
-            rng = stream(self.config.seed, "collection", itr)
-            trajectories = sample_trajectories(self.env, actor, self.config.batch_size, rng, self.config.ep_len)
+            episodes = self.begun or self.begin_collecting(itr)
+            self.begun = None
+            trajectories = enough_steps(episodes, self.config.batch_size)
             self.env_steps += sum(map(len, trajectories))
             return [self.rule.label(trajectory) for trajectory in trajectories]
+
+    def begin_collecting(self, itr: int) -> Iterator[Trajectory]:
+        """The iteration's episodes, without end; worker processes start on them."""
+        actor = self.rule.actor(self.policy.actor(), itr)
+        rng = stream(self.config.seed, "collection", itr)
+        return begin_episodes(self.env, actor, rng, self.config.ep_len)
 
     def store(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
         """Adds the labelled steps to the buffer, less the fraction that is held out for validation.
@@ -184,7 +191,11 @@ class RLTrainer:
         if due:
             with self.phase("evaluate"):
                 actor = self.policy.actor()
-                trajectories = self.roll_out(actor, "evaluation", itr, self.n_eval_episodes)
+                episodes = self.roll_out(actor, "evaluation", itr, self.n_eval_episodes)
+                if self.config.do_dagger and itr + 1 < self.config.n_iter:
+                    # By the same policy: workers go on with these where the evaluation has no more for them.
+                    self.begun = self.begin_collecting(itr + 1)
+                trajectories = list(episodes)
                 returns, lengths = returns_and_lengths(trajectories)
                 scalars = return_scalars("Eval", returns, lengths) | scalars
                 if self.expert is not None:
@@ -230,11 +241,11 @@ class RLTrainer:
             return
         self.logger.log_video("eval_rollouts", itr, gif_bytes(frames, fps), frames.shape[1:])
 
-    def roll_out(self, actor: Actor, purpose: str, itr: int, n: int) -> list[Trajectory]:
-        """`n` whole episodes on seeds of their own."""
+    def roll_out(self, actor: Actor, purpose: str, itr: int, n: int) -> Iterator[Trajectory]:
+        """`n` whole episodes on seeds of their own; worker processes start on them."""
         rng = stream(self.config.seed, purpose, itr)
-        episodes = sample_n_trajectories(self.env, actor, n, rng, self.config.ep_len)
-        return list(self.progress(episodes, n, itr, purpose))
+        episodes = begin_episodes(self.env, actor, rng, self.config.ep_len, n=n)
+        return self.progress(episodes, n, itr, purpose)
 
     def describe_data(self, itr: int, trajectories: Sequence[Trajectory]) -> dict[str, float]:
         """The course's scalars for the iteration's data, and how many labels were asked of the expert.

@@ -103,20 +103,25 @@ class RolloutWorkers:
     def episodes(
         self, actor: Actor, seeds: Iterator[int], max_path_length: int | None, source: int
     ) -> Iterator[Trajectory]:
-        """The seeds' episodes in order. A few are begun ahead of need, and dropped if nobody asks for them."""
-        pending: deque[_Episode] = deque()
-        try:
-            for seed in seeds:
-                episode = _Episode((self.env_name, actor, seed, max_path_length, source))
-                episode.submit(self._pool)
-                pending.append(episode)
-                if len(pending) > self.num_workers:
+        """The seeds' episodes in order. Some are begun ahead of need, the first ones at once, and dropped if nobody
+        asks for them."""
+
+        def begin(seed: int) -> _Episode:
+            return _Episode(self._pool, (self.env_name, actor, seed, max_path_length, source))
+
+        seeds = iter(seeds)
+        pending = deque(map(begin, islice(seeds, self.num_workers + 1)))
+
+        def rest() -> Iterator[Trajectory]:
+            try:
+                while pending:
                     yield self._first(pending)
-            while pending:
-                yield self._first(pending)
-        finally:
-            for episode in pending:
-                episode.future.cancel()
+                    pending.extend(map(begin, islice(seeds, 1)))
+            finally:
+                for episode in pending:
+                    episode.future.cancel()
+
+        return rest()
 
     def _first(self, pending: deque[_Episode]) -> Trajectory:
         """Waits for the first episode, in new processes if one of the old ones dies, and takes it off the queue."""
@@ -145,8 +150,9 @@ class RolloutWorkers:
 class _Episode:
     """An episode asked of the workers."""
 
-    def __init__(self, arguments: tuple):
+    def __init__(self, pool: ProcessPoolExecutor, arguments: tuple):
         self.arguments = arguments
+        self.submit(pool)
 
     def submit(self, pool: ProcessPoolExecutor) -> None:
         try:
@@ -180,9 +186,13 @@ def sample_trajectories(
 ) -> list[Trajectory]:
     """Whole episodes until they hold at least `min_timesteps` steps together. For collecting, not for
     evaluating: stopping at a step count favours short episodes."""
+    return enough_steps(begin_episodes(env, actor, rng, max_path_length, source), min_timesteps)
+
+
+def enough_steps(episodes: Iterator[Trajectory], min_timesteps: int) -> list[Trajectory]:
+    """As many of the episodes as hold at least `min_timesteps` steps together."""
     trajectories: list[Trajectory] = []
     timesteps = 0
-    episodes = _episodes(env, actor, episode_seeds(rng), max_path_length, source)
     while timesteps < min_timesteps:
         trajectories.append(next(episodes))
         timesteps += len(trajectories[-1])
@@ -199,20 +209,27 @@ def sample_n_trajectories(
     source: int = LEARNER,
 ) -> Iterator[Trajectory]:
     """Yields exactly `n` whole episodes, each as soon as it and those before it are finished."""
-    return _episodes(env, actor, islice(episode_seeds(rng), n), max_path_length, source)
+    return begin_episodes(env, actor, rng, max_path_length, source, n)
+
+
+def begin_episodes(
+    env: gym.Env | RolloutWorkers,
+    actor: Actor,
+    rng: np.random.Generator,
+    max_path_length: int | None = None,
+    source: int = LEARNER,
+    n: int | None = None,
+) -> Iterator[Trajectory]:
+    """`n` whole episodes, or without end. Worker processes begin the first ones now, before they are asked for."""
+    seeds = islice(episode_seeds(rng), n)
+    if isinstance(env, RolloutWorkers):
+        return env.episodes(actor, seeds, max_path_length, source)
+    return (sample_trajectory(env, actor, seed, max_path_length, source) for seed in seeds)
 
 
 def returns_and_lengths(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray, np.ndarray]:
     """Each episode's return (float64) and number of steps."""
     return np.array([t.episode_return for t in trajectories]), np.array([len(t) for t in trajectories])
-
-
-def _episodes(env, actor, seeds, max_path_length, source) -> Iterator[Trajectory]:
-    if isinstance(env, RolloutWorkers):
-        yield from env.episodes(actor, seeds, max_path_length, source)
-    else:
-        for seed in seeds:
-            yield sample_trajectory(env, actor, seed, max_path_length, source)
 
 
 @contextmanager

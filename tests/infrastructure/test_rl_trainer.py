@@ -14,7 +14,7 @@ from rl_il.errors import InputError
 from rl_il.infrastructure import rl_trainer
 from rl_il.infrastructure.logger import Logger
 from rl_il.infrastructure.rl_trainer import RLTrainer, agreement
-from rl_il.infrastructure.rollouts import RolloutWorkers
+from rl_il.infrastructure.rollouts import RolloutWorkers, begin_episodes
 from rl_il.infrastructure.seeding import stream
 from rl_il.policies.actors import ScriptedActor
 from rl_il.policies.mlp_policy import MLPPolicySL
@@ -452,7 +452,7 @@ def test_evaluating_less_often_changes_no_weight():
 
 def test_workers_change_no_result():
     def run(env):
-        trainer = build(CountingPolicy(action=2), n_iter=2)
+        trainer = build(CountingPolicy(action=2), n_iter=4, scalar_log_freq=2)
         trainer.env = env
         return without_times(trainer.run_training_loop()), trainer.buffer.obs.tolist()
 
@@ -461,6 +461,27 @@ def test_workers_change_no_result():
         assert json.dumps(run(workers)) == json.dumps(run(make_env("Corridor-v0")))
     finally:
         workers.close()
+
+
+def test_the_next_collection_begins_before_the_evaluation_is_over(monkeypatch):
+    """E: evaluation, C: collection; each is begun, and later waited for."""
+    events, names = [], iter("E0 C1 E1 C2 E2".split())
+
+    def begin(*args, **kwargs):
+        name = next(names)
+        events.append(f"begin {name}")
+
+        def rest():
+            events.append(f"wait {name}")
+            yield from episodes
+
+        episodes = begin_episodes(*args, **kwargs)
+        return rest()
+
+    monkeypatch.setattr(rl_trainer, "begin_episodes", begin)
+    build(n_iter=3).run_training_loop()
+    expected = "begin E0, begin C1, wait E0, wait C1, begin E1, begin C2, wait E1, wait C2, begin E2, wait E2"
+    assert ", ".join(events) == expected
 
 
 def test_a_loss_that_is_not_finite_stops_the_training():

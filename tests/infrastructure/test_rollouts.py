@@ -16,6 +16,7 @@ from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure.rollouts import (
     RolloutWorkers,
+    begin_episodes,
     returns_and_lengths,
     sample_n_trajectories,
     sample_trajectories,
@@ -240,6 +241,25 @@ def test_a_workers_error_reaches_the_parent_and_closing_leaves_no_process():
         list(sample_n_trajectories(workers, FailingActor(1), 4, np.random.default_rng(0)))
     workers.close()
     assert set(multiprocessing.active_children()) <= before
+
+
+def test_workers_begin_before_they_are_waited_for(monkeypatch):
+    workers = RolloutWorkers("Corridor-v0", 2)
+    try:
+        begun = []
+        submit = workers._pool.submit
+        monkeypatch.setattr(workers._pool, "submit", lambda *args: begun.append(args[-3]) or submit(*args))
+        episodes = begin_episodes(workers, ConstantActor(1), np.random.default_rng(0))
+        assert begun == first_seeds(0, 3)  # one more than there are workers, so that none waits
+        assert len(next(episodes)) == corridor_length(begun[0])
+        next(episodes)
+        assert begun == first_seeds(0, 4)
+        episodes.close()
+        few = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=2)
+        assert begun[4:] == first_seeds(1, 2)
+        assert len(list(few)) == 2
+    finally:
+        workers.close()
 
 
 class LethalActor(ConstantActor):
