@@ -240,7 +240,7 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
     config, env = RunConfig(env_name=env_name, **flags), recording(env_name)
     expert, demonstrations = find_expert(config, env), load_demonstrations(config, env)
     n_eval_episodes, policy = count_eval_episodes(config, env), build_policy(config, env)
-    initial, compiled = copy.deepcopy(policy.state_dict()), CompiledUpdate(policy)
+    initial, compiled = copy.deepcopy(policy.state_dict()), CompiledUpdate(policy, config.train_batch_size)
 
     def run(place=env.env) -> float:
         policy.load_state_dict(initial)

@@ -177,7 +177,7 @@ class RLTrainer:
         if self.compiles:
             try:
                 with self.phase("compile"):
-                    self.compiled = self.compiled or CompiledUpdate(self.policy)
+                    self.compiled = self.compiled or CompiledUpdate(self.policy, self.config.train_batch_size)
                     return self.compiled.on(self.buffer)
             except CompileError as error:
                 self.compiles = False

@@ -57,7 +57,7 @@ def train_both_ways(case: str):
     data = recording(500, discrete)
     eager.fit_normalization(data.obs)
     fast, buffer, losses = copy.deepcopy(eager), ReplayBuffer(), ([], [])
-    update = CompiledUpdate(fast)
+    update = CompiledUpdate(fast, 64)
     for part in range(2):  # the second round has another room, other buffers and a smaller minibatch
         buffer.add([data, recording(1500, discrete, part + 1)])
         step = update.on(buffer)
@@ -87,7 +87,7 @@ def test_two_policies_of_one_shape_do_not_share_a_step():
     buffer = ReplayBuffer()
     buffer.add([recording(100, True)])
     first, second = (MLPPolicySL((4,), 3, True, seed=seed, size=8) for seed in (1, 2))
-    steps = [CompiledUpdate(policy).on(buffer) for policy in (first, second)]
+    steps = [CompiledUpdate(policy, 100).on(buffer) for policy in (first, second)]
     before = copy.deepcopy(first.state_dict())
     rows = torch.arange(100)
     expected = second.loss(*buffer.batch(rows)).item()
@@ -99,7 +99,7 @@ def test_the_learning_rate_and_the_standardisation_may_change_afterwards():
     eager, data = MLPPolicySL((4,), 3, False, size=8), recording(100, False)
     fast, buffer = copy.deepcopy(eager), ReplayBuffer()
     buffer.add([data])
-    update, rows = CompiledUpdate(fast), torch.arange(100)
+    update, rows = CompiledUpdate(fast, 100), torch.arange(100)
     for policy, step in ((eager, None), (fast, update.on(buffer))):
         step(rows) if step else policy.update(*buffer.batch(rows))
         policy.optimizer.learning_rate = 0.05
@@ -116,7 +116,7 @@ def test_labels_of_a_wrong_shape_are_refused():
     buffer = ReplayBuffer()
     buffer.add([walk(5)])
     with pytest.raises(InputError, match=r"labels must have the shape \(5, 1\), got \(5,\)"):
-        CompiledUpdate(MLPPolicySL((2,), 1, False)).on(buffer)
+        CompiledUpdate(MLPPolicySL((2,), 1, False), 5).on(buffer)
 
 
 # Where it cannot be compiled -----------------------------------------------------------------------------
