@@ -33,15 +33,14 @@ class CoursePolicy:
         return loss.item()
 
     def get_action(self, ob):
-        """One observation to one action, by the distribution's mean (the course draws from it, which costs more)."""
+        """One observation to one action, drawn from the distribution as the course does."""
         torch = self.torch
         with torch.no_grad():
             output = self.network(torch.from_numpy(ob[None]).float())
             if self.discrete:
-                return int(torch.distributions.Categorical(logits=output).logits.argmax())
+                return torch.distributions.Categorical(logits=output).sample().numpy()[0]
             scale = torch.diag(torch.exp(self.log_std))
-            distribution = torch.distributions.MultivariateNormal(output, scale_tril=scale)
-            return distribution.mean.numpy()[0]
+            return torch.distributions.MultivariateNormal(output, scale_tril=scale).sample().numpy()[0]
 
 
 def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
@@ -81,7 +80,7 @@ def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
 
 
 def course_rollouts(env, policy: CoursePolicy, seeds) -> int:
-    """The course's `sample_trajectory`, an episode a seed: Python lists of dictionaries' worth. Returns the steps."""
+    """The course's `sample_trajectory`, an episode a seed: Python lists. Returns the steps."""
     import numpy as np
 
     steps = 0

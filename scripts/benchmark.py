@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -148,7 +149,7 @@ def filled_trainer(env_name: str, rows: int, loss: str | None = None):
 
 
 def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
-    """Environment steps/s of a cloned policy that acts greedily, the same episodes on both sides."""
+    """Environment steps/s of a cloned policy, on the same seeds; ours acts greedily, the course draws its actions."""
     from _peers import CoursePolicy, course_rollouts
 
     from rl_il.infrastructure.rollouts import RolloutWorkers
@@ -164,7 +165,7 @@ def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
             return course_rollouts(env, peer, seeds(few)) / (time.perf_counter() - start)
 
         pair = alternate(partial(steps_per_second, env, actor, few), theirs, repeats)
-        what = f"rollouts: environment steps/s, {env_name}, against a torch forward a step and Python lists"
+        what = f"rollouts: environment steps/s, {env_name}, against the course's: torch draws each action, lists"
         yield Row(what, "steps/s", *pair, AT_LEAST, target)
         workers = RolloutWorkers(env_name, 2)
         try:
@@ -328,10 +329,10 @@ def buffer(repeats: int, _: str | None) -> Iterator[Row]:
 
     rng = np.random.default_rng(0)
     obs, acs = rng.standard_normal((1_000_001, 27), np.float32), rng.standard_normal((1_000_000, 8), np.float32)
-    full = ReplayBuffer(2_000_000)
+    full = ReplayBuffer()
     full.add([Trajectory(obs, acs, np.zeros(len(acs)))])
     few = [Trajectory(obs[:1001], acs[:1000], np.zeros(1000))]
-    full.add(few)  # makes room
+    warnings.simplefilter("ignore")  # the oldest are dropped: that is its default size
 
     def into_an_empty_one() -> float:
         empty = ReplayBuffer()

@@ -56,7 +56,7 @@ class ReplayBuffer:
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """The rows of these numbers."""
-        return Batch(self._obs[rows], self._acs[rows])
+        return Batch(self._obs.index_select(0, rows), self._acs.index_select(0, rows))
 
     def sample(self, batch_rows: int, rng: np.random.Generator) -> Batch:
         """`batch_rows` rows, drawn uniformly with replacement."""

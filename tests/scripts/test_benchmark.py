@@ -86,8 +86,21 @@ def test_the_peers_learn(discrete):
     for loop in (_peers.course_training, _peers.loader_training):
         policy = _peers.CoursePolicy(3, 2, discrete)
         loop(obs, acs, policy, 300)
-        found = np.array([policy.get_action(ob) for ob in obs])
-        assert (found == acs).mean() > 0.95 if discrete else np.abs(found - acs).mean() < 0.1
+        with torch.no_grad():
+            output = policy.network(torch.from_numpy(obs)).numpy()
+        assert (output.argmax(1) == acs).mean() > 0.95 if discrete else np.abs(output - acs).mean() < 0.1
+
+
+def test_the_peers_draw_their_actions():
+    torch.manual_seed(0)
+    policy = _peers.CoursePolicy(3, 4, True)
+    with torch.no_grad():
+        policy.network[-1].weight.zero_()
+        policy.network[-1].bias.copy_(torch.tensor([0.5, 0.5, 1e-9, 1e-9]).log())
+    assert {int(policy.get_action(np.zeros(3, np.float32))) for _ in range(50)} == {0, 1}
+    policy = _peers.CoursePolicy(3, 2, False)
+    draws = np.stack([policy.get_action(np.zeros(3, np.float32)) for _ in range(300)])
+    np.testing.assert_allclose(draws.std(axis=0), 1, atol=0.15)
 
 
 def test_a_loader_s_steps_share_the_cost_of_the_shuffling(monkeypatch):
