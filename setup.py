@@ -22,6 +22,7 @@ setup(
         "mp4": ["imageio-ffmpeg>=0.5"],
         "hub": ["huggingface_hub>=0.23"],
         "sb3": ["stable-baselines3>=2.7"],
+        "envpool": ["envpool>=1.2"],
         "experts": ["sbx-rl>=0.24"],
         "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.8", "tensorboard>=2.16", "imageio-ffmpeg>=0.5"],
     },

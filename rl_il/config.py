@@ -130,6 +130,12 @@ class RunConfig:
         choices=("auto", "on", "off"),
     )
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
+    vec_env: str = option(
+        "gymnasium",
+        "what rolls out episodes; envpool is faster, but starts from other states and drifts from Gymnasium: for a"
+        " quick look, never for reference numbers",
+        choices=("gymnasium", "envpool"),
+    )
 
     def __post_init__(self) -> None:
         # The two sentences are the course's.
@@ -160,6 +166,8 @@ class RunConfig:
                 raise InputError(f"--{name} must be -1 (never) or above 0, got {getattr(self, name)}")
         if not 0 <= self.val_fraction < 1:
             raise InputError(f"--val_fraction must be at least 0 and below 1, got {self.val_fraction}")
+        if self.vec_env == "envpool" and self.num_workers > 1:
+            raise InputError("--vec_env envpool has threads of its own; drop --num_workers")
         if self.device == "cuda" and self.no_gpu:
             raise InputError("--device cuda and --no_gpu contradict each other; drop one")
 

@@ -25,7 +25,7 @@ from rl_il.errors import InputError, Interrupted
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.logger import Logger, new_folder
 from rl_il.infrastructure.progress import seconds
-from rl_il.infrastructure.rollouts import RolloutWorkers, returns_and_lengths, rollout_source
+from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, rollout_source
 from rl_il.infrastructure.seeding import stream
 from rl_il.policies.experts import load_expert
 from rl_il.statistics import bootstrap_interval, percent_of_expert
@@ -136,7 +136,7 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
 
 def build_trainer(
     config: RunConfig,
-    env: gym.Env | RolloutWorkers,
+    env: RolloutSource,
     policy: MLPPolicySL,
     demonstrations: list[Trajectory],
     expert: Expert | None,

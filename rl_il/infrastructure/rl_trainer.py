@@ -22,7 +22,7 @@ from rl_il.infrastructure.logger import Logger, return_scalars
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import (
-    RolloutWorkers,
+    RolloutSource,
     begin_episodes,
     enough_steps,
     returns_and_lengths,
@@ -57,7 +57,7 @@ class RLTrainer:
 
     Args:
       config: the run; `n_iter`, step counts, logging frequencies and the seed are read from it.
-      env: an environment, or worker processes that hold one each.
+      env: an environment, or what takes its place: worker processes that hold one each, envpool.
       policy: what is trained.
       demonstrations: the first iteration's data.
       rule: collects every later iteration's data; None for behavioural cloning alone.
@@ -70,7 +70,7 @@ class RLTrainer:
     def __init__(
         self,
         config: RunConfig,
-        env: gym.Env | RolloutWorkers,
+        env: RolloutSource,
         policy: MLPPolicySL,
         demonstrations: Sequence[Trajectory],
         rule: CollectionRule | None = None,
@@ -82,7 +82,7 @@ class RLTrainer:
         if config.do_dagger and rule is None:
             raise ValueError("config.do_dagger needs a collection rule, such as DAgger(expert); got None")
         self.config, self.env, self.policy, self.demonstrations = config, env, policy, demonstrations
-        self.env_name = env.env_name if isinstance(env, RolloutWorkers) else name_of(env)
+        self.env_name = name_of(env) if isinstance(env, gym.Env) else env.env_name
         self.rule, self.expert, self.logger = rule, expert, logger
         self.n_eval_episodes, self.verbose = n_eval_episodes, verbose
         self.buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device)

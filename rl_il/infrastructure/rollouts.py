@@ -25,6 +25,7 @@ import numpy as np
 
 from rl_il.envs import episode_limit, is_discrete, make_env, name_of
 from rl_il.errors import InputError
+from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.seeding import episode_seeds
 from rl_il.types import EXPERT, LEARNER, Actor, Trajectory, reads_simulator
 
@@ -165,10 +166,19 @@ class _Episode:
         return self.future.done() and isinstance(self.future.exception(), BrokenProcessPool)
 
 
+RolloutSource = gym.Env | RolloutWorkers | LockstepEpisodes
+"""Where episodes come from."""
+
+
 @contextmanager
-def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[gym.Env | RolloutWorkers]:
-    """The environment itself, or `num_workers` processes that hold one like it each; closed at the end."""
-    source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
+def rollout_source(
+    env_name: str, env: gym.Env, num_workers: int, vec_env: str = "gymnasium"
+) -> Iterator[RolloutSource]:
+    """The environment itself, `num_workers` processes that hold one like it each, or envpool's; closed at the end."""
+    if vec_env == "envpool":
+        source = LockstepEpisodes(env_name, env)
+    else:
+        source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
     try:
         yield source
     finally:
@@ -177,7 +187,7 @@ def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[gy
 
 
 def sample_trajectories(
-    env: gym.Env | RolloutWorkers,
+    env: RolloutSource,
     actor: Actor,
     min_timesteps: int,
     rng: np.random.Generator,
@@ -201,7 +211,7 @@ def enough_steps(episodes: Iterator[Trajectory], min_timesteps: int) -> list[Tra
 
 
 def sample_n_trajectories(
-    env: gym.Env | RolloutWorkers,
+    env: RolloutSource,
     actor: Actor,
     n: int,
     rng: np.random.Generator,
@@ -213,7 +223,7 @@ def sample_n_trajectories(
 
 
 def begin_episodes(
-    env: gym.Env | RolloutWorkers,
+    env: RolloutSource,
     actor: Actor,
     rng: np.random.Generator,
     max_path_length: int | None = None,
@@ -222,7 +232,7 @@ def begin_episodes(
 ) -> Iterator[Trajectory]:
     """`n` whole episodes, or without end. Worker processes begin the first ones now, before they are asked for."""
     seeds = islice(episode_seeds(rng), n)
-    if isinstance(env, RolloutWorkers):
+    if isinstance(env, (RolloutWorkers, LockstepEpisodes)):
         return env.episodes(actor, seeds, max_path_length, source)
     return (sample_trajectory(env, actor, seed, max_path_length, source) for seed in seeds)
 

@@ -83,6 +83,16 @@ def test_compiled_and_eager_training_agree(case):
         torch.testing.assert_close(found, expected, **TOLERANCE)
 
 
+def test_the_compiled_step_keeps_parameters_in_their_range():
+    """Labels without noise pull the standard deviation to nothing."""
+    policy, buffer = MLPPolicySL((4,), 3, False, n_layers=0, loss="nll", learning_rate=0.1), ReplayBuffer()
+    buffer.add([Trajectory(np.zeros((9, 4), np.float32), np.zeros((8, 3), np.float32), np.zeros(8))])
+    step = CompiledUpdate(policy, 8).on(buffer)
+    for _ in range(100):
+        step(torch.arange(8))
+    assert policy.log_std.tolist() == [-5, -5, -5]
+
+
 def test_two_policies_of_one_shape_do_not_share_a_step():
     buffer = ReplayBuffer()
     buffer.add([recording(100, True)])
