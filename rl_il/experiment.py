@@ -62,9 +62,8 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
     expert = find_expert(config, env)
     demonstrations = load_demonstrations(config, env)
     n_eval_episodes = count_eval_episodes(config, env)
-    with rollout_source(
-        config.env_name, env, config.num_workers
-    ) as source:  # workers start up while this process imports torch
+    # Workers start up while this process imports torch.
+    with rollout_source(config.env_name, env, config.num_workers, config.vec_env) as source:
         policy = build_policy(config, env)
         logger = Logger(make_run_folder(config))
         trainer = build_trainer(config, source, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
@@ -101,6 +100,10 @@ def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
         raise InputError(
             f"--do_dagger: the expert of {config.env_name} reads the simulator, so it cannot label recorded states;"
             " give --expert_policy_file with one that reads observations"
+        )
+    if config.vec_env == "envpool" and reads_simulator(expert):
+        raise InputError(
+            f"--vec_env envpool: the expert of {config.env_name} reads Gymnasium's simulator; drop the flag"
         )
     return expert
 

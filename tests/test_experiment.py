@@ -21,9 +21,10 @@ from rl_il.envs import make_env
 from rl_il.errors import InputError, Interrupted
 from rl_il.evaluation import evaluate
 from rl_il.experiment import build_policy, count_eval_episodes, load_demonstrations, run
+from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rl_trainer import RLTrainer
-from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
+from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories, sample_trajectory
 from rl_il.policies.actors import ScriptedActor
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.types import EXPERT
@@ -345,6 +346,31 @@ def test_the_number_of_workers_changes_no_number(dagger_run, tmp_path):
     shared = run_in(tmp_path / "run", replace(config, video_log_freq=-1, num_workers=2))
     assert_same_run(alone.folder, shared.folder)
     assert multiprocessing.active_children() == []
+
+
+def test_envpool_rolls_out_what_gymnasium_would(dagger_run, tmp_path, monkeypatch):
+    config, _ = dagger_run
+    rolled_out = []
+
+    class Recording(LockstepEpisodes):
+        def __init__(self, env_name, env):
+            self.env_name, self.env = env_name, env
+
+        def episodes(self, actor, seeds, max_path_length, source):
+            for seed in seeds:
+                rolled_out.append(sample_trajectory(self.env, actor, seed, max_path_length, source))
+                yield rolled_out[-1]
+
+    monkeypatch.setattr("rl_il.infrastructure.rollouts.LockstepEpisodes", Recording)
+    run_in(tmp_path / "run", replace(config, video_log_freq=-1, vec_env="envpool"))
+    assert len(rolled_out) > config.n_iter
+
+
+def test_envpool_and_an_expert_that_reads_the_simulator(tmp_path):
+    config = RunConfig(env_name="CarRacing-v3", vec_env="envpool", logdir=str(tmp_path / "run"))
+    with pytest.raises(InputError, match="the expert of CarRacing-v3 reads Gymnasium's simulator; drop the flag"):
+        run(config, verbose=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluating_less_often_changes_no_weight(dagger_run, tmp_path):
