@@ -61,6 +61,8 @@ class Settings:
     heuristic_steps: int = 0  # experience of Gymnasium's heuristic to begin with
     obs_slice: tuple[int, int] | None = None  # the part of the observation that the expert reads
     normalize_obs: bool = False  # by the running mean and deviation
+    # Weight of the newest actor in the moving average of actors, each time all environments step.
+    actor_average: float = 0.008
 
 
 SETTINGS: dict[str, Settings] = {
@@ -81,14 +83,13 @@ SETTINGS: dict[str, Settings] = {
     "Hopper-v5": Settings(steps=600_000, drop_quantiles=5),
     "Walker2d-v5": Settings(),
     "Ant-v5": Settings("SAC", 1_200_000, entropy_weight=0.2, obs_slice=(0, 27), normalize_obs=True),
-    "Humanoid-v5": Settings("SAC", 1_500_000, entropy_weight=0.2, obs_slice=(0, 45), normalize_obs=True),
+    "Humanoid-v5": Settings(entropy_weight=0.2, obs_slice=(0, 45), normalize_obs=True, actor_average=0.001),
 }
 
 N_ENVS = 8
 LEARNING_STARTS = 5_000  # random steps before the first gradient step
 EVAL_EVERY, EVAL_EPISODES = 25_000, 20
 FINAL_EPISODES = 100  # of the choice between best and last, and, on other seeds, of the file's numbers
-ACTOR_AVERAGE = 0.008  # weight of the newest actor in its moving average, each time all environments step
 
 
 class Training:
@@ -121,9 +122,10 @@ class Training:
 
     def update_average(self) -> None:
         """Moves the average a little towards the actor as it is now."""
+        rate = self.settings.actor_average
         for (mean_w, mean_b), (w, b) in zip(self.average, actor_weights(self.model), strict=True):
-            mean_w += ACTOR_AVERAGE * (w - mean_w)
-            mean_b += ACTOR_AVERAGE * (b - mean_b)
+            mean_w += rate * (w - mean_w)
+            mean_b += rate * (b - mean_b)
 
     def evaluate(self) -> None:
         """Measures the averaged actor, keeps it if it is the best so far, prints a line, saves."""
