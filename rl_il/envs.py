@@ -111,11 +111,30 @@ def make_env(env_name: str, render: bool = False) -> gym.Env:
     except (gym.error.Error, ImportError) as error:
         raise InputError(f"{env_name} cannot be made: {error}") from error
     _check_spaces(env_name, env)
+    if type(env.unwrapped).__module__ == "gymnasium.envs.box2d.bipedal_walker":
+        env = FreshWorld(env)
     if render and hasattr(env.unwrapped, "model"):
         # MuJoCo in software: without shadows and multisampling a frame takes 39 ms instead of 202.
         env.unwrapped.model.vis.quality.shadowsize = 0
         env.unwrapped.model.vis.quality.offsamples = 0
     return env
+
+
+class FreshWorld(gym.Wrapper):
+    """Gives BipedalWalker a new Box2D world for each episode, as LunarLander has it.
+
+    Gymnasium 1.4 keeps one, whose solver remembers: the same seed's episode then depends on the episodes before
+    it, and so on how they are shared among processes.
+    """
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Starts an episode that follows from the seed alone."""
+        import Box2D
+
+        walker = self.unwrapped
+        walker._destroy()
+        walker.world = Box2D.b2World()
+        return self.env.reset(seed=seed, options=options)
 
 
 def _check_spaces(env_name: str, env: gym.Env) -> None:

@@ -11,6 +11,7 @@ from rl_il.datasets import load_trajectories
 from rl_il.envs import ENVS, check_actions, env_spec, episode_limit, is_discrete, make_env
 from rl_il.errors import InputError
 from rl_il.experiment import run
+from rl_il.infrastructure.rollouts import sample_trajectory
 from rl_il.policies.experts import load_expert
 from rl_il.types import reads_simulator
 
@@ -272,3 +273,14 @@ def test_mujocos_camera_follows_the_body(name):
     assert env.unwrapped.mujoco_renderer.camera_id == env.unwrapped.model.camera("track").id
     assert body.item() != 0  # 0 is the world
     env.close()
+
+
+@pytest.mark.parametrize("env_name", ENVS)
+def test_an_episode_does_not_depend_on_those_before_it(env_name):
+    """So that it is the same in whatever process it is rolled out."""
+    used, fresh = make_env(env_name), make_env(env_name)
+    expert, steps = load_expert(None, used), 40 if env_name == "CarRacing-v3" else 300
+    sample_trajectory(used, expert, 1, steps)
+    again, alone = (sample_trajectory(env, expert, 2, steps) for env in (used, fresh))
+    np.testing.assert_array_equal(again.obs, alone.obs)
+    np.testing.assert_array_equal(again.rewards, alone.rewards)
