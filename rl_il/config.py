@@ -125,8 +125,8 @@ class RunConfig:
     which_gpu: int = option(0, "number of the GPU, with --device cuda")
     compile: str = option(
         "auto",
-        "compile the gradient step (torch.compile), which costs some seconds and makes it several times faster; auto:"
-        f" in runs of {COMPILE_FROM:,} steps or more",
+        "compile the gradient step, which costs some seconds and makes it several times faster; auto: in runs of"
+        f" {COMPILE_FROM:,} steps or more",
         choices=("auto", "on", "off"),
     )
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
@@ -149,6 +149,12 @@ class RunConfig:
                 f"plain behavioural cloning collects expert data just once (--n_iter 1), got {self.n_iter};"
                 " add --do_dagger for more iterations"
             )
+        for item in dataclasses.fields(self):
+            value, choices = getattr(self, item.name), item.metadata["choices"]
+            if choices and value is not None and value not in choices:
+                raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r}")
+        if not isinstance(self.num_workers, int):
+            raise InputError(f"num_workers must be an integer, got {self.num_workers!r}")
         positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
         positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes"
         for name in positive.split():

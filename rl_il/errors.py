@@ -20,10 +20,7 @@ class Interrupted(KeyboardInterrupt):
 
 def run_command(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130."""
-    # Importing torch leaves 170,000 objects, none of them garbage. Python's collector would go through them again and
-    # again on the way, and once more at the end: half a second together.
-    gc.set_threshold(100_000)
-    atexit.register(gc.freeze)
+    _spare_the_collector()
     warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # without file, line and source code
     try:
         main()
@@ -34,6 +31,13 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(1)
     except KeyboardInterrupt as interruption:
         sys.exit(_say(str(interruption) or "interrupted", 130))
+
+
+def _spare_the_collector() -> None:
+    """Importing torch leaves 170,000 objects, none of them garbage. Python's collector would go through them again
+    and again on the way, and once more at the end: half a second together."""
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
 
 
 def _say(message: str, status: int) -> int:

@@ -202,6 +202,20 @@ def test_a_config_is_frozen_and_goes_into_json():
     assert RunConfig(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"compile": "yes"}, "--compile must be one of auto, on, off, got 'yes'"),
+        ({"loss": "huber"}, "--loss must be one of mse, l1, nll, got 'huber'"),
+        ({"vec_env": "gym"}, "--vec_env must be one of gymnasium, envpool, got 'gym'"),
+        ({"num_workers": "auto"}, "num_workers must be an integer, got 'auto'"),
+    ],
+)
+def test_a_word_that_is_no_choice_is_refused_in_python_too(settings, message):
+    with pytest.raises(InputError, match=message):
+        RunConfig(**settings)
+
+
 @pytest.mark.parametrize("text, number", [("1", 1), ("12", 12)])
 def test_positive_integer(text, number):
     assert positive_integer(text) == number

@@ -284,3 +284,12 @@ def test_an_episode_does_not_depend_on_those_before_it(env_name):
     again, alone = (sample_trajectory(env, expert, 2, steps) for env in (used, fresh))
     np.testing.assert_array_equal(again.obs, alone.obs)
     np.testing.assert_array_equal(again.rewards, alone.rewards)
+
+
+def test_bipedal_walker_s_whole_episodes_follow_from_their_seeds():
+    """Gymnasium's own world remembers: without a new one, some of these differ."""
+    used = make_env("BipedalWalker-v3")
+    expert = load_expert(None, used)
+    for seed in range(8):
+        again, alone = (sample_trajectory(env, expert, seed) for env in (used, make_env("BipedalWalker-v3")))
+        np.testing.assert_array_equal(again.obs, alone.obs)

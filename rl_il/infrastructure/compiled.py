@@ -42,18 +42,23 @@ class CompiledUpdate:
     def __init__(self, policy: MLPPolicySL, batch_rows: int):
         if not isinstance(policy.optimizer, AdamW):
             raise CompileError(f"the policy has an optimiser of its own ({type(policy.optimizer).__name__})")
+        if not policy.updates_plainly():
+            raise CompileError(f"{type(policy).__name__} overrides update, which a compiled step would pass over")
         self.policy, self.batch_rows = policy, batch_rows
         self._step: Callable[..., Tensor] | None = None
-        self._trained: list[int] = []  # which of the optimiser's parameters the loss depends on
+        self._free: list[bool] = []  # which of the optimiser's parameters want a gradient
+        self._trained: list[int] = []  # which of them the loss depends on
 
     def on(self, buffer: ReplayBuffer) -> Callable[[Tensor], float]:
         """A function from row numbers `(N,)` to the loss there, which makes the gradient step.
 
-        It holds until a parameter is replaced. The first call compiles.
+        It holds until `on` is called again or a parameter is replaced. The first call compiles, and each one after
+        parameters were frozen or freed.
         """
         self.policy.check_labels(buffer.acs, len(buffer))
-        if self._step is None:
-            self._step = self._compile(buffer)
+        free = [parameter.requires_grad for parameter in self.policy.optimizer.parameters]
+        if self._step is None or free != self._free:
+            self._step, self._free = self._compile(buffer), free
         step, inputs = self._step, self._inputs()
 
         def update(rows: Tensor) -> float:
@@ -68,6 +73,8 @@ class CompiledUpdate:
         """What the step reads and changes: Adam's settings, the trained parameters and their state, all else."""
         optimizer = self.policy.optimizer
         settings = torch.tensor([optimizer.learning_rate, optimizer.weight_decay], dtype=torch.float64)
+        if len({optimizer.counts[i].item() for i in self._trained}) > 1:
+            raise CompileError("its parameters were trained for different numbers of steps")
         packed = optimizer.pack(self._trained)
         return settings.to(self.policy.device), *packed, *self._fixed().values()
 
@@ -91,6 +98,8 @@ class CompiledUpdate:
             graph = make_fx(self._make_step(), decomposition_table=cheaper, tracing_mode="fake")(*inputs)
             settings = {"config_patches": {"cpp_wrapper": self.policy.device.type == "cpu"}}
             return standalone_compile(graph, inputs, dynamic_shapes="from_example_inputs", options=settings)
+        except CompileError:
+            raise
         except Exception as error:  # the compiler's own, the C++ compiler's, a torch that lacks all this
             raise CompileError(_reason(error)) from error
 

@@ -7,7 +7,7 @@ not for reference numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import gymnasium as gym
@@ -38,12 +38,12 @@ class LockstepEpisodes:
         self._make = envpool.make
 
     def episodes(
-        self, actor: Actor, seeds: Iterator[int], max_path_length: int | None, source: int
+        self, actor: Actor, seeds: Iterable[int], max_path_length: int | None, source: int
     ) -> Iterator[Trajectory]:
         """One episode for each seed. The start states of eight of them follow from the first one's."""
         if reads_simulator(actor):
             raise InputError("--vec_env envpool: this actor reads Gymnasium's simulator; drop the flag")
-        limit = episode_limit(self.env, max_path_length)
+        limit, seeds = episode_limit(self.env, max_path_length), iter(seeds)
         while together := list(islice(seeds, AT_ONCE)):
             yield from self._roll_out(actor, together, limit, source)
 

@@ -49,11 +49,6 @@ class ReplayBuffer:
             keep = trajectory.labelled_steps
             self._append(trajectory.obs[:-1][keep], trajectory.labels[keep])
 
-    @property
-    def storage(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observations and labels with the room for more behind them; only the first `len(self)` rows count."""
-        return self._obs, self._acs
-
     def batch(self, rows: torch.Tensor) -> Batch:
         """The rows of these numbers."""
         return Batch(self._obs.index_select(0, rows), self._acs.index_select(0, rows))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import itertools
 import multiprocessing
 import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice
 
 import gymnasium as gym
 import numpy as np
@@ -102,68 +102,82 @@ class RolloutWorkers:
         return pool
 
     def episodes(
-        self, actor: Actor, seeds: Iterator[int], max_path_length: int | None, source: int
-    ) -> Iterator[Trajectory]:
-        """The seeds' episodes in order. Some are begun ahead of need, the first ones at once, and dropped if nobody
-        asks for them."""
+        self, actor: Actor, seeds: Sequence[int] | Iterator[int], max_path_length: int | None, source: int
+    ) -> Episodes:
+        """The seeds' episodes in order. All of a sequence are asked for at once; of an endless iterator a few, ahead
+        of need."""
+        return Episodes(self, seeds, (actor, max_path_length, source))
 
-        def begin(seed: int) -> _Episode:
-            return _Episode(self._pool, (self.env_name, actor, seed, max_path_length, source))
+    def submit(self, seed: int, arguments: tuple) -> tuple[ProcessPoolExecutor, Future]:
+        """Asks for an episode. The pool is named with it, since it may be replaced before the answer."""
+        actor, max_path_length, source = arguments
+        try:
+            future = self._pool.submit(_worker_trajectory, self.env_name, actor, seed, max_path_length, source)
+        except BrokenProcessPool as error:  # it is found dead before it is asked
+            future = Future()
+            future.set_exception(error)
+        return self._pool, future
 
-        seeds = iter(seeds)
-        pending = deque(map(begin, islice(seeds, self.num_workers + 1)))
-
-        def rest() -> Iterator[Trajectory]:
-            try:
-                while pending:
-                    yield self._first(pending)
-                    pending.extend(map(begin, islice(seeds, 1)))
-            finally:
-                for episode in pending:
-                    episode.future.cancel()
-
-        return rest()
-
-    def _first(self, pending: deque[_Episode]) -> Trajectory:
-        """Waits for the first episode, in new processes if one of the old ones dies, and takes it off the queue."""
-        for _ in range(MOST_DEATHS):
-            try:
-                trajectory = pending[0].future.result()
-                pending.popleft()
-                return trajectory
-            except BrokenProcessPool:
-                print("note: a worker process died; its episodes are rolled out again", file=sys.stderr)
-                self._pool.shutdown()
-                self._pool = self._start()
-                for episode in pending:
-                    if episode.is_lost():
-                        episode.submit(self._pool)
-        raise InputError(
-            f"the processes that roll out {self.env_name} died {MOST_DEATHS} times at one episode; if memory is"
-            " short, give fewer --num_workers"
-        )
+    def replace(self, broken: ProcessPoolExecutor) -> None:
+        """Starts new processes in the place of this pool, unless that was done already."""
+        if broken is self._pool:
+            print("note: a worker process died; its episodes are rolled out again", file=sys.stderr)
+            self._pool.shutdown()
+            self._pool = self._start()
 
     def close(self) -> None:
         """Ends the processes; episodes under way are finished first."""
         self._pool.shutdown(cancel_futures=True)
 
 
-class _Episode:
-    """An episode asked of the workers."""
+class Episodes:
+    """An iterator over episodes that worker processes have begun."""
 
-    def __init__(self, pool: ProcessPoolExecutor, arguments: tuple):
-        self.arguments = arguments
-        self.submit(pool)
+    def __init__(self, workers: RolloutWorkers, seeds: Sequence[int] | Iterator[int], arguments: tuple):
+        self._workers, self._arguments = workers, arguments
+        ahead = len(seeds) if isinstance(seeds, Sequence) else workers.num_workers + 1
+        self._seeds = iter(seeds)
+        self._pending: deque[tuple[int, ProcessPoolExecutor, Future]] = deque()
+        self._begin(ahead)
 
-    def submit(self, pool: ProcessPoolExecutor) -> None:
-        try:
-            self.future = pool.submit(_worker_trajectory, *self.arguments)
-        except BrokenProcessPool as error:  # it is found dead before it is asked
-            self.future = Future()
-            self.future.set_exception(error)
+    def _begin(self, n: int) -> None:
+        for seed in itertools.islice(self._seeds, n):
+            self._pending.append((seed, *self._workers.submit(seed, self._arguments)))
 
-    def is_lost(self) -> bool:
-        return self.future.done() and isinstance(self.future.exception(), BrokenProcessPool)
+    def __iter__(self) -> Episodes:
+        return self
+
+    def __next__(self) -> Trajectory:
+        if not self._pending:
+            raise StopIteration
+        for deaths in itertools.count(1):
+            _, pool, future = self._pending[0]
+            try:
+                trajectory = future.result()
+            except BrokenProcessPool as error:
+                if deaths == MOST_DEATHS:
+                    raise InputError(
+                        f"the processes that roll out {self._workers.env_name} died {deaths} times at one episode; if"
+                        " memory is short, give fewer --num_workers"
+                    ) from error
+                self._workers.replace(pool)
+                self._pending = deque(map(self._again, self._pending))
+            else:
+                self._pending.popleft()
+                self._begin(1)
+                return trajectory
+
+    def _again(self, episode: tuple[int, ProcessPoolExecutor, Future]) -> tuple[int, ProcessPoolExecutor, Future]:
+        """The episode, or the same asked for again if it died with its process."""
+        seed, _, future = episode
+        lost = future.done() and isinstance(future.exception(), BrokenProcessPool)
+        return (seed, *self._workers.submit(seed, self._arguments)) if lost else episode
+
+    def close(self) -> None:
+        """Drops the episodes that nobody asked for."""
+        for _, _, future in self._pending:
+            future.cancel()
+        self._pending.clear()
 
 
 RolloutSource = gym.Env | RolloutWorkers | LockstepEpisodes
@@ -199,7 +213,7 @@ def sample_trajectories(
     return enough_steps(begin_episodes(env, actor, rng, max_path_length, source), min_timesteps)
 
 
-def enough_steps(episodes: Iterator[Trajectory], min_timesteps: int) -> list[Trajectory]:
+def enough_steps(episodes: Episodes | Generator[Trajectory], min_timesteps: int) -> list[Trajectory]:
     """As many of the episodes as hold at least `min_timesteps` steps together."""
     trajectories: list[Trajectory] = []
     timesteps = 0
@@ -231,7 +245,7 @@ def begin_episodes(
     n: int | None = None,
 ) -> Iterator[Trajectory]:
     """`n` whole episodes, or without end. Worker processes begin the first ones now, before they are asked for."""
-    seeds = islice(episode_seeds(rng), n)
+    seeds = episode_seeds(rng) if n is None else list(itertools.islice(episode_seeds(rng), n))
     if isinstance(env, (RolloutWorkers, LockstepEpisodes)):
         return env.episodes(actor, seeds, max_path_length, source)
     return (sample_trajectory(env, actor, seed, max_path_length, source) for seed in seeds)

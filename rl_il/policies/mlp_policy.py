@@ -140,7 +140,8 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         """A frozen greedy copy: in NumPy, which is much faster for one observation at a time, or a copy of
         the policy itself if a subclass computes its actions in its own way."""
         if not self._is_plain_mlp():
-            return copy.deepcopy(self).eval().requires_grad_(False)
+            memo = {id(self.__dict__.get("optimizer")): None}  # which has nothing to do there, and weighs most
+            return copy.deepcopy(self, memo).eval().requires_grad_(False)
         linear = [module for module in self.network if isinstance(module, nn.Linear)]
         return NumpyActor(
             layers=[(to_numpy(layer.weight.T), to_numpy(layer.bias)) for layer in linear],
@@ -250,7 +251,11 @@ class MLPPolicySL(MLPPolicy):
         return super().hyperparameters() | own
 
     def loss(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """What is minimised, a scalar. This is the one place for a subclass to change what is learnt."""
+        """What is minimised, a scalar. This is the one place for a subclass to change what is learnt.
+
+        In long runs it is compiled once, for good: whatever it reads must be a tensor of the policy or the batch. One
+        that changes with a Python number needs `--compile off`.
+        """
         return LOSSES[self.loss_name](self(observations), actions)
 
     def update(self, observations: Any, actions: Any) -> dict[str, float]:
@@ -263,6 +268,10 @@ class MLPPolicySL(MLPPolicy):
         self.optimizer.step()
         self.constrain(dict(self.named_parameters()))
         return {"Training Loss": loss.item()}
+
+    def updates_plainly(self) -> bool:
+        """Whether a step is `update` below and nothing else, so that it may be compiled."""
+        return type(self).update is MLPPolicySL.update
 
     def check_labels(self, actions: Tensor, rows: int) -> None:
         """Raises `InputError` unless these are `rows` labels: torch would broadcast (N,) against (N, 1) to (N, N)."""

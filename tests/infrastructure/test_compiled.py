@@ -122,6 +122,51 @@ def test_the_learning_rate_and_the_standardisation_may_change_afterwards():
         torch.testing.assert_close(found, expected, **TOLERANCE)
 
 
+def test_freezing_a_layer_compiles_anew():
+    eager, data = MLPPolicySL((4,), 3, False, size=8), recording(100, False)
+    fast, buffer = copy.deepcopy(eager), ReplayBuffer()
+    buffer.add([data])
+    update, rows = CompiledUpdate(fast, 100), torch.arange(100)
+    update.on(buffer)(rows)
+    eager.update(*buffer.batch(rows))
+    for policy in (eager, fast):
+        policy.network[0].weight.requires_grad_(False)
+    step = update.on(buffer)
+    for _ in range(5):
+        step(rows)
+        eager.update(*buffer.batch(rows))
+    for expected, found in zip(eager.parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+
+
+def test_parameters_of_different_ages_are_refused():
+    policy, buffer = MLPPolicySL((4,), 3, False, size=8), ReplayBuffer()
+    buffer.add([recording(100, False)])
+    policy.network[0].weight.requires_grad_(False)
+    policy.update(*buffer.batch(torch.arange(100)))
+    policy.network[0].weight.requires_grad_(True)
+    with pytest.raises(CompileError, match="different numbers of steps"):
+        CompiledUpdate(policy, 100).on(buffer)
+
+
+def test_only_a_smaller_minibatch_is_trained_eagerly(monkeypatch):
+    policy, buffer, eager = MLPPolicySL((4,), 3, False, size=8), ReplayBuffer(), []
+    buffer.add([recording(100, False)])
+    step = CompiledUpdate(policy, 40).on(buffer)
+    update = policy.update
+    monkeypatch.setattr(policy, "update", lambda obs, acs: eager.append(len(obs)) or update(obs, acs))
+    for rows in torch.arange(100).split(40):
+        before = [parameter.clone() for parameter in policy.network.parameters()]
+        step(rows)
+        assert not any(map(torch.equal, policy.network.parameters(), before))
+    assert eager == [20]
+
+
+def test_the_cheap_tanh_is_tanh():
+    x = torch.linspace(-12, 12, 100_001)
+    torch.testing.assert_close(compiled.cheap_tanh(x), x.tanh(), rtol=0, atol=3e-7)
+
+
 def test_labels_of_a_wrong_shape_are_refused():
     buffer = ReplayBuffer()
     buffer.add([walk(5)])
@@ -140,14 +185,26 @@ class Peeking(MLPPolicySL):
         return loss if loss.item() > 0 else -loss
 
 
+class Clipping(MLPPolicySL):
+    """Does more in its update than a compiled step would."""
+
+    def update(self, observations, actions):
+        return super().update(observations, actions)
+
+
 def failing_policies():
+    clipping = Clipping((2,), 3, True, n_layers=1, size=8, seed=3)
     momentum = network_policy()
     momentum.optimizer = torch.optim.SGD(momentum.parameters(), lr=0.1)
     peeking = Peeking((2,), 3, True, n_layers=1, size=8, seed=3)
-    return [(momentum, "an optimiser of its own"), (peeking, "data-dependent")]
+    return [
+        (momentum, "an optimiser of its own"),
+        (peeking, "data-dependent"),
+        (clipping, "Clipping overrides update"),
+    ]
 
 
-@pytest.mark.parametrize(("policy", "reason"), failing_policies(), ids=["optimiser", "loss"])
+@pytest.mark.parametrize(("policy", "reason"), failing_policies(), ids=["optimiser", "loss", "update"])
 def test_training_goes_on_eagerly(policy, reason, capsys):
     trainer = build(policy, n_iter=2, compile="on")
     results = trainer.run_training_loop()

@@ -237,12 +237,3 @@ def test_a_batch_is_the_rows_asked_for():
     buffer.add([numbered(5, 10)])
     batch = buffer.batch(torch.tensor([3, 0, 3]))
     assert batch.acs.tolist() == batch.obs[:, 0].tolist() == [8, 5, 8]
-
-
-def test_the_storage_begins_with_the_rows():
-    buffer = ReplayBuffer()
-    buffer.add([numbered(0, 10)])
-    obs, acs = buffer.storage
-    assert len(obs) == len(acs) == 1024
-    assert torch.equal(obs[:10], buffer.obs)
-    assert torch.equal(acs[:10], buffer.acs)

@@ -123,6 +123,21 @@ def test_collection_uses_new_episodes_each_iteration():
     assert len(set(seeds)) == len(seeds) >= 6
 
 
+def test_eager_training_is_the_textbook_s_to_the_last_digit():
+    policy, twin = network_policy(weight_decay=0.1), network_policy()
+    trainer = build(policy, num_agent_train_steps_per_iter=50)
+    trainer.run_training_loop()
+    obs = torch.from_numpy(np.concatenate([trajectory.obs[:-1] for trajectory in DEMONSTRATIONS]))
+    acs = torch.from_numpy(np.concatenate([trajectory.acs for trajectory in DEMONSTRATIONS]))
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=5e-3, weight_decay=0.1, fused=True)
+    for rows in stream(trainer.config.seed, "training", 0).integers(8, size=(50, 4)):
+        loss = -torch.distributions.Categorical(logits=twin.network(obs[rows])).log_prob(acs[rows]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(map(torch.equal, policy.parameters(), twin.parameters()))
+
+
 def test_training_goes_on_from_the_weights_it_has():
     policy = network_policy()
     trainer = build(policy, n_iter=3, num_agent_train_steps_per_iter=7)

@@ -1,9 +1,7 @@
 import itertools
 import multiprocessing
 import os
-import pickle
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -253,11 +251,11 @@ def test_workers_begin_before_they_are_waited_for(monkeypatch):
         assert begun == first_seeds(0, 3)  # one more than there are workers, so that none waits
         assert len(next(episodes)) == corridor_length(begun[0])
         next(episodes)
-        assert begun == first_seeds(0, 4)
+        assert begun == first_seeds(0, 5)
         episodes.close()
-        few = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=2)
-        assert begun[4:] == first_seeds(1, 2)
-        assert len(list(few)) == 2
+        few = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=7)
+        assert begun[5:] == first_seeds(1, 7)  # all, so that whatever is begun later waits for them
+        assert len(list(few)) == 7
     finally:
         workers.close()
 
@@ -290,6 +288,37 @@ def test_a_dead_worker_s_episodes_are_rolled_out_by_another(deaths, tmp_path, ca
         workers.close()
 
 
+def test_one_death_ends_one_pool_whoever_waits_for_it(tmp_path, capsys):
+    workers = RolloutWorkers("Corridor-v0", 1)
+    try:
+        first = begin_episodes(workers, LethalActor(tmp_path, 1), np.random.default_rng(0), n=2)
+        second = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=2)
+        lengths = [len(trajectory) for trajectory in [*first, *second]]
+        assert lengths == [corridor_length(seed) for seed in first_seeds(0, 2) + first_seeds(1, 2)]
+        assert capsys.readouterr().err.count("note: a worker process died") == 1
+    finally:
+        workers.close()
+
+
+class AbortingActor(ConstantActor):
+    """Ends its process as a segmentation fault would."""
+
+    def get_action(self, obs):
+        os.abort()
+
+
+def test_a_crash_prints_its_traceback(capfd):
+    workers = RolloutWorkers("Corridor-v0", 1)
+    try:
+        with pytest.raises(InputError, match="died 3 times"):
+            list(sample_n_trajectories(workers, AbortingActor(1), 1, np.random.default_rng(0)))
+    finally:
+        workers.close()
+    err = capfd.readouterr().err
+    assert "Fatal Python error: Aborted" in err
+    assert "in get_action" in err
+
+
 def test_workers_that_always_die_are_given_up(tmp_path):
     workers = RolloutWorkers("Corridor-v0", 1)
     try:
@@ -309,14 +338,20 @@ def test_workers_refuse_an_endless_environment_too():
         workers.close()
 
 
-def test_a_worker_imports_no_torch(tmp_path):
-    actor = tmp_path / "actor.pickle"
-    actor.write_bytes(pickle.dumps(lander_actor()))
-    program = (
-        "import pickle, sys\n"
-        "import rl_il.infrastructure.rollouts\n"
-        f"actor = pickle.load(open({str(actor)!r}, 'rb'))\n"
-        "print(type(actor).__name__, 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["NumpyActor", "False"]
+class Witness(ConstantActor):
+    """Acts by what its process has imported."""
+
+    def get_action(self, obs):
+        return np.int64("torch" in sys.modules)
+
+
+def test_a_worker_imports_no_torch():
+    workers = RolloutWorkers("fakes:Corridor-v0", 1)
+    try:
+        rng = np.random.default_rng(0)
+        network = NumpyActor([(rng.normal(size=(2, 3)), rng.normal(size=3))], "tanh", "argmax", (2,))
+        assert len(list(sample_n_trajectories(workers, network, 1, rng))) == 1
+        (trajectory,) = sample_n_trajectories(workers, Witness(0), 1, np.random.default_rng(0))
+        assert set(trajectory.acs.tolist()) == {0}
+    finally:
+        workers.close()
