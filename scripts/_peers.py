@@ -32,15 +32,17 @@ class CoursePolicy:
         self.optimizer.step()
         return loss.item()
 
-    def get_action(self, ob):
-        """One observation to one action, drawn from the distribution as the course does."""
+    def get_action(self, ob, draw: bool):
+        """One observation to one action: drawn from the distribution, as the course does, or its likeliest."""
         torch = self.torch
         with torch.no_grad():
             output = self.network(torch.from_numpy(ob[None]).float())
             if self.discrete:
-                return torch.distributions.Categorical(logits=output).sample().numpy()[0]
+                distribution = torch.distributions.Categorical(logits=output)
+                return (distribution.sample() if draw else distribution.probs.argmax(1)).numpy()[0]
             scale = torch.diag(torch.exp(self.log_std))
-            return torch.distributions.MultivariateNormal(output, scale_tril=scale).sample().numpy()[0]
+            distribution = torch.distributions.MultivariateNormal(output, scale_tril=scale)
+            return (distribution.sample() if draw else distribution.mean).numpy()[0]
 
 
 def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
@@ -79,7 +81,7 @@ def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
     return time.perf_counter() - start + share * shuffling
 
 
-def course_rollouts(env, policy: CoursePolicy, seeds) -> int:
+def course_rollouts(env, policy: CoursePolicy, seeds, draw: bool) -> int:
     """The course's `sample_trajectory`, an episode a seed: Python lists. Returns the steps."""
     import numpy as np
 
@@ -89,7 +91,7 @@ def course_rollouts(env, policy: CoursePolicy, seeds) -> int:
         obs, acs, rewards, next_obs, terminals = [], [], [], [], []
         while True:
             obs.append(ob)
-            ac = policy.get_action(ob)
+            ac = policy.get_action(ob, draw)
             acs.append(ac)
             ob, reward, terminated, truncated, _ = env.step(ac)
             next_obs.append(ob)
@@ -124,14 +126,14 @@ def course_cloning(file: str) -> None:
     course_training(data["observations"].astype(np.float32), data["actions"].astype(np.float32), policy, 1000)
     with tempfile.TemporaryDirectory() as folder:
         writer = SummaryWriter(folder)
-        steps = course_rollouts(env, policy, [1])
+        steps = course_rollouts(env, policy, [1], draw=True)
         writer.add_scalar("Eval_AverageEpLen", steps, 0)
         writer.flush()
         torch.save(policy.network.state_dict(), f"{folder}/policy_itr_0.pt")
 
 
 IMITATION = """
-import time, numpy as np, torch
+import tempfile, time, numpy as np, torch
 from gymnasium import spaces
 from imitation.algorithms.bc import BC
 from imitation.data.types import TransitionsMinimal
@@ -144,7 +146,7 @@ policy = ActorCriticPolicy(obs_space, ac_space, lambda _: 5e-3, net_arch=[64, 64
 obs, acs = rng.normal(size=(20_000, 17)).astype(np.float32), rng.normal(size=(20_000, 6)).astype(np.float32)
 data = TransitionsMinimal(obs=obs, acts=acs, infos=np.array([{}] * 20_000))
 bc = BC(observation_space=obs_space, action_space=ac_space, policy=policy, demonstrations=data, batch_size=100,
-        rng=rng, device="cpu", custom_logger=logger.configure("/tmp/imitation_benchmark", []))
+        rng=rng, device="cpu", custom_logger=logger.configure(tempfile.mkdtemp(), []))
 bc.train(n_batches=20, progress_bar=False)
 start = time.perf_counter()
 bc.train(n_batches=300, progress_bar=False)

@@ -80,24 +80,20 @@ def seconds(work: Callable[[], object]) -> float:
 
 def training(repeats: int, imitation: str | None) -> Iterator[Row]:
     """Gradient steps/s through `RLTrainer.train`, compiled, against loops with eager Adam."""
-    from _peers import IMITATION, CoursePolicy, course_training, loader_training
+    from _peers import CoursePolicy, course_training, loader_training
 
     for env_name, loss in (("HalfCheetah-v5", "MSE 17 to 6"), ("LunarLander-v3", "cross-entropy 8 to 4")):
         for rows in (20_000, 1_000_000):
             trainer, obs, acs = filled_trainer(env_name, rows)
             peer = CoursePolicy(obs.shape[1], trainer.policy.ac_dim, trainer.policy.discrete)
-
             ours = partial(training_speed, trainer)
             ours()  # compiles
-            loops = {"the course's loop": (course_training, 500 if rows < 100_000 else 40)}
-            loops["a DataLoader"] = (loader_training, 500)
-            for name, (loop, n_steps) in loops.items():
-
-                def theirs(loop=loop, n_steps=n_steps, obs=obs, acs=acs, peer=peer) -> float:
-                    start = time.perf_counter()
-                    taken = loop(obs, acs, peer, n_steps)
-                    return n_steps / (taken or time.perf_counter() - start)
-
+            few = 500 if rows < 100_000 else 40
+            for name, loop, steps in (
+                ("the course's loop", course_training, few),
+                ("a DataLoader", loader_training, 500),
+            ):
+                theirs = partial(loop_speed, loop, obs, acs, peer, steps)
                 theirs()
                 what = f"training: gradient steps/s, {loss}, {rows:,} rows, against {name}"
                 yield Row(what, "steps/s", *alternate(ours, theirs, repeats), AT_LEAST, 6)
@@ -105,15 +101,25 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
         trainer, _, _ = filled_trainer("HalfCheetah-v5", 20_000, loss="nll")  # as imitation's
         ours = partial(training_speed, trainer)
         ours()
-
-        def theirs() -> float:
-            done = subprocess.run([imitation, "-c", IMITATION], capture_output=True, text=True)
-            if done.returncode:
-                raise InputError(f"--imitation {imitation}: {(done.stderr.splitlines() or ['failed'])[-1]}")
-            return float(done.stdout.split()[-1])
-
         what = "training: gradient steps/s, Gaussian likelihood 17 to 6, 20,000 rows, against imitation's BC.train"
-        yield Row(what, "steps/s", *alternate(ours, theirs, repeats), AT_LEAST, 20)
+        yield Row(what, "steps/s", *alternate(ours, partial(imitation_speed, imitation), repeats), AT_LEAST, 20)
+
+
+def loop_speed(loop: Callable, obs, acs, peer, steps: int) -> float:
+    """Gradient steps/s of a peer's loop, which may say itself how long it took."""
+    start = time.perf_counter()
+    taken = loop(obs, acs, peer, steps)
+    return steps / (taken or time.perf_counter() - start)
+
+
+def imitation_speed(python: str) -> float:
+    """Gradient steps/s of imitation's `BC.train`, as the other Python reports them."""
+    from _peers import IMITATION
+
+    done = subprocess.run([python, "-c", IMITATION], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"--imitation {python}: {(done.stderr.splitlines() or ['failed'])[-1]}")
+    return float(done.stdout.split()[-1])
 
 
 def training_speed(trainer) -> float:
@@ -149,8 +155,8 @@ def filled_trainer(env_name: str, rows: int, loss: str | None = None):
 
 
 def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
-    """Environment steps/s of a cloned policy, on the same seeds; ours acts greedily, the course draws its actions."""
-    from _peers import CoursePolicy, course_rollouts
+    """Environment steps/s of a cloned policy that acts greedily: the same episodes on both sides."""
+    from _peers import CoursePolicy
 
     from rl_il.infrastructure.rollouts import RolloutWorkers
 
@@ -159,13 +165,9 @@ def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
         env, policy = cloned(env_name)
         peer, actor = CoursePolicy(policy.ob_shape[0], policy.ac_dim, policy.discrete), policy.actor()
         peer.network.load_state_dict(policy.network.state_dict())
-
-        def theirs(env=env, peer=peer, few=few) -> float:
-            start = time.perf_counter()
-            return course_rollouts(env, peer, seeds(few)) / (time.perf_counter() - start)
-
+        theirs = partial(course_speed, env, peer, few)
         pair = alternate(partial(steps_per_second, env, actor, few), theirs, repeats)
-        what = f"rollouts: environment steps/s, {env_name}, against the course's: torch draws each action, lists"
+        what = f"rollouts: environment steps/s, {env_name}, against a torch forward a step and Python lists"
         yield Row(what, "steps/s", *pair, AT_LEAST, target)
         workers = RolloutWorkers(env_name, 2)
         try:
@@ -175,6 +177,14 @@ def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
             yield Row(f"rollouts: the same, {env_name}, 2 workers against 1", "steps/s", *pair, AT_LEAST, 1.7)
         finally:
             workers.close()
+
+
+def course_speed(env, peer, episodes: int) -> float:
+    """How fast the course's sampler rolls out the peer, greedily: to draw its actions costs the peer more."""
+    from _peers import course_rollouts
+
+    start = time.perf_counter()
+    return course_rollouts(env, peer, seeds(episodes), draw=False) / (time.perf_counter() - start)
 
 
 def cloned(env_name: str):
@@ -220,7 +230,7 @@ def dagger(repeats: int, _: str | None) -> Iterator[Row]:
     """The wall time of DAgger's loop, against the environment's steps alone: its own seeds and actions, replayed."""
     for env_name, target in (("Ant-v5", 1.3), ("HalfCheetah-v5", 2.5), ("LunarLander-v3", 2.5)):
         run, stepping = dagger_and_replay(env_name)
-        what = f"DAgger: 10 iterations, {env_name}, compiled steps, start-up left out, against stepping alone"
+        what = f"DAgger: {env_name}, 10 iterations, --compile on (start-up left out), against stepping alone"
         yield Row(what, "s", *alternate(run, stepping, repeats), AT_MOST, target)
 
 
@@ -230,6 +240,7 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
 
     from rl_il.experiment import build_policy, build_trainer, count_eval_episodes, find_expert, load_demonstrations
     from rl_il.infrastructure.compiled import CompiledUpdate
+    from rl_il.infrastructure.logger import Logger
 
     flags = {
         "do_dagger": True,
@@ -246,9 +257,13 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
     def run(place=env.env) -> float:
         policy.load_state_dict(initial)
         policy.__dict__.pop("optimizer", None)  # a new one will be made
-        trainer = build_trainer(config, place, policy, demonstrations, expert, None, n_eval_episodes, False)
-        trainer.compiled = compiled  # by the first run, once
-        return seconds(trainer.run_training_loop) - trainer.wall_seconds["compile"]
+        with tempfile.TemporaryDirectory() as folder:
+            logger = Logger(Path(folder))
+            trainer = build_trainer(config, place, policy, demonstrations, expert, logger, n_eval_episodes, False)
+            trainer.compiled = compiled  # by the first run, once
+            taken = seconds(trainer.run_training_loop) - trainer.wall_seconds["compile"]
+            logger.close()
+        return taken
 
     run(env)  # compiles, and notes seeds and actions
     return run, partial(replay, env=env)
@@ -292,28 +307,34 @@ def shell(repeats: int, _: str | None) -> Iterator[Row]:
     """Behavioural cloning from the shell, everything included; no videos on either side."""
     demos = REPOSITORY / "data" / "demos" / "HalfCheetah-v5.npz"
     peer = [sys.executable, str(REPOSITORY / "scripts" / "_peers.py"), "bc", str(demos)]
+    script = str(REPOSITORY / "scripts" / "run_hw1.py")
     with tempfile.TemporaryDirectory() as folder:
 
         def ours() -> float:
-            command = f"scripts/run_hw1.py --env_name HalfCheetah-v5 --video_log_freq -1 --logdir {folder}/"
-            return seconds(lambda: call([sys.executable, *command.split()[:-1], f"{folder}/{time.time_ns()}"]))
+            flags = [
+                "--env_name",
+                "HalfCheetah-v5",
+                "--video_log_freq",
+                "-1",
+                "--logdir",
+                f"{folder}/{time.time_ns()}",
+            ]
+            return seconds(lambda: call([sys.executable, script, *flags]))
 
         pair = alternate(ours, lambda: seconds(lambda: call(peer)), repeats)
     yield Row(
         "shell: cloning HalfCheetah-v5, everything included, against the course's way", "s", *pair, AT_LEAST, 1.5
     )
-    for name, flags in (("--help", ["--help"]), ("a wrong flag", ["--no_such_flag"])):
-        command = [sys.executable, "scripts/run_hw1.py", *flags]
-        taken = statistics.median(
-            seconds(lambda command=command: call(command, any_status=True)) for _ in range(repeats)
-        )
-        yield Row(f"shell: {name} answers, against 0.4 s", "s", taken, 0.4, AT_MOST, 1.0)
+    for name, flag, status in (("--help", "--help", 0), ("a wrong flag", "--no_such_flag", 2)):
+        ask = partial(call, [sys.executable, script, flag], status)
+        taken = statistics.median(seconds(ask) for _ in range(repeats))
+        yield Row(f"shell: {name} answers, against the 0.4 s that are allowed", "s", taken, 0.4, AT_MOST, 1.0)
 
 
-def call(command: list[str], any_status: bool = False) -> None:
+def call(command: list[str], status: int = 0) -> None:
     """Runs it from the repository's root, silently."""
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    if done.returncode and not any_status:
+    if done.returncode != status:
         raise InputError(f"{' '.join(command)} failed: {(done.stderr.splitlines() or ['?'])[-1]}")
 
 
@@ -339,7 +360,13 @@ def buffer(repeats: int, _: str | None) -> Iterator[Row]:
         return seconds(lambda: empty.add(few))
 
     pair = alternate(lambda: seconds(lambda: full.add(few)), into_an_empty_one, 20 * repeats)
-    yield Row("buffer: adding 1,000 Ant transitions to 1,000,000, against an empty one", "s", *pair, AT_MOST, 2)
+    yield Row(
+        "buffer: adding 1,000 Ant transitions to the default buffer, full with 1,000,000, against an empty one",
+        "s",
+        *pair,
+        AT_MOST,
+        2,
+    )
     if not Path("/proc/self/status").exists():
         print("note: memory is measured on Linux only", file=sys.stderr)
         return

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ import torch
 from fakes import corridor_length
 
 from rl_il.envs import make_env
+from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
+from rl_il.policies.mlp_policy import MLPPolicySL
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
@@ -91,16 +94,21 @@ def test_the_peers_learn(discrete):
         assert (output.argmax(1) == acs).mean() > 0.95 if discrete else np.abs(output - acs).mean() < 0.1
 
 
-def test_the_peers_draw_their_actions():
+def test_the_peers_draw_their_actions_or_take_the_likeliest():
     torch.manual_seed(0)
     policy = _peers.CoursePolicy(3, 4, True)
     with torch.no_grad():
         policy.network[-1].weight.zero_()
         policy.network[-1].bias.copy_(torch.tensor([0.5, 0.5, 1e-9, 1e-9]).log())
-    assert {int(policy.get_action(np.zeros(3, np.float32))) for _ in range(50)} == {0, 1}
+    assert {int(policy.get_action(np.zeros(3, np.float32), draw=True)) for _ in range(50)} == {0, 1}
     policy = _peers.CoursePolicy(3, 2, False)
-    draws = np.stack([policy.get_action(np.zeros(3, np.float32)) for _ in range(300)])
+    draws = np.stack([policy.get_action(np.zeros(3, np.float32), draw=True) for _ in range(300)])
     np.testing.assert_allclose(draws.std(axis=0), 1, atol=0.15)
+    for discrete in (True, False):
+        policy, ours = _peers.CoursePolicy(3, 4, discrete), MLPPolicySL((3,), 4, discrete, seed=1)
+        policy.network.load_state_dict(ours.network.state_dict())
+        for ob in np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32):
+            np.testing.assert_allclose(policy.get_action(ob, draw=False), ours.get_action(ob), atol=1e-6)
 
 
 def test_a_loader_s_steps_share_the_cost_of_the_shuffling(monkeypatch):
@@ -113,8 +121,46 @@ def test_a_loader_s_steps_share_the_cost_of_the_shuffling(monkeypatch):
 
 def test_the_peers_roll_out_whole_episodes():
     env, policy = make_env("Corridor-v0"), _peers.CoursePolicy(2, 3, True)
-    assert _peers.course_rollouts(env, policy, [5, 6]) == corridor_length(5) + corridor_length(6)
+    assert _peers.course_rollouts(env, policy, [5, 6], draw=False) == corridor_length(5) + corridor_length(6)
     assert env.unwrapped.seeds == [5, 6]
+
+
+def test_speeds_are_measured_on_the_real_thing(monkeypatch):
+    trainer, obs, acs = benchmark.filled_trainer("HalfCheetah-v5", 300)
+    assert len(trainer.buffer) == len(obs) == len(acs) == 300
+    trainer.compiles = False  # the numbers do not matter here
+    trainer.config = replace(trainer.config, num_agent_train_steps_per_iter=20)
+    assert benchmark.training_speed(trainer) > 0
+    peer = _peers.CoursePolicy(17, 6, False)
+    assert benchmark.loop_speed(_peers.course_training, obs, acs, peer, 3) > 0
+    assert benchmark.loop_speed(lambda *_: 2.0, obs, acs, peer, 3) == 1.5  # it took two seconds, it says
+
+
+def test_both_sides_roll_out_the_same_episodes(monkeypatch):
+    env, policy = benchmark.cloned("MountainCar-v0")
+    peer = _peers.CoursePolicy(2, 3, True)
+    peer.network.load_state_dict(policy.network.state_dict())
+    clock = iter(range(0, 100, 2))
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))  # everything takes two seconds
+    assert benchmark.course_speed(env, peer, 3) == benchmark.steps_per_second(env, policy.actor(), 3) > 100
+
+
+def test_a_command_that_fails_is_no_fast_one():
+    benchmark.call([sys.executable, "-c", "pass"])
+    benchmark.call([sys.executable, "-c", "exit(2)"], 2)
+    with pytest.raises(InputError, match="no such thing"):
+        benchmark.call([sys.executable, "-c", "exit('no such thing')"])
+    with pytest.raises(InputError, match="failed"):
+        benchmark.call([sys.executable, "-c", "pass"], 2)
+    with pytest.raises(InputError, match=r"--imitation .*imitation"):
+        benchmark.imitation_speed(sys.executable)
+
+
+def test_the_buffer_rows(monkeypatch):
+    timed, weighed = benchmark.buffer(1, None)
+    assert 0 < timed.ours < 0.1 > timed.theirs > 0
+    assert weighed.theirs == pytest.approx(136.7, abs=0.1)  # 1000 KiB: 35 numbers of 4 bytes, a million times
+    assert 0.98 < weighed.ratio < 1.2
 
 
 def test_what_is_replayed_is_the_run_itself():
