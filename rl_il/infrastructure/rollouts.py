@@ -58,13 +58,14 @@ def sample_trajectory(
         actor.watch(env)
     actor.reset(seed)
     obs, acs, executed, rewards = [np.array(ob)], [], [], []
+    get_action, step = actor.get_action, env.step
     terminated = truncated = False
     while not (terminated or truncated):
         if on_step:
             on_step(env)
-        ac = actor.get_action(ob)
+        ac = get_action(ob)
         step_ac = int(ac) if discrete else np.minimum(np.maximum(ac, low), high)
-        ob, reward, terminated, truncated, _ = env.step(step_ac)
+        ob, reward, terminated, truncated, _ = step(step_ac)
         obs.append(np.array(ob))  # some environments write every observation into one array
         acs.append(ac)
         executed.append(step_ac)

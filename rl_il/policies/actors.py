@@ -148,27 +148,31 @@ class NumpyActor:
         obs = np.asarray(obs)
         if obs.shape == self.ob_shape:
             self._inputs[0] = obs.reshape(-1)[self.obs_slice]
-            return self._forward(self._inputs, self._outputs)[0]
+            return self._head(self._forward(self._inputs, self._outputs)[0])
         obs, _ = as_batch(obs, self.ob_shape)
-        return self._forward(obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype), self._nowhere)
+        inputs = obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype)
+        return self._head(self._forward(inputs, self._nowhere))
 
     def _forward(self, h: np.ndarray, outputs: Sequence[np.ndarray | None]) -> np.ndarray:
+        """The last layer's `(N, n_outputs)`."""
         if self.obs_mean is not None:
             h -= self.obs_mean
             h /= self.obs_std
         if self.obs_clip is not None:
             np.clip(h, -self.obs_clip, self.obs_clip, out=h)
-        activation, last = ACTIVATIONS[self.activation], len(self.layers) - 1
-        for i, (w, b) in enumerate(self.layers):
-            h = np.dot(h, w, out=outputs[i])
-            h += b
-            if i < last:
-                activation(h)
-        return self._head(h)
+        activation, last = ACTIVATIONS[self.activation], outputs[-1]
+        *hidden, (w, b) = self.layers
+        for (v, c), output in zip(hidden, outputs, strict=False):
+            h = np.dot(h, v, out=output)
+            h += c
+            activation(h)
+        h = np.dot(h, w, out=last)
+        h += b
+        return h
 
     def _head(self, h: np.ndarray) -> np.ndarray:
         if self.output == "argmax":
-            return h.argmax(axis=1)
+            return h.argmax(axis=-1)
         if self.output == "tanh":
             h = np.tanh(h) * self.action_scale + self.action_center
         elif self.output == "clip":
