@@ -349,14 +349,19 @@ def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Set
 def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
     """Statistics of fresh episodes."""
     from rl_il.envs import make_env
-    from rl_il.infrastructure.rollouts import sample_n_trajectories
-    from rl_il.statistics import describe
 
     env = make_env(env_name)
-    rollouts = sample_n_trajectories(env, numpy_actor(weights, env, settings), episodes, rng)
-    returns, lengths = zip(*((trajectory.episode_return, len(trajectory)) for trajectory in rollouts), strict=True)
+    result = measure_actor(numpy_actor(weights, env, settings), env, episodes, rng)
     env.close()
-    return describe(np.array(returns), np.array(lengths))
+    return result
+
+
+def measure_actor(actor, env, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Statistics of an actor's fresh episodes."""
+    from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
+    from rl_il.statistics import describe
+
+    return describe(*returns_and_lengths(list(sample_n_trajectories(env, actor, episodes, rng))))
 
 
 def choose(training: Training) -> tuple[str, list]:
@@ -373,7 +378,7 @@ def choose(training: Training) -> tuple[str, list]:
 
 
 def export(training: Training, out: Path) -> None:
-    """Writes the expert's file, measured on the episodes of experts/README.md, and prints its line there.
+    """Writes the expert's file, measures it on the episodes of experts/README.md, and prints its line there.
 
     Nothing was chosen by those episodes.
     """
@@ -385,7 +390,6 @@ def export(training: Training, out: Path) -> None:
 
     name, weights = choose(training)
     env, settings = make_env(training.env_name), training.settings
-    result = measure(weights, training.env_name, settings, FINAL_EPISODES, stream(0, "evaluation"))
     packages = ("gymnasium", "mujoco", "numpy", "jax", "sbx-rl", "box2d")
     discrete = is_discrete(env.action_space)
     head = {"output": "argmax"} if discrete else {"output": "tanh", "action_scale": env.action_space.high.tolist()}
@@ -401,16 +405,21 @@ def export(training: Training, out: Path) -> None:
         "env_steps": training.model.num_timesteps,
         "minutes_one_core": training.curve[-1][1] if training.curve else None,
         "versions": {package: importlib.metadata.version(package) for package in packages},
-        "episodes": FINAL_EPISODES,
-        "return_mean": result["mean"],
-        "return_std": result["std"],
-        "return_min": result["min"],
     }
-    with atomic_write(out) as file:
-        np.savez_compressed(file, meta=np.array(to_json(meta)), **file_arrays(training.model, weights))
-    check_export(training, weights, load_actor(out, env), env)
+    write_file(out, meta, file_arrays(training.model, weights))
+    exported = load_actor(out, env)
+    check_export(training, weights, exported, env)
+    result = measure_actor(exported, env, FINAL_EPISODES, stream(0, "evaluation"))
+    scores = {f"return_{name}": result[name] for name in ("mean", "std", "min")}
+    write_file(out, meta | {"episodes": FINAL_EPISODES} | scores, file_arrays(training.model, weights))
     row = expert_row(result | {"env_name": training.env_name, "expert": out.name})
     print(f"{out} is written\n{markdown([EXPERT_COLUMNS, row])}")
+
+
+def write_file(out: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Writes the expert's file."""
+    with atomic_write(out) as file:
+        np.savez_compressed(file, meta=np.array(to_json(meta)), **arrays)
 
 
 def check_export(training: Training, weights, exported, env) -> None:
