@@ -136,7 +136,7 @@ IMITATION = """
 import tempfile, time, numpy as np, torch
 from gymnasium import spaces
 from imitation.algorithms.bc import BC
-from imitation.data.types import TransitionsMinimal
+from imitation.data.types import Transitions
 from imitation.util import logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 torch.set_num_threads(1)
@@ -144,7 +144,7 @@ rng = np.random.default_rng(0)
 obs_space, ac_space = spaces.Box(-np.inf, np.inf, (17,), np.float32), spaces.Box(-1, 1, (6,), np.float32)
 policy = ActorCriticPolicy(obs_space, ac_space, lambda _: 5e-3, net_arch=[64, 64], activation_fn=torch.nn.Tanh)
 obs, acs = rng.normal(size=(20_000, 17)).astype(np.float32), rng.normal(size=(20_000, 6)).astype(np.float32)
-data = TransitionsMinimal(obs=obs, acts=acs, infos=np.array([{}] * 20_000))
+data = Transitions(obs=obs, acts=acs, infos=np.array([{}] * 20_000), next_obs=obs, dones=np.zeros(20_000, bool))
 bc = BC(observation_space=obs_space, action_space=ac_space, policy=policy, demonstrations=data, batch_size=100,
         rng=rng, device="cpu", custom_logger=logger.configure(tempfile.mkdtemp(), []))
 bc.train(n_batches=20, progress_bar=False)

@@ -82,6 +82,8 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
     """Gradient steps/s through `RLTrainer.train`, compiled, against loops with eager Adam."""
     from _peers import CoursePolicy, course_training, loader_training
 
+    if imitation:
+        imitation_speed(imitation)  # if it can't be run, it says so before all else is measured
     for env_name, loss in (("HalfCheetah-v5", "MSE 17 to 6"), ("LunarLander-v3", "cross-entropy 8 to 4")):
         for rows in (20_000, 1_000_000):
             trainer, obs, acs = filled_trainer(env_name, rows)

@@ -97,6 +97,7 @@ class NumpyActor:
         self.action_high = _numbers("action_high", action_high, dtype)
         self._check_layers()
         self._check_scales()
+        self._reads_all = len(self.ob_shape) == 1 and obs_slice == slice(None)
         self._inputs = np.empty((1, len(self.layers[0][0])), dtype)
         self._outputs = [np.empty((1, len(b)), dtype) for _, b in self.layers]
         self._nowhere = [None] * len(self.layers)
@@ -147,7 +148,7 @@ class NumpyActor:
         """
         obs = np.asarray(obs)
         if obs.shape == self.ob_shape:
-            self._inputs[0] = obs.reshape(-1)[self.obs_slice]
+            self._inputs[0] = obs if self._reads_all else obs.reshape(-1)[self.obs_slice]
             return self._head(self._forward(self._inputs, self._outputs)[0])
         obs, _ = as_batch(obs, self.ob_shape)
         inputs = obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype)
