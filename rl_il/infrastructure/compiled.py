@@ -123,6 +123,8 @@ class CompiledUpdate:
             return {name: tensor.view(shape) for (name, shape, _), tensor in zip(parts, tensors, strict=True)}
 
         def step(obs, acs, settings, parameters, first, second, counts, *fixed):
+            """One gradient step in place; returns the loss before it."""
+
             def loss_at(packed: Tensor) -> Tensor:
                 tensors = {**unpack(packed), **dict(zip(fixed_names, fixed, strict=True))}
                 named = {f"policy.{name}": tensor for name, tensor in tensors.items()}
