@@ -380,7 +380,8 @@ def choose(training: Training) -> tuple[str, list]:
 def export(training: Training, out: Path) -> None:
     """Writes the expert's file, measures it on the episodes of experts/README.md, and prints its line there.
 
-    Nothing was chosen by those episodes.
+    No step of this training was chosen by those episodes; whoever compares several trainings by the line chooses by
+    them, and measures the chosen one on another seed.
     """
     from rl_il.envs import is_discrete, make_env
     from rl_il.evaluation import EXPERT_COLUMNS, expert_row
