@@ -21,7 +21,8 @@ from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajecto
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import RenderError, record_frames, tile, write_video
 from rl_il.policies.experts import load_actor
-from rl_il.report import Result, plot_learning_curve, results_table
+from rl_il.report.figures import plot_learning_curve
+from rl_il.report.tables import Result, markdown, results_table
 
 MANY_DEMOS = 10
 
@@ -61,7 +62,7 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path, verbose: bool =
             print(f"\nseed {seed} ({i + 1} of {len(seeds)}; {seconds(elapsed)}{left})", flush=True)
         runs.append(_run_seed(configs[i], out, verbose))
     expert, results = _results(runs, config.n_iter)
-    table = results_table(results, expert)
+    table = markdown(results_table(results, expert))
     with atomic_write(out / "table.md") as file:
         file.write((table + "\n").encode())
     untrained, _, _, many, *dagger = results

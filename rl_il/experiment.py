@@ -9,7 +9,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,15 +49,82 @@ class RunResult:
     expert_returns: np.ndarray  # (episodes,) of the live expert; empty without one
 
 
-def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = True) -> RunResult:
+Episodes = tuple[np.ndarray, np.ndarray]
+"""Returns and lengths of evaluation episodes, `(n,)` each."""
+
+
+def run(
+    config: RunConfig,
+    command_line: Sequence[str] = (),
+    verbose: bool = True,
+    expert_episodes: Episodes | None = None,
+) -> RunResult:
     """Runs behavioural cloning or DAgger and leaves a run folder.
 
     Everything the user gave is read and checked before the folder is made.
+
+    Args:
+      config: the run.
+      command_line: how it was asked for; kept in config.json.
+      verbose: whether to print.
+      expert_episodes: what `measure_expert` measured for this seed, if that was done already.
 
     Raises:
       InputError: something in the config does not exist or does not fit.
       Interrupted: Ctrl-C; the folder holds the policy as it was then.
     """
+    with prepare(config, verbose) as (trainer, expert):
+        interrupted = False
+        episodes = expert_episodes or NO_EPISODES
+        begin_folder(config, trainer, command_line)
+        try:
+            episodes = expert_episodes or measure_expert(trainer, expert)
+            trainer.logger.log_episodes("expert", 0, *episodes)
+            trainer.run_training_loop()
+        except KeyboardInterrupt:
+            trainer.save_interrupted()
+            interrupted = True
+        finally:
+            trainer.logger.close()
+    result = finish_folder(trainer, episodes, "interrupted" if interrupted else "finished")
+    if interrupted:
+        raise Interrupted(f"interrupted; the policy as it was then is in {result.folder}")
+    if verbose:
+        print_summary(result.summary)
+    return result
+
+
+def run_lengths(configs: Sequence[RunConfig], expert_episodes: Episodes | None = None) -> Iterator[RunResult]:
+    """Clonings that differ in their length alone: one training, which is evaluated at each length on the way.
+
+    Each leaves the run folder that `run` would, but for the times.
+
+    Args:
+      configs: in order of `num_agent_train_steps_per_iter` or `n_epochs`; all eager, or all compiled.
+      expert_episodes: as for `run`.
+    """
+    with prepare(configs[-1], verbose=False) as (trainer, expert):
+        episodes = expert_episodes or measure_expert(trainer, expert)
+        trainer.normalize()
+        trainer.store(0, trainer.demonstrations)
+        minibatches, _ = trainer.minibatches(0)
+        steps_done = 0
+        for config in configs:
+            trainer.config, trainer.results = config, []
+            begin_folder(config, trainer, ())
+            trainer.logger.log_episodes("expert", 0, *episodes)
+            _, steps = trainer.minibatches(0)
+            training = trainer.fit(0, minibatches, steps - steps_done)
+            steps_done = steps
+            trainer.results = [trainer.evaluate(0, training | trainer.describe_data(0, trainer.demonstrations))]
+            trainer.save(0)
+            trainer.logger.close()
+            yield finish_folder(trainer, episodes, "finished")
+
+
+@contextmanager
+def prepare(config: RunConfig, verbose: bool) -> Iterator[tuple[RLTrainer, Expert | None]]:
+    """The training loop with its parts in place, and the expert; no folder is made yet."""
     start = time.perf_counter()
     env = make_env(config.env_name)
     expert = find_expert(config, env)
@@ -65,30 +133,27 @@ def run(config: RunConfig, command_line: Sequence[str] = (), verbose: bool = Tru
     # Workers start up while this process imports torch.
     with rollout_source(config.env_name, env, config.num_workers, config.vec_env) as source:
         policy = build_policy(config, env)
-        logger = Logger(make_run_folder(config))
-        trainer = build_trainer(config, source, policy, demonstrations, expert, logger, n_eval_episodes, verbose)
-        if verbose:
-            steps = "compiled" if trainer.compiles else "eager"
-            print(f"run folder: {logger.folder} (training on {policy.device}, {steps} gradient steps)", flush=True)
+        trainer = build_trainer(config, source, policy, demonstrations, expert, n_eval_episodes, verbose)
         trainer.wall_seconds["startup"] = time.perf_counter() - start
-        expert_returns, interrupted = np.empty(0), False
-        try:
-            logger.write_config(describe_run(config, trainer, command_line))
-            expert_returns = measure_expert(trainer, expert)
-            trainer.run_training_loop()
-        except KeyboardInterrupt:
-            trainer.save_interrupted()
-            interrupted = True
-        finally:
-            logger.close()
-    trainer.wall_seconds["total"] = time.perf_counter() - start
-    summary = summarise(trainer, expert_returns) | {"status": "interrupted" if interrupted else "finished"}
-    logger.write_summary(summary)
-    if interrupted:
-        raise Interrupted(f"interrupted; the policy as it was then is in {logger.folder}")
-    if verbose:
-        print_summary(summary)
-    return RunResult(logger.folder, summary, trainer.results, expert_returns)
+        yield trainer, expert
+
+
+def begin_folder(config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> None:
+    """Makes the run folder, and gives the trainer its logger."""
+    trainer.logger = Logger(make_run_folder(config))
+    trainer.logger.write_config(describe_run(config, trainer, command_line))
+    if trainer.verbose:
+        steps = "compiled" if trainer.compiles else "eager"
+        where = f"training on {trainer.policy.device}, {steps} gradient steps"
+        print(f"run folder: {trainer.logger.folder} ({where})", flush=True)
+
+
+def finish_folder(trainer: RLTrainer, expert_episodes: Episodes, status: str) -> RunResult:
+    """Writes summary.json, which marks the folder as whole."""
+    trainer.wall_seconds["total"] = trainer.wall_seconds["startup"] + trainer.elapsed()
+    summary = summarise(trainer, expert_episodes[0]) | {"status": status}
+    trainer.logger.write_summary(summary)
+    return RunResult(trainer.logger.folder, summary, trainer.results, expert_episodes[0])
 
 
 def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
@@ -143,11 +208,10 @@ def build_trainer(
     policy: MLPPolicySL,
     demonstrations: list[Trajectory],
     expert: Expert | None,
-    logger: Logger,
     n_eval_episodes: int,
     verbose: bool,
 ) -> RLTrainer:
-    """The training loop with its parts in place."""
+    """The training loop, which does not log yet."""
     from rl_il.infrastructure.rl_trainer import RLTrainer
 
     return RLTrainer(
@@ -157,7 +221,6 @@ def build_trainer(
         demonstrations,
         rule=RULES["dagger"](expert) if config.do_dagger else None,
         expert=None if expert is None or reads_simulator(expert) else expert,  # it is asked about recorded states
-        logger=logger,
         n_eval_episodes=n_eval_episodes,
         verbose=verbose,
     )
@@ -172,14 +235,16 @@ def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
     return config.eval_episodes or math.ceil(config.eval_batch_size / limit)
 
 
-def measure_expert(trainer: RLTrainer, expert: Expert | None) -> np.ndarray:
-    """The live expert's returns on fresh episodes: stored scores come from other versions of the physics."""
+NO_EPISODES: Episodes = (np.empty(0), np.empty(0, int))
+
+
+def measure_expert(trainer: RLTrainer, expert: Expert | None) -> Episodes:
+    """The live expert on fresh episodes: stored scores come from other versions of the physics."""
     if expert is None:
-        return np.empty(0)
+        return NO_EPISODES
     with trainer.phase("expert"):
         n = max(trainer.n_eval_episodes, LEAST_EXPERT_EPISODES)
-        returns, _ = returns_and_lengths(list(trainer.roll_out(expert, "expert", 0, n)))
-    return returns
+        return returns_and_lengths(list(trainer.roll_out(expert, "expert", 0, n)))
 
 
 def summarise(trainer: RLTrainer, expert_returns: np.ndarray) -> dict[str, Any]:

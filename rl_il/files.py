@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,6 +55,17 @@ def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON. Not-a-number and infinities become null: JSON has neither."""
     with atomic_write(path) as file:
         file.write((to_json(value, indent=2) + "\n").encode())
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes the rows under a header of all their keys; a row that lacks one has an empty cell there."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -1,7 +1,10 @@
 """Return statistics. Numpy only.
 
-The interquartile mean and the stratified bootstrap follow Agarwal et al. 2021, "Deep Reinforcement Learning
-at the Edge of the Statistical Precipice" (NeurIPS).
+The interquartile mean, the stratified bootstrap, the optimality gap, the probability of improvement and the
+performance profile follow Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical
+Precipice" (NeurIPS); the tests compare them with its library, `rliable`.
+
+Two spreads are kept apart: that of episodes within a seed, and that of the seeds' means.
 """
 
 from __future__ import annotations
@@ -52,6 +55,62 @@ def bootstrap_interval(
     tail = 50 * (1 - confidence)
     low, high = np.percentile(np.concatenate(estimates), [tail, 100 - tail])
     return float(low), float(high)
+
+
+def seed_spread(strata: Sequence[np.ndarray]) -> float:
+    """Sample standard deviation (divided by n - 1) of the seeds' mean returns; not-a-number for a single seed."""
+    means = [float(np.mean(stratum)) for stratum in strata]
+    return float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+
+
+def normalise(returns: np.ndarray, random_mean: float, expert_mean: float) -> np.ndarray:
+    """Returns as scores on which the random policy has 0 and the live expert 1.
+
+    Unlike a percentage of the expert's return, this also orders policies where returns are negative.
+    """
+    return (np.asarray(returns, np.float64) - random_mean) / (expert_mean - random_mean)
+
+
+def optimality_gap(scores: np.ndarray, target: float = 1.0, axis: int = -1) -> np.ndarray:
+    """By how much normalised scores fall short of `target` on average; what lies above it makes up for nothing."""
+    return target - np.minimum(scores, target).mean(axis=axis)
+
+
+def performance_profile(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """`(len(thresholds),)`: the fraction of scores above each threshold."""
+    return (np.asarray(scores)[:, None] > np.asarray(thresholds)).mean(axis=0)
+
+
+def probability_of_improvement(
+    strata: Sequence[np.ndarray], others: Sequence[np.ndarray], n_resamples: int = 10_000, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """How probably an episode of one variant returns more than one of the other; a tie counts half.
+
+    That is the Mann-Whitney U statistic over all pairs, divided by their number.
+
+    Args:
+      strata, others: a 1-D array of episode returns for each seed of either variant.
+
+    Returns:
+      the probability, and its 95 % bootstrap interval; episodes are redrawn within their seed.
+    """
+    ours, theirs = (np.concatenate([np.asarray(s, np.float64) for s in side]) for side in (strata, others))
+    wins = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
+    rng = np.random.default_rng(seed)
+    estimates = []
+    at_once = max(1, MOST_NUMBERS // (len(ours) + len(theirs)))
+    for start in range(0, n_resamples, at_once):
+        rows = min(at_once, n_resamples - start)
+        weights, other_weights = _bootstrap_weights(strata, rows, rng), _bootstrap_weights(others, rows, rng)
+        estimates.append(((weights @ wins) * other_weights).sum(axis=1))
+    low, high = np.percentile(np.concatenate(estimates), [2.5, 97.5])
+    return float(wins.mean()), (float(low), float(high))
+
+
+def _bootstrap_weights(strata: Sequence[np.ndarray], rows: int, rng: np.random.Generator) -> np.ndarray:
+    """`(rows, n)`: the share that each of the n pooled values has in each of the resamples."""
+    counts = [rng.multinomial(len(s), np.full(len(s), 1 / len(s)), size=rows) for s in strata]
+    return np.concatenate(counts, axis=1) / sum(map(len, strata))
 
 
 def percent_of_expert(mean_return: float, expert_mean_return: float) -> float:

@@ -401,7 +401,7 @@ BENCHMARKS = {"training": training, "rollouts": rollouts, "dagger": dagger, "she
 
 def table(rows: list[Row]) -> str:
     """The rows in Markdown, under a line about the machine."""
-    from rl_il.report import markdown
+    from rl_il.report.tables import markdown
 
     lines = [["what", "ours", "theirs", "unit", "ratio", "target", "met"]]
     for row in rows:

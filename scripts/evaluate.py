@@ -34,7 +34,7 @@ def main() -> None:
 
     from rl_il.evaluation import EXPERT_COLUMNS, evaluate, evaluate_experts, expert_row
     from rl_il.files import to_json
-    from rl_il.report import markdown, plain
+    from rl_il.report.tables import markdown, plain
 
     show = markdown if args.markdown else plain
     if args.all_experts:

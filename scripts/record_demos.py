@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
 
     from rl_il.evaluation import demos_table, record_demos
-    from rl_il.report import markdown
+    from rl_il.report.tables import markdown
 
     if args.table:
         given = [name for name, value in vars(args).items() if name != "table" and value != parser.get_default(name)]

@@ -387,7 +387,7 @@ def export(training: Training, out: Path) -> None:
     from rl_il.evaluation import EXPERT_COLUMNS, expert_row
     from rl_il.infrastructure.seeding import stream
     from rl_il.policies.experts import load_actor
-    from rl_il.report import markdown
+    from rl_il.report.tables import markdown
 
     name, weights = choose(training)
     env, settings = make_env(training.env_name), training.settings

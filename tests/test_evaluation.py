@@ -16,7 +16,7 @@ from rl_il.evaluation import EXPERT_COLUMNS, demos_table, evaluate, evaluate_exp
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.seeding import episode_seeds, stream
 from rl_il.policies.actors import ScriptedActor
-from rl_il.report import markdown
+from rl_il.report.tables import markdown
 from rl_il.statistics import bootstrap_interval
 
 NUMBERS = "mean std iqm ci95_low ci95_high min max mean_episode_length".split()

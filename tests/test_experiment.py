@@ -91,6 +91,7 @@ def test_a_run_folder_holds_every_file(dagger_run):
     (events,) = [name for name in names if name.startswith("events.out.tfevents")]
     assert names - {events} == {
         "config.json",
+        "episodes.csv",
         "metrics.csv",
         "summary.json",
         *(f"policy_itr_{itr}.pt" for itr in range(3)),

@@ -118,3 +118,81 @@ def test_the_interval_does_not_depend_on_how_many_numbers_are_resampled_at_once(
     whole = bootstrap_interval([values], n_resamples=2000)
     monkeypatch.setattr(statistics, "MOST_NUMBERS", 40_000)  # twenty pieces
     assert bootstrap_interval([values], n_resamples=2000) == pytest.approx(whole, abs=0.01)
+
+
+# Against rliable 1.0.8 (numpy 1.26, scipy 1.11, arch 5.3), which takes (runs x tasks): here episodes x seeds -------
+
+
+def scores(shift: float = 0.0) -> list[np.ndarray]:
+    """40 episodes of each of 5 seeds, from a formula, so that the library could be given the same."""
+    e = np.arange(40)
+    return [0.7 + shift + 0.35 * np.sin(7.0 * s + 3.0 * e) + 0.1 * s + 0.15 * np.cos(e * e + s) for s in range(5)]
+
+
+POOLED = np.concatenate(scores())
+
+
+def test_point_estimates_are_the_librarys():
+    assert POOLED.mean() == pytest.approx(0.8999824590, abs=1e-9)
+    assert iqm(POOLED) == pytest.approx(0.8940937602, abs=1e-9)
+    assert statistics.optimality_gap(POOLED) == pytest.approx(0.1785539576, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "statistic, low, high",  # of 50,000 resamples
+    [
+        (np.mean, 0.86376595, 0.93728095),
+        (iqm, 0.84456339, 0.94475675),
+        (statistics.optimality_gap, 0.15294375, 0.2041998),
+    ],
+)
+def test_stratified_intervals_are_the_librarys_to_three_digits(statistic, low, high):
+    assert bootstrap_interval(scores(), statistic, n_resamples=50_000) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_the_performance_profile_is_the_librarys():
+    profile = statistics.performance_profile(POOLED, np.linspace(0, 1.5, 7))
+    assert profile == pytest.approx([1, 1, 0.915, 0.655, 0.38, 0.135, 0.01])
+
+
+def test_the_probability_of_improvement_is_the_librarys():
+    probability, interval = statistics.probability_of_improvement(scores()[:1], scores(-0.08)[:1], n_resamples=20_000)
+    assert probability == pytest.approx(0.5975)
+    assert interval == pytest.approx((0.470625, 0.719375), abs=3e-3)
+
+
+# By hand ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tie_is_half_an_improvement():
+    probability, interval = statistics.probability_of_improvement([[1, 2]], [[1, 1]])
+    assert probability == 0.75
+    assert interval == (0.5, 1)
+
+
+def test_the_probability_of_improvement_redraws_within_seeds():
+    probability, interval = statistics.probability_of_improvement([[0, 0], [5, 5]], [[1, 1, 1]])
+    assert probability == 0.5
+    assert interval == pytest.approx((0.5, 0.5))
+
+
+def test_the_probability_of_improvement_does_not_depend_on_the_pieces(monkeypatch):
+    whole = statistics.probability_of_improvement(scores(), scores(-0.08), n_resamples=2000)
+    monkeypatch.setattr(statistics, "MOST_NUMBERS", 40_000)  # twenty pieces
+    pieces = statistics.probability_of_improvement(scores(), scores(-0.08), n_resamples=2000)
+    assert pieces[0] == whole[0]
+    assert pieces[1] == pytest.approx(whole[1], abs=0.01)
+
+
+def test_the_spread_of_seeds_is_that_of_their_means():
+    assert statistics.seed_spread([[0, 10], [7], [9, 9, 9]]) == 2  # means 5, 7, 9
+    assert np.isnan(statistics.seed_spread([[1, 2, 3]]))
+
+
+def test_normalised_scores_order_negative_returns():
+    assert statistics.normalise([-200, -120, -110], random_mean=-200, expert_mean=-120).tolist() == [0, 1, 1.125]
+
+
+def test_the_optimality_gap_does_not_reward_what_exceeds_the_target():
+    assert statistics.optimality_gap(np.array([0.5, 3.0])) == 0.25
+    assert statistics.optimality_gap(np.array([[0.5, 3.0], [1.0, 1.0]]), axis=1).tolist() == [0.25, 0]

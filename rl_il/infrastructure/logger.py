@@ -1,16 +1,14 @@
-"""A run's folder: config.json, metrics.csv, TensorBoard events, videos, summary.json."""
+"""A run's folder: config.json, metrics.csv, episodes.csv, TensorBoard events, videos, summary.json."""
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl_il.errors import InputError
-from rl_il.files import atomic_write, write_json
+from rl_il.files import atomic_write, write_csv, write_json
 
 
 def new_folder(path: Path, numbered: bool) -> Path:
@@ -42,6 +40,7 @@ class Logger:
     def __init__(self, folder: Path):
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
+        self._episodes: list[dict[str, Any]] = []
         self._tensorboard = None
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -51,17 +50,17 @@ class Logger:
     def log_iteration(self, itr: int, scalars: dict[str, float], to_tensorboard: bool = True) -> None:
         """Adds a row to metrics.csv and, unless told otherwise, a point to each scalar's TensorBoard curve."""
         self._rows.append({"iteration": itr, **scalars})
-        columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self._rows)
-        with atomic_write(self.folder / "metrics.csv") as file:
-            file.write(text.getvalue().encode())
+        write_csv(self.folder / "metrics.csv", self._rows)
         if to_tensorboard:
             for name, value in scalars.items():
                 self._writer().add_scalar(name, value, itr)
             self._writer().flush()
+
+    def log_episodes(self, policy: str, itr: int, returns: np.ndarray, lengths: np.ndarray) -> None:
+        """Adds each evaluation episode of the `learner` or the `expert` to episodes.csv, for whoever pools runs."""
+        episodes = zip(returns.tolist(), lengths.tolist(), strict=True)
+        self._episodes += [{"policy": policy, "iteration": itr, "return": r, "length": n} for r, n in episodes]
+        write_csv(self.folder / "episodes.csv", self._episodes)
 
     def log_video(self, name: str, itr: int, gif: bytes, frame_shape: tuple[int, ...]) -> Path:
         """Writes the GIF to videos/, and into TensorBoard, which plays it among the images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 import time
 from collections import deque
@@ -90,6 +91,7 @@ class RLTrainer:
         self.compiles = config.compiles(sum(int(t.labelled_steps.sum()) for t in demonstrations))
         self.compiled: CompiledUpdate | None = None
         self.begun: Iterator[Trajectory] | None = None  # the next iteration's collection
+        self.losses: deque[float] = deque(maxlen=LOSS_WINDOW)
         self.results: list[IterationResult] = []
         self.itr, self.last_saved = 0, -1
         self.initial_return = np.nan  # of the demonstrations
@@ -101,8 +103,7 @@ class RLTrainer:
 
     def run_training_loop(self) -> list[IterationResult]:
         """Behavioural cloning is iteration 0; DAgger is every iteration after it."""
-        if self.config.normalize_obs:
-            self.policy.fit_normalization(np.concatenate([t.obs[:-1] for t in self.demonstrations]))
+        self.normalize()
         for itr in range(self.config.n_iter):
             trajectories = self.demonstrations if itr == 0 else self.collect(itr)
             self.store(itr, trajectories)
@@ -110,6 +111,11 @@ class RLTrainer:
             self.results.append(self.evaluate(itr, training | self.describe_data(itr, trajectories)))
             self.save(itr)
         return self.results
+
+    def normalize(self) -> None:
+        """Fits the standardisation of observations to the demonstrations, if the run asks for it."""
+        if self.config.normalize_obs:
+            self.policy.fit_normalization(np.concatenate([t.obs[:-1] for t in self.demonstrations]))
 
     def collect(self, itr: int) -> list[Trajectory]:
         """Rolls out whoever the rule lets act, and has the rule label the states."""
@@ -147,23 +153,32 @@ class RLTrainer:
 
     def train(self, itr: int) -> dict[str, float]:
         """Fits the policy to the buffer, going on from the weights it has."""
+        minibatches, n_steps = self.minibatches(itr)
+        self.losses.clear()
+        return self.fit(itr, minibatches, n_steps)
+
+    def minibatches(self, itr: int) -> tuple[Iterator[Tensor], int]:
+        """The iteration's minibatches, as row numbers of the buffer, and how many they are."""
         if len(self.buffer) == 0:
             raise InputError("there are no labelled steps to train on")
+        rng, rows, n_epochs = (
+            stream(self.config.seed, "training", itr),
+            self.config.train_batch_size,
+            self.config.n_epochs,
+        )
+        if n_epochs is not None:
+            return self.buffer.passes(rows, rng, n_epochs), n_epochs * -(-len(self.buffer) // rows)
+        n_steps = self.config.num_agent_train_steps_per_iter
+        return self.buffer.draws(rows, rng, n_steps), n_steps
+
+    def fit(self, itr: int, minibatches: Iterator[Tensor], n_steps: int) -> dict[str, float]:
+        """Takes a gradient step on each of the next `n_steps` minibatches."""
         self.itr = itr
-        config, rng = self.config, stream(self.config.seed, "training", itr)
-        rows = config.train_batch_size
-        if config.n_epochs is None:
-            n_steps = config.num_agent_train_steps_per_iter
-            draws = self.buffer.draws(rows, rng, n_steps)
-        else:
-            n_steps = config.n_epochs * -(-len(self.buffer) // rows)
-            draws = self.buffer.passes(rows, rng, config.n_epochs)
-        losses: deque[float] = deque(maxlen=LOSS_WINDOW)
         gradient_step = self.gradient_step()
         with self.phase("train"):
-            for minibatch in self.progress(draws, n_steps, itr, "training"):
-                losses.append(gradient_step(minibatch))
-            scalars = {"Training Loss": float(np.mean(losses))}
+            for minibatch in self.progress(itertools.islice(minibatches, n_steps), n_steps, itr, "training"):
+                self.losses.append(gradient_step(minibatch))
+            scalars = {"Training Loss": float(np.mean(self.losses))}
             if not np.isfinite(scalars["Training Loss"]):
                 raise InputError(
                     f"training diverged in iteration {itr}: the loss is not finite; lower --learning_rate"
@@ -198,9 +213,11 @@ class RLTrainer:
                 trajectories = list(episodes)
                 returns, lengths = returns_and_lengths(trajectories)
                 scalars = return_scalars("Eval", returns, lengths) | scalars
+                if self.logger:
+                    self.logger.log_episodes("learner", itr, returns, lengths)
                 if self.expert is not None:
                     scalars |= agreement(actor, self.expert, trajectories, self.policy.discrete)
-        scalars = scalars | {"TimeSinceStart": time.perf_counter() - self._start}
+        scalars = scalars | {"TimeSinceStart": self.elapsed()}
         with self.phase("log"):
             if self.logger:
                 self.logger.log_iteration(itr, scalars, to_tensorboard=due)
@@ -279,10 +296,14 @@ class RLTrainer:
             interval = f" [{low:.1f}, {high:.1f}]" if len(result.returns) > 1 else ""
             episodes = "1 episode" if len(result.returns) == 1 else f"{len(result.returns)} episodes"
             line += f" | eval return {result.returns.mean():.1f}{interval} over {episodes}"
-        elapsed = time.perf_counter() - self._start
+        elapsed = self.elapsed()
         left = elapsed / (itr + 1) * (last - itr)
         line += f" | expert labels {self.expert_labels:,} | {seconds(elapsed)}"
         print(line + (f", about {seconds(left)} left" if itr < last else ""), flush=True)
+
+    def elapsed(self) -> float:
+        """Seconds since the trainer was made."""
+        return time.perf_counter() - self._start
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
