@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo study test test-sb3 test-envpool test-experts lint clean
+.PHONY: help setup demo study test test-sb3 test-envpool test-ray test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ test-sb3: setup ## our reading of Stable-Baselines3's zips against its own (inst
 test-envpool: setup ## episodes from envpool beside Gymnasium's (installs it, 600 MB)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[envpool]"
 	$(BIN)/python -m pytest -q -m envpool
+
+test-ray: setup ## ablations on a Ray cluster of two nodes, one of which dies (installs it, 240 MB)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
+	$(BIN)/python -m pytest -q -m ray
 
 test-experts: setup ## a short training by the experts' recipe (installs JAX; a few minutes)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[experts]"

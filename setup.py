@@ -17,6 +17,7 @@ setup(
         "imageio>=2.34",
         "matplotlib>=3.8",
         "tqdm>=4.66",
+        "Jinja2>=3.1",
     ],
     extras_require={
         "mp4": ["imageio-ffmpeg>=0.5"],
@@ -24,6 +25,7 @@ setup(
         "sb3": ["stable-baselines3>=2.7"],
         "envpool": ["envpool>=1.2"],
         "experts": ["sbx-rl>=0.24"],
+        "ray": ["ray>=2.40"],
         "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.8", "tensorboard>=2.16", "imageio-ffmpeg>=0.5"],
     },
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import math
 import os
+import shlex
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -189,10 +191,12 @@ class RunConfig:
         return self.compile == "on" or (self.compile == "auto" and self.n_iter * steps >= COMPILE_FROM)
 
 
-def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
-    """Adds one flag for each field of the dataclass made with `option`."""
+def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: Sequence[str] = ()) -> None:
+    """Adds one flag for each field of the dataclass made with `option`, except those named in `without`."""
     types = typing.get_type_hints(config_class)
     for item in dataclasses.fields(config_class):
+        if item.name in without:
+            continue
         names = [f"--{item.name}"]
         if item.metadata["short"]:
             names.append(f"-{item.metadata['short']}")
@@ -200,9 +204,9 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
         if types[item.name] is bool:
             settings["action"] = "store_true"
         else:
-            (settings["type"],) = {*typing.get_args(types[item.name]), types[item.name]} & {int, float, str}
-            settings["metavar"] = settings["type"].__name__.upper()
-            settings["type"] = item.metadata["parse"] or settings["type"]
+            value_type = _value_type(types[item.name])
+            settings["metavar"] = value_type.__name__.upper()
+            settings["type"] = item.metadata["parse"] or value_type
             if item.metadata["choices"]:
                 settings["choices"] = item.metadata["choices"]
                 del settings["metavar"]
@@ -211,10 +215,51 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type) -> None:
         parser.add_argument(*names, **settings)
 
 
+def _value_type(annotation: Any) -> type:
+    """The one of int, float and str that a field holds if it holds anything."""
+    (value_type,) = {*typing.get_args(annotation), annotation} & {int, float, str}
+    return value_type
+
+
+def parse_value(config_class: type, name: str, text: str) -> Any:
+    """The value that `text` means for the field; `true` and `false` for a switch, `none` for nothing.
+
+    Raises `InputError` for a field that there isn't, and for a text that it cannot hold.
+    """
+    fields = {item.name: item for item in dataclasses.fields(config_class)}
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(fields)}"
+        raise InputError(f"no setting is called {name!r}; {hint}")
+    annotation = typing.get_type_hints(config_class)[name]
+    words: dict[str, Any] = {"true": True, "false": False} if annotation is bool else {}
+    if type(None) in typing.get_args(annotation):
+        words["none"] = None
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        if annotation is bool:
+            raise ValueError
+        return (fields[name].metadata["parse"] or _value_type(annotation))(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        expected = "true or false" if annotation is bool else f"a {_value_type(annotation).__name__}"
+        raise InputError(f"{name} must be {expected}, got {text!r}") from None
+
+
+def command_of(config: RunConfig) -> str:
+    """The command line that makes this run again, in a new folder."""
+    words = ["python", "scripts/run_hw1.py"]
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if item.name == "env_name" or (value != item.default and item.name != "logdir"):
+            words += [f"--{item.name}"] + ([] if value is True else [str(value)])
+    return shlex.join(words)
+
+
 def from_arguments(config_class: type[Config], arguments: argparse.Namespace) -> Config:
     """The dataclass that the parsed flags describe; raises `InputError` where they contradict each other."""
     names = [item.name for item in dataclasses.fields(config_class)]
-    return config_class(**{name: getattr(arguments, name) for name in names})
+    return config_class(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
 
 
 def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:

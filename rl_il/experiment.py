@@ -243,8 +243,13 @@ def measure_expert(trainer: RLTrainer, expert: Expert | None) -> Episodes:
     if expert is None:
         return NO_EPISODES
     with trainer.phase("expert"):
-        n = max(trainer.n_eval_episodes, LEAST_EXPERT_EPISODES)
+        n = count_expert_episodes(trainer.n_eval_episodes)
         return returns_and_lengths(list(trainer.roll_out(expert, "expert", 0, n)))
+
+
+def count_expert_episodes(n_eval_episodes: int) -> int:
+    """Episodes on which the expert is measured: as many as the learner, and ten at least."""
+    return max(n_eval_episodes, LEAST_EXPERT_EPISODES)
 
 
 def summarise(trainer: RLTrainer, expert_returns: np.ndarray) -> dict[str, Any]:

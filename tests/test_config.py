@@ -2,6 +2,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 from dataclasses import dataclass
 
 import pytest
@@ -10,8 +11,10 @@ from rl_il.config import (
     HelpFormatter,
     RunConfig,
     add_arguments,
+    command_of,
     from_arguments,
     option,
+    parse_value,
     positive_integer,
     worker_count,
 )
@@ -255,3 +258,36 @@ def test_positive_integer_refuses_less(text):
 )
 def test_a_long_run_s_steps_are_compiled(settings, compiles):
     assert RunConfig(**settings).compiles(10_000) is compiles
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("size", "8", 8),
+        ("learning_rate", "1e-3", 1e-3),
+        ("activation", "relu", "relu"),
+        ("normalize_obs", "False", False),
+        ("n_demos", "none", None),
+        ("n_demos", "3", 3),
+        ("num_workers", "2", 2),
+        ("expert_data", "a b.npz", "a b.npz"),
+    ],
+)
+def test_a_value_is_read_as_its_field_holds_it(name, text, value):
+    read = parse_value(RunConfig, name, text)
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_the_command_of_a_config_makes_it_again():
+    config = RunConfig(env_name="Ant-v4", do_dagger=True, n_iter=3, expert_data="my demos.npz", learning_rate=1e-4)
+    words = shlex.split(command_of(config))
+    assert words[:2] == ["python", "scripts/run_hw1.py"]
+    assert from_arguments(RunConfig, parse(*words[2:])) == config
+
+
+def test_the_command_says_only_what_is_not_default_and_not_the_folder():
+    assert command_of(RunConfig()) == "python scripts/run_hw1.py --env_name LunarLander-v3"
+    assert (
+        command_of(RunConfig(seed=2, logdir="there"))
+        == "python scripts/run_hw1.py --env_name LunarLander-v3 --seed 2"
+    )

@@ -17,7 +17,13 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 SHELL = "".join(text for language, text in BLOCKS if language == "bash").replace("\\\n", " ").splitlines()
 COMMANDS = [line for line in SHELL if line.startswith("python scripts/")]
-HEAVY = ("rl_il.experiment.run", "rl_il.evaluation.evaluate", "rl_il.evaluation.record_demos", "rl_il.demo.run_demo")
+HEAVY = (
+    "rl_il.experiment.run",
+    "rl_il.evaluation.evaluate",
+    "rl_il.evaluation.record_demos",
+    "rl_il.ablation.sweep.run_ablation",
+    "rl_il.demo.run_demo",
+)
 
 
 def examples_of(script: Path) -> list[str]:

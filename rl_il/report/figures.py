@@ -56,33 +56,46 @@ def new_figure(columns: int = 1, size: tuple[float, float] = (8, 5)) -> Iterator
             pyplot.close(figure)
 
 
-def draw_curves(axes: Axes, curves: Sequence[Curve], levels: Sequence[Result] = (), legend: bool = True) -> None:
+def draw_curves(
+    axes: Axes, curves: Sequence[Curve], levels: Sequence[Result] = (), legend: bool = True, joined: bool = True
+) -> None:
     """Each curve's mean with its 95 % band and, faintly, the means of its seeds; a level line for each other policy.
 
-    A policy far below the curves is named without being drawn: it would squash them.
+    With `joined` false, positions are separate things, and intervals are bars beside each other. A policy far below
+    the curves is named without being drawn: it would squash them.
     """
     bands = [np.array([point.interval for point in curve.points]).T for curve in curves]
     means = [np.array([point.mean for point in curve.points]) for curve in curves]
     for i, (curve, mean, (low, high)) in enumerate(zip(curves, means, bands, strict=True)):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        axes.fill_between(curve.x, low, high, color=colour, alpha=0.25, linewidth=0)
-        axes.plot(curve.x, mean, marker=marker, color=colour, label=curve.name)
+        if joined:
+            axes.fill_between(curve.x, low, high, color=colour, alpha=0.25, linewidth=0)
+            axes.plot(curve.x, mean, marker=marker, color=colour, label=curve.name)
+        else:
+            x = np.asarray(curve.x) + 0.12 * (i - (len(curves) - 1) / 2)
+            bars = np.nan_to_num([mean - low, high - mean])
+            axes.errorbar(x, mean, bars, fmt=marker, color=colour, capsize=4, label=curve.name)
         seeds = [(x, seed) for x, point in zip(curve.x, curve.points, strict=True) for seed in point.seed_means]
         if len(seeds) > len(mean):
             axes.plot(*zip(*seeds, strict=True), ".", color=colour, alpha=0.45, markersize=4, markeredgewidth=0)
     shown = np.concatenate([*(band.ravel() for band in bands), *means])
-    least, most = np.nanmin(shown), np.nanmax(shown)
+    draw_levels(axes, levels, np.nanmin(shown), np.nanmax(shown), len(curves))
+    axes.set_ylabel("return")
+    if legend:
+        axes.legend(loc="best", fontsize=9, framealpha=0.6)
+
+
+def draw_levels(axes: Axes, levels: Sequence[Result], least: float, most: float, n_curves: int) -> None:
+    """A level line for each policy, in the colours after those of the `n_curves` curves, which lie between `least`
+    and `most`; one far below them is named without being drawn."""
     for i, level in enumerate(levels):
         below = level.mean < least - (most - least)
         label = f"{level.name} ({level.mean:.0f}{', below the picture' if below else ''})"
         if below:
             axes.plot([], [], " ", label=label)
         else:
-            colour = COLOURS[(len(curves) + i) % len(COLOURS)]
+            colour = COLOURS[(n_curves + i) % len(COLOURS)]
             axes.axhline(level.mean, color=colour, linestyle=DASHES[i % len(DASHES)], label=label)
-    axes.set_ylabel("return")
-    if legend:
-        axes.legend(loc="best", fontsize=9, framealpha=0.6)
 
 
 def add_caption(figure: Figure, caption: str) -> None:
@@ -96,17 +109,24 @@ def add_caption(figure: Figure, caption: str) -> None:
 def save(figure: Figure, *paths: Path) -> None:
     """Writes the figure to each path, in the format of its suffix."""
     for path in paths:
-        picture = io.BytesIO()
-        format = path.suffix[1:]
-        metadata = {"Date": None, "Creator": None} if format == "svg" else {"Software": None}
-        figure.savefig(picture, format=format, dpi=120, bbox_inches="tight", metadata=metadata)
         with atomic_write(path) as file:
-            file.write(picture.getvalue())
+            file.write(encode(figure, path.suffix[1:]))
+
+
+def encode(figure: Figure, format: str) -> bytes:
+    """The figure as a file of this format holds it."""
+    picture = io.BytesIO()
+    metadata = {"Date": None, "Creator": None} if format == "svg" else {"Software": None}
+    figure.savefig(picture, format=format, dpi=120, bbox_inches="tight", metadata=metadata)
+    return picture.getvalue()
 
 
 def inline_svg(figure: Figure, alt: str) -> str:
     """The figure as an `<svg>` element for a page: described by `alt`, without a background, its text and axes in the
-    page's own colour, its ids unlike those of the page's other figures."""
+    page's own colour, its ids unlike those of the page's other figures.
+
+    The colours are the page's too, where it has a style for `--c1`, `--c2`, ...: darker or lighter `COLOURS`.
+    """
     import html
     import zlib
 
@@ -116,6 +136,8 @@ def inline_svg(figure: Figure, alt: str) -> str:
     )
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for i, colour in enumerate(COLOURS, start=1):
+        svg = svg.replace(colour, f"var(--c{i}, {colour})")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     prefix = f"f{zlib.crc32((alt + svg).encode()):08x}-"
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)

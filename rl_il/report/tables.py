@@ -66,7 +66,7 @@ def results_table(
                 _range(min(result.seed_means), max(result.seed_means)),
             ]
         row += [f"{len(result.episodes):,}"]
-        row += [] if one_expert else [f"{expert.mean:.1f}"]
+        row += [] if one_expert else ["" if np.isnan(expert.mean) else f"{expert.mean:.1f}"]
         row += ["" if np.isnan(percent) else f"{percent:.1f}"]
         row += ["" if result.expert_labels is None else f"{result.expert_labels:,.0f}"]
         rows.append(row)
