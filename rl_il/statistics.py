@@ -66,8 +66,11 @@ def seed_spread(strata: Sequence[np.ndarray]) -> float:
 def normalise(returns: np.ndarray, random_mean: float, expert_mean: float) -> np.ndarray:
     """Returns as scores on which the random policy has 0 and the live expert 1.
 
-    Unlike a percentage of the expert's return, this also orders policies where returns are negative.
+    Unlike a percentage of the expert's return, this also orders policies where returns are negative. All are
+    not-a-number unless the expert is the better of the two.
     """
+    if not expert_mean > random_mean:
+        return np.full(len(returns), np.nan)
     return (np.asarray(returns, np.float64) - random_mean) / (expert_mean - random_mean)
 
 

@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   one seed, in under two minutes (make demo):
     python scripts/demo.py
   the README's table (make study):
-    python scripts/demo.py --seeds 1 2 3 4 5 --out data/results/new
+    python scripts/demo.py --seeds 5 --out data/results/new
 """
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
-    add("--seeds", type=int, nargs="+", default=[1], help="one or more root seeds (default: 1)")
+    add("--seeds", type=positive_integer, default=1, help="how many seeds, from 1 (default: %(default)s)")
     add(
         "--n_iter",
         "-n",
@@ -50,7 +50,7 @@ def main() -> None:
 
     from rl_il.demo import run_demo
 
-    run_demo(config, args.seeds, args.out)
+    run_demo(config, range(1, args.seeds + 1), args.out)
 
 
 if __name__ == "__main__":

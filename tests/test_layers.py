@@ -20,7 +20,7 @@ LAYERS = [
     "infrastructure",
     "policies",
     "dagger",
-    "experiment evaluation report ablation diagnosis demo",
+    "experiment evaluation report ablation diagnosis demo results",
 ]
 RANKS = {room: rank for rank, room in enumerate(" ".join(LAYERS).split())}
 

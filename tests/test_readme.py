@@ -23,6 +23,7 @@ HEAVY = (
     "rl_il.evaluation.record_demos",
     "rl_il.ablation.sweep.run_ablation",
     "rl_il.demo.run_demo",
+    "rl_il.results.make_results",
 )
 
 

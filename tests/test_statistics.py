@@ -193,6 +193,11 @@ def test_normalised_scores_order_negative_returns():
     assert statistics.normalise([-200, -120, -110], random_mean=-200, expert_mean=-120).tolist() == [0, 1, 1.125]
 
 
+@pytest.mark.parametrize("expert", [5.0, 4.0, float("nan")])
+def test_scores_are_unknown_unless_the_expert_beats_chance(expert):
+    assert np.isnan(statistics.normalise([4, 5, 6], random_mean=5.0, expert_mean=expert)).all()
+
+
 def test_the_optimality_gap_does_not_reward_what_exceeds_the_target():
     assert statistics.optimality_gap(np.array([0.5, 3.0])) == 0.25
     assert statistics.optimality_gap(np.array([[0.5, 3.0], [1.0, 1.0]]), axis=1).tolist() == [0.25, 0]

@@ -177,8 +177,8 @@ MISTAKES = {
     "demo --n_iter 1 --out demo": "--n_iter > 1",
     "demo --env_name LunarLandr-v3 --out demo": "LunarLander-v3",
     "demo --env_name CarRacing-v3 --eval_episodes 1 --out demo": "reads the simulator",
-    "demo --seeds one --out demo": "invalid int value",
-    "demo --seeds -1 --out demo": "seed",
+    "demo --seeds one --out demo": "invalid positive_integer value",
+    "demo --seeds -1 --out demo": "must be 1 or more",
     "demo --out FILES/flat.npz/demo": "cannot be made",
 }
 if not torch.cuda.is_available():
@@ -342,9 +342,9 @@ def test_run_hw1_writes_its_command_line(call):
 def test_demo_passes_its_flags_on(call, monkeypatch):
     calls = []
     monkeypatch.setattr("rl_il.demo.run_demo", lambda *args: calls.append(args))
-    assert call("demo --seeds 3 4 --n_iter 5 --train_steps 6 --eval_episodes 7 --num_workers 2 --out here")[0] == 0
+    assert call("demo --seeds 2 --n_iter 5 --train_steps 6 --eval_episodes 7 --num_workers 2 --out here")[0] == 0
     ((config, seeds, out),) = calls
-    assert (seeds, out) == ([3, 4], Path("here"))
+    assert (list(seeds), out) == ([1, 2], Path("here"))
     assert (config.do_dagger, config.n_iter, config.num_agent_train_steps_per_iter) == (True, 5, 6)
     assert (config.eval_episodes, config.num_workers) == (7, 2)
 
