@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo study results test test-sb3 test-envpool test-ray test-experts lint clean
+.PHONY: help setup demo study results ablations drift test test-sb3 test-envpool test-ray test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,29 @@ study: setup ## the README's table and figure: 5 seeds (about 4 minutes)
 results: setup ## the README's table over all environments: 5 seeds (about 25 minutes; a stopped one goes on)
 	$(BIN)/python scripts/results.py
 
+ablations: setup ## the README's ablations of the training length (2 minutes)
+	for env in HalfCheetah-v5 LunarLander-v3; do \
+		$(BIN)/python scripts/run_ablation.py --env_name $$env --param num_agent_train_steps_per_iter \
+			--values 500 1000 5000 10000 --seeds 5 --outdir data/results/training_steps_$$env || exit 1; \
+	done
+
+DRIFT := data/results/drift
+drift: setup ## the README's figures of drift (2 minutes)
+	rm -rf $(DRIFT)
+	$(BIN)/python scripts/run_hw1.py --env_name LunarLander-v3 --n_demos 1 --do_dagger --n_iter 11 --seed 3 \
+		--eval_episodes 20 --video_log_freq -1 --logdir $(DRIFT)/LunarLander-v3/run
+	$(BIN)/python scripts/run_hw1.py --env_name Hopper-v5 --n_demos 1 --do_dagger --n_iter 11 --seed 4 \
+		--num_agent_train_steps_per_iter 5000 --learning_rate 1e-3 --normalize_obs \
+		--eval_episodes 20 --video_log_freq -1 --logdir $(DRIFT)/Hopper-v5/run
+	for env in LunarLander-v3 Hopper-v5; do \
+		run=$(DRIFT)/$$env/run; \
+		$(BIN)/python scripts/diagnose.py --policy $$run/policy_itr_0.pt $$run --names BC DAgger \
+			--out $(DRIFT)/$$env/diagnosis || exit 1; \
+		cp $(DRIFT)/$$env/diagnosis/drift.png $(DRIFT)/$$env.png; \
+		cp $(DRIFT)/$$env/diagnosis/divergence.png $(DRIFT)/$${env}_strip.png; \
+		cp $(DRIFT)/$$env/diagnosis/losses.md $(DRIFT)/$$env.md; \
+	done
+
 test: setup ## the whole suite (under 6 minutes)
 	$(BIN)/python -m pytest -n 2 -q
 
@@ -54,4 +77,4 @@ lint: setup ## ruff, as CI runs it
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and the run folders
-	rm -rf .venv data/q1_* data/q2_* data/demo data/demo_[0-9]*
+	rm -rf .venv data/q1_* data/q2_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report*

@@ -8,6 +8,7 @@ setup(
     description="Behavioural cloning and DAgger that read like the algorithms in the book",
     license="MIT",
     packages=find_packages(include=["rl_il", "rl_il.*"]),
+    package_data={"rl_il.report": ["page.html"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",

@@ -22,6 +22,8 @@ HEAVY = (
     "rl_il.evaluation.evaluate",
     "rl_il.evaluation.record_demos",
     "rl_il.ablation.sweep.run_ablation",
+    "rl_il.report.runs.find_runs",
+    "rl_il.diagnosis.diagnose.diagnose",
     "rl_il.demo.run_demo",
     "rl_il.results.make_results",
 )

@@ -1,4 +1,4 @@
-"""One episode as a moving picture: a GIF with the core install, an MP4 with the `mp4` extra."""
+"""One episode as a moving picture, a GIF with the core install, an MP4 with the `mp4` extra; or as single frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rl_il.envs import make_env, name_of
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, check_writable
 from rl_il.infrastructure.rollouts import sample_trajectory
-from rl_il.types import Actor
+from rl_il.types import Actor, Trajectory
 
 FORMATS = (".gif", ".mp4")
 FRAMES_PER_SECOND = 20  # at most; faster environments skip frames
@@ -36,10 +36,7 @@ def record_frames(
     Raises:
       RenderError: the environment cannot draw on this machine; the message names what to install.
     """
-    try:
-        env = make_env(env_name, render=True)
-    except (InputError, TypeError) as error:  # TypeError: its constructor takes no render_mode
-        raise RenderError(f"{env_name} cannot draw here: {error}") from error
+    env = _make_drawing_env(env_name)
     native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
     stride = -(-native // FRAMES_PER_SECOND)
     limit = min(filter(None, (max_path_length, max_frames * stride)))
@@ -58,6 +55,38 @@ def record_frames(
     finally:
         env.close()
     return np.array(frames), native / stride
+
+
+def frames_at(
+    env_name: str, actor: Actor, seed: int, steps: Sequence[int], max_path_length: int | None = None
+) -> tuple[np.ndarray, Trajectory]:
+    """Rolls out one episode up to the last of `steps`, and draws it before each of them.
+
+    Returns:
+      frames `(len(steps), height, width, 3)` uint8 in the order of `steps`, and the episode, cut after the last one.
+
+    Raises:
+      RenderError: the environment cannot draw on this machine; the message names what to install.
+      InputError: the episode ends before the last of `steps`.
+    """
+    env = _make_drawing_env(env_name)
+    frames: dict[int, np.ndarray] = {}
+    step = 0
+
+    def draw(env: gym.Env) -> None:
+        nonlocal step
+        if step in steps:
+            frames[step] = _shrink(_render(env))
+        step += 1
+
+    try:
+        limit = min(filter(None, (max_path_length, max(steps) + 1)))
+        trajectory = sample_trajectory(env, actor, seed, limit, on_step=draw)
+    finally:
+        env.close()
+    if len(trajectory) <= max(steps):
+        raise InputError(f"{env_name}: the episode ends after {len(trajectory)} steps, before step {max(steps)}")
+    return np.array([frames[each] for each in steps]), trajectory
 
 
 def tile(videos: Sequence[np.ndarray], columns: int) -> np.ndarray:
@@ -108,6 +137,13 @@ def _mp4_bytes(frames: np.ndarray, fps: float) -> bytes:
         for frame in frames:
             writer.append_data(frame)
     return file.getvalue()
+
+
+def _make_drawing_env(env_name: str) -> gym.Env:
+    try:
+        return make_env(env_name, render=True)
+    except (InputError, TypeError) as error:  # TypeError: its constructor takes no render_mode
+        raise RenderError(f"{env_name} cannot draw here: {error}") from error
 
 
 def _render(env: gym.Env) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -31,6 +32,7 @@ class Run:
     returns: dict[int, np.ndarray]  # iteration to the returns of its evaluation episodes
     lengths: dict[int, np.ndarray]
     expert_returns: np.ndarray
+    expert_lengths: np.ndarray
 
     @property
     def last(self) -> int:
@@ -72,7 +74,8 @@ def read_run(folder: Path) -> Run:
     learner = {itr: np.array(pairs, np.float64).T for (policy, itr), pairs in episodes.items() if policy == "learner"}
     if not learner:
         raise InputError(f"{path}: holds no evaluation episodes; was the run interrupted before its first?")
-    expert = [ret for ret, _ in episodes.get(("expert", 0), [])]
+    expert = np.array(episodes.get(("expert", 0), []), np.float64).reshape(-1, 2).T
+    _check_numbers(folder, metrics, learner, expert)
     return Run(
         folder,
         config,
@@ -81,21 +84,37 @@ def read_run(folder: Path) -> Run:
         metrics,
         returns={itr: pairs[0] for itr, pairs in learner.items()},
         lengths={itr: pairs[1].astype(int) for itr, pairs in learner.items()},
-        expert_returns=np.array(expert, np.float64),
+        expert_returns=expert[0],
+        expert_lengths=expert[1].astype(int),
     )
 
 
+def _check_numbers(
+    folder: Path, metrics: Sequence[dict[str, float]], learner: dict[int, np.ndarray], expert: np.ndarray
+) -> None:
+    """Raises `InputError` for numbers that no figure could show."""
+    if not all(np.isfinite(pairs).all() for pairs in (expert, *learner.values())):
+        raise InputError(f"{folder / 'episodes.csv'}: holds a return or a length that is no number")
+    if not all(itr < len(metrics) and "Expert_LabelsSoFar" in metrics[itr] for itr in learner):
+        raise InputError(f"{folder / 'metrics.csv'}: lacks an iteration that episodes.csv has, or Expert_LabelsSoFar")
+
+
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """Every finished run in these folders, or anywhere below them. Raises `InputError` where there is none."""
+    """Every finished run in these folders, or anywhere below them, in the order of their names.
+
+    Raises `InputError` where there is none.
+    """
     runs = []
     for path in map(Path, paths):
-        found = sorted(file.parent for file in path.rglob("summary.json")) if path.is_dir() else []
+        found = [file.parent for file in path.rglob("summary.json")] if path.is_dir() else []
+        # An ablation also keeps summaries of what was not trained.
+        found = [folder for folder in found if folder == path or (folder / "config.json").exists()]
         if not found:
             what = (
                 "no run folder in it has a summary.json; is a run under way?" if path.is_dir() else "no such folder"
             )
             raise InputError(f"{path}: {what}")
-        runs += [read_run(folder) for folder in found]
+        runs += [read_run(folder) for folder in sorted(found, key=_natural)]
     return list({run.folder.resolve(): run for run in runs}.values())
 
 
@@ -155,6 +174,12 @@ def differences(variants: Sequence[Variant]) -> list[str]:
     configs = [asdict(variant.config) for variant in variants]
     names = [name for name in configs[0] if name not in NOT_COMPARED]
     return [name for name in names if any(config[name] != configs[0][name] for config in configs)]
+
+
+def _natural(path: Path) -> list[str | float]:
+    """A key that sorts 2 before 10, and 0.001 before 0.01."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", str(path))
+    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

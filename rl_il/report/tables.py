@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Result:
         """Each seed's mean return."""
         return [float(returns.mean()) for returns in self.returns]
 
-    @property
+    @functools.cached_property
     def interval(self) -> tuple[float, float]:
         """95 % bootstrap interval of the mean; episodes are redrawn within their seed."""
         return bootstrap_interval(self.returns)
@@ -66,11 +67,15 @@ def results_table(
                 _range(min(result.seed_means), max(result.seed_means)),
             ]
         row += [f"{len(result.episodes):,}"]
-        row += [] if one_expert else ["" if np.isnan(expert.mean) else f"{expert.mean:.1f}"]
-        row += ["" if np.isnan(percent) else f"{percent:.1f}"]
+        row += [] if one_expert else [_number(expert.mean)]
+        row += [_number(percent)]
         row += ["" if result.expert_labels is None else f"{result.expert_labels:,.0f}"]
         rows.append(row)
     return rows
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}"
 
 
 def _range(low: float, high: float) -> str:

@@ -8,7 +8,16 @@ from PIL import Image
 
 from rl_il.envs import make_env
 from rl_il.errors import InputError
-from rl_il.infrastructure.video import RenderError, check_video_path, gif_bytes, record_frames, tile, write_video
+from rl_il.infrastructure.rollouts import sample_trajectory
+from rl_il.infrastructure.video import (
+    RenderError,
+    check_video_path,
+    frames_at,
+    gif_bytes,
+    record_frames,
+    tile,
+    write_video,
+)
 from rl_il.policies.actors import RandomActor
 
 
@@ -119,3 +128,37 @@ def test_a_machine_that_cannot_draw_is_told_what_to_install():
 def test_an_environment_that_was_never_drawn_is_a_render_error():
     with pytest.raises(RenderError, match="FacelessCorridor-v0"):
         record_frames("FacelessCorridor-v0", ConstantActor(1), 0)
+
+
+# Single frames --------------------------------------------------------------------------------------------
+
+
+def test_frames_at_chosen_steps_by_hand():
+    frames, trajectory = frames_at("Corridor-v0", ConstantActor(1), seed=3, steps=[4, 0, 2])  # 6 steps
+    assert frames.shape == (3, 20, 30, 3)
+    assert frames[:, 0, 0, 0].tolist() == [40, 0, 20]  # each before its step, in the order asked for
+    assert len(trajectory) == 5  # nothing is rolled out beyond the last of them
+    np.testing.assert_array_equal(trajectory.obs, [[t, 6] for t in range(6)])
+
+
+@pytest.mark.parametrize("env_name", ["LunarLander-v3", "Hopper-v5"])
+def test_drawing_some_steps_changes_no_number(env_name):
+    env = make_env(env_name)
+    actor = RandomActor(env)
+    frames, drawn = frames_at(env_name, actor, 5, [3, 9])
+    undrawn = sample_trajectory(env, actor, 5, 10)
+    for name in ("obs", "acs", "rewards"):
+        np.testing.assert_array_equal(getattr(drawn, name), getattr(undrawn, name))
+    assert not np.array_equal(*frames)
+
+
+@pytest.mark.parametrize(("steps", "length"), [([1, 3], 3), ([99], 3)])
+def test_a_step_after_the_episodes_end_is_refused(steps, length):
+    with pytest.raises(InputError, match=rf"ends after {length} steps, before step {steps[-1]}"):
+        frames_at("Corridor-v0", ConstantActor(1), 0, steps)
+
+
+def test_frames_at_steps_where_nothing_can_be_drawn():
+    for env_name in ("BlindCorridor-v0", "FacelessCorridor-v0"):
+        with pytest.raises(RenderError, match=env_name):
+            frames_at(env_name, ConstantActor(1), 0, [0])

@@ -1,0 +1,1 @@
+"""Where drift comes from: a policy against its expert by time step, and against its training set."""

@@ -1,0 +1,405 @@
+"""The page about runs: its numbers, and that it is whole, safe, small and the same every time."""
+
+import html
+import json
+import re
+import xml.dom.minidom
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from run_folders import GIF, write_run
+
+from rl_il.config import RunConfig, command_of
+from rl_il.errors import InputError
+from rl_il.experiment import run
+from rl_il.report.figures import COLOURS
+from rl_il.report.page import (
+    BACKGROUNDS,
+    DARK,
+    LIGHT,
+    Commands,
+    Note,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Text,
+    Video,
+    check_page_path,
+    render_html,
+    render_markdown,
+)
+from rl_il.report.runs import find_runs, group_runs, read_run
+from rl_il.report.sections import runs_page
+from rl_il.report.tasks import tasks_of, variant_names
+from rl_il.report.writing import write_report
+
+BC = RunConfig(env_name="Corridor-v0", n_demos=2)
+DAGGER = replace(BC, do_dagger=True, n_iter=3, val_fraction=0.1)
+NOWHERE = replace(BC, env_name="Nowhere-v0")
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes and its text; fails on tags that do not close in order."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.all: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.all.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.all.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.all if name == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Cloning with two seeds, DAgger with one, and another task that cannot be made here."""
+    root = tmp_path_factory.mktemp("runs")
+    write_run(root / "bc_1", replace(BC, seed=1), {0: [0, 10]}, expert=[10, 30], videos=[0])
+    write_run(root / "bc_2", replace(BC, seed=2), {0: [20, 30]}, expert=[50, 70])
+    dagger = {0: [5, 5], 1: [8, 12], 2: [35, 45]}
+    write_run(root / "dagger_1", replace(DAGGER, seed=1), dagger, expert=[10, 30], videos=[0, 1, 2])
+    write_run(root / "else_1", NOWHERE, {0: [-1, -3]}, expert=[], git_commit="def456-dirty")
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return runs_page(tasks_of(find_runs([folder])), "What <came> out")
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return render_html(page)
+
+
+def table(page: Page, caption: str) -> list[dict[str, str]]:
+    (found,) = [table for table in page.blocks(Table) if table.caption == caption]
+    header, *rows = found.rows
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+# What it says ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_holds_numbers_worked_out_by_hand(page):
+    rows = {row["policy"]: row for row in table(page, "Returns in Corridor-v0")}
+    clone = "BC (iteration 0 of DAgger, val_fraction 0.1)"
+    names = ["random policy", "expert, measured now", "BC, val_fraction 0", clone]
+    assert list(rows) == [*names, "DAgger, val_fraction 0.1, iteration 2"]
+    bc, expert = rows["BC, val_fraction 0"], rows["expert, measured now"]
+    assert (expert["mean return"], expert["episodes"]) == ("40.0", "4")  # each seed's expert once
+    assert (bc["mean return"], bc["% of expert"], bc["expert labels"]) == ("15.0", "37.5", "50")
+    assert bc["std over episodes"] == "11.2"  # the square root of 125
+    assert bc["std over seeds"] == "14.1"  # ten times the square root of 2
+    assert bc["seed means, least to most"] == "5.0 to 25.0"
+    last = rows["DAgger, val_fraction 0.1, iteration 2"]
+    assert (last["mean return"], last["std over episodes"], last["expert labels"]) == ("40.0", "5.0", "52")
+    assert rows[clone]["mean return"] == "5.0"
+    assert float(rows["random policy"]["mean return"]) > 0
+    assert rows["random policy"]["episodes"] == "20"
+
+
+def test_the_statistics_are_worked_out_by_hand(page):
+    first, clone, last = table(page, "Statistics in Corridor-v0")
+    assert first["interquartile mean"] == "15.0"  # of 0, 10, 20, 30 the middle two
+    assert first["probability of improvement"] == ""
+    assert clone["probability of improvement"] == "0.250"  # 5 beats 0 alone
+    assert last["probability of improvement"] == "1.000"
+    random = float(table(page, "Returns in Corridor-v0")[0]["mean return"])
+    gap = (40 - 37.5) / (40 - random)  # 35 falls short, 45 counts as 40
+    assert float(last["optimality gap"]) == pytest.approx(gap, abs=2e-3)
+
+
+def test_without_expert_or_environment_the_rest_is_there(page):
+    (row,) = table(page, "Returns in Nowhere-v0")
+    assert (row["mean return"], row["% of expert"]) == ("-2.0", "")
+    (row,) = table(page, "Statistics in Nowhere-v0")
+    assert (row["interquartile mean"], row["optimality gap"]) == ("-2.0", "")
+    assert any(
+        "random policy was not measured" in note.text and "Nowhere-v0" in note.text for note in page.blocks(Note)
+    )
+
+
+def test_the_settings_that_differ_and_those_that_do_not(page):
+    rows = table(page, "The settings in which the variants differ")
+    assert [row["val_fraction"] for row in rows] == ["0", "0.1", "0"]
+    assert [row["seeds"] for row in rows] == ["1, 2", "1", "1"]
+    assert [row["environment"] for row in rows] == ["Corridor-v0", "Corridor-v0", "Nowhere-v0"]
+    assert "learning_rate" not in rows[0]
+    shared = {row["setting"]: row["value"] for row in table(page, "The settings that are the same in all runs")}
+    assert (shared["learning_rate"], shared["n_demos"], shared["loss"]) == ("0.005", "2", "nll")
+    assert "val_fraction" not in shared and "seed" not in shared
+
+
+def test_the_figures_that_were_asked_for(page):
+    names = [picture.name for picture in page.blocks(Picture)]
+    corridor = "results profiles curve_iteration curve_steps curve_labels losses lengths".split()
+    assert names == [f"Corridor-v0_{name}" for name in corridor] + ["Nowhere-v0_lengths"]
+    alts = {picture.name: picture.alt for picture in page.blocks(Picture)}
+    labels = alts["Corridor-v0_curve_labels"]
+    assert "goes from 5.0 at 50 to 40.0 at 52" in labels
+    assert all(line in labels for line in ("expert, measured now 40.0", "BC, val_fraction 0 15.0", "random policy"))
+    assert "from 5.0 at 0 to 40.0 at 2,000" in alts["Corridor-v0_curve_steps"]
+    assert "training 0.3333, validation 0.6667 in iteration 2" in alts["Corridor-v0_losses"]
+    assert "expert 7 to 7 steps" in alts["Corridor-v0_lengths"]
+
+
+def test_videos_are_the_first_and_the_last_of_the_first_seed(page):
+    captions = [video.caption for video in page.blocks(Video)]
+    assert [caption.partition("seed")[2] for caption in captions] == [" 1, iteration 0"] * 2 + [" 1, iteration 2"]
+
+
+def test_each_run_has_its_command(page, folder):
+    (commands,) = page.blocks(Commands)
+    runs = find_runs([folder])
+    assert sorted(commands.lines) == sorted(command_of(run.config) for run in runs)
+    assert any("not all made with the same software" in note.text for note in page.blocks(Note))
+    rows = {row[""]: row for row in table(page, "What the runs were made with")}
+    assert rows["git commit"] == {"": "git commit", "bc_1 and 2 more": "abc123", "else_1": "def456-dirty"}
+
+
+def test_a_recorded_command_line_is_shown_as_it_was(tmp_path):
+    write_run(tmp_path / "run", BC, {0: [1, 2]}, command_line=["python", "run_hw1.py", "--exp_name", "two words"])
+    page = runs_page(tasks_of(find_runs([tmp_path]), 0), "x")
+    assert page.blocks(Commands)[0].lines == ["python run_hw1.py --exp_name 'two words'"]
+
+
+def test_an_interrupted_seed_sets_the_last_common_iteration(tmp_path):
+    write_run(tmp_path / "a", DAGGER, {0: [0, 2], 1: [4, 6], 2: [100, 100]})
+    write_run(tmp_path / "b", replace(DAGGER, seed=2), {0: [0, 2], 1: [8, 10]}, status="interrupted")
+    page = runs_page(tasks_of(find_runs([tmp_path]), 0), "x")
+    assert table(page, "Returns in Corridor-v0")[-1]["policy"] == "DAgger, iteration 1"
+    assert table(page, "Returns in Corridor-v0")[-1]["mean return"] == "7.0"
+    (note,) = page.blocks(Note)
+    assert note.text.startswith("Not run to the end: ") and "/b." in note.text
+
+
+def test_seeds_without_a_common_iteration_are_refused(tmp_path):
+    write_run(tmp_path / "a", DAGGER, {2: [100, 100]})
+    write_run(tmp_path / "b", replace(DAGGER, seed=2), {0: [0, 2]}, status="interrupted")
+    with pytest.raises(InputError, match=r"no common iteration: .*a, .*b; leave one out"):
+        tasks_of(find_runs([tmp_path]), 0)
+
+
+def test_experts_that_differ_are_told_apart(tmp_path):
+    write_run(tmp_path / "a", BC, {0: [10]}, expert=[20])
+    write_run(tmp_path / "b", replace(BC, ep_len=5), {0: [10]}, expert=[100])
+    (task,) = tasks_of(find_runs([tmp_path]), 0)
+    from rl_il.report.scores import result_blocks
+
+    header, *rows = result_blocks(task)[0].rows
+    rows = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert {"expert, measured now (ep_len default)", "expert, measured now (ep_len 5)"} <= {*rows}
+    assert rows["ep_len default"]["% of expert"] == "50.0"
+    assert rows["ep_len 5"]["% of expert"] == "10.0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ([{}], ["BC"]),
+        ([{}, {"do_dagger": True, "n_iter": 3}], ["BC", "DAgger"]),
+        ([{}, {"do_dagger": True, "n_iter": 3, "size": 8}], ["BC, size 64", "DAgger, size 8"]),
+        ([{}, {"learning_rate": 1e-3}], ["learning_rate 0.005", "learning_rate 0.001"]),
+        ([{}, {"n_demos": None}], ["n_demos 2", "n_demos all"]),
+        ([{}, {"normalize_obs": True}], ["normalize_obs no", "normalize_obs yes"]),
+        ([{"do_dagger": True, "n_iter": 3}, {"do_dagger": True, "n_iter": 10}], ["n_iter 3", "n_iter 10"]),
+        ([{}, {"loss": "nll"}], ["loss default", "loss nll"]),
+        ([{"expert_data": "a/x.npz"}, {"expert_data": "y.npz"}], ["expert_data x.npz", "expert_data y.npz"]),
+        ([{"expert_data": "a/x.npz"}, {"expert_data": "b/x.npz"}], ["expert_data a/x.npz", "expert_data b/x.npz"]),
+    ],
+)
+def test_variants_are_named_by_what_sets_them_apart(tmp_path, settings, names):
+    configs = [replace(BC, **setting) for setting in settings]
+    runs = [read_run(write_run(tmp_path / str(i), config, {0: [1]})) for i, config in enumerate(configs)]
+    assert variant_names(group_runs(runs)) == names
+
+
+# How it is made -------------------------------------------------------------------------------------------
+
+
+def test_the_html_is_whole_and_its_figures_are_described(page, text):
+    elements = Elements(text)
+    figures = [attributes for attributes in elements.named("svg") if attributes.get("role") == "img"]
+    assert len(figures) == len(elements.named("figure")) == len(page.blocks(Picture))
+    assert all(attributes["aria-label"] for attributes in figures)
+    assert all(attributes["alt"] for attributes in elements.named("img"))
+    assert len(elements.named("h1")) == 1
+    assert len(elements.named("caption")) == len(elements.named("thead")) == len(page.blocks(Table))
+    assert {attributes["scope"] for attributes in elements.named("th")} == {"row", "col"}
+    anchors = {attributes["href"] for attributes in elements.named("a")}
+    ids = [attributes["id"] for _, attributes in elements.all if "id" in attributes]
+    assert anchors <= {f"#{name}" for name in ids}
+    assert len(ids) == len({*ids})
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in elements.named("meta")
+
+
+def test_the_html_asks_nothing_of_the_network_and_runs_nothing(text):
+    elements = Elements(text)
+    for _, attributes in elements.all:
+        for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+            assert re.match(r"#|data:image/gif;base64,", attributes.get(name, "#"))
+        assert not any(name.startswith("on") for name in attributes)
+    assert re.findall(r"url\((?!#)|@import", text) == []
+    assert not {tag for tag, _ in elements.all} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert any("default-src 'none'" in attributes.get("content", "") for attributes in elements.named("meta"))
+
+
+def test_videos_are_in_closed_details(text):
+    videos = [attributes for attributes in Elements(text).named("img")]
+    assert len(videos) == 3
+    assert all(attributes["loading"] == "lazy" for attributes in videos)
+    assert "<details open" not in text
+
+
+def test_names_cannot_bring_elements_of_their_own(tmp_path):
+    attack = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+    config = replace(BC, exp_name=attack, expert_data=f"{attack}$x$.npz", env_name=f"Nowhere{attack}-v0")
+    other = replace(config, expert_data=f"`{attack}`|[a](javascript:alert(1))", seed=2)
+    write_run(tmp_path / "<b>bold&", config, {0: [1, 2]}, videos=[0], platform=attack, git_commit=attack)
+    write_run(tmp_path / "`|other", other, {0: [1, 2]}, command_line=["python", f"```{attack}"])
+    page = runs_page(tasks_of(find_runs([tmp_path])), attack)
+    text = render_html(page)
+    elements = Elements(text)
+    assert not {tag for tag, _ in elements.all} & {"script", "b"}
+    assert all(attributes.get("src", "data:").startswith("data:") for attributes in elements.named("img"))
+    assert attack in "".join(elements.texts)
+    for figure in page.blocks(Picture):
+        root = xml.dom.minidom.parseString(figure.inline).documentElement
+        assert not root.getElementsByTagName("script") and not root.getElementsByTagName("img")
+    assert any(b"$x$.npz</text>" in figure.file for figure in page.blocks(Picture))  # and no formula
+    outside_code = re.sub(r"(?s)(`{3,})bash\n.*?\n\1", "", render_markdown(page, tmp_path, "figures"))
+    assert "<" not in outside_code
+    assert "](javascript" not in outside_code.replace("\\]", "")
+
+
+def test_large_videos_are_named_instead_of_shown(tmp_path):
+    gif = GIF + bytes(3_000_000)
+    write_run(tmp_path / "run", DAGGER, {0: [1, 2], 2: [3, 4]}, videos=[0, 1, 2], gif=gif)
+    write_run(tmp_path / "bc", BC, {0: [1, 2]}, videos=[0], gif=gif)
+    page = runs_page(tasks_of(find_runs([tmp_path]), 0), "x")
+    text = render_html(page)
+    assert len(text.encode()) < 10_000_000
+    elements = Elements(text)
+    shown = [attributes["alt"] for attributes in elements.named("img")]
+    assert [alt.rpartition(", ")[2] for alt in shown] == ["iteration 0", "iteration 2"]  # each variant's last
+    assert str(tmp_path / "run" / "videos" / "eval_rollouts_itr_0.gif") in "".join(elements.texts)
+
+
+def test_the_markdown_tells_the_same(page, tmp_path):
+    text = render_markdown(page, tmp_path, "report_figures")
+    lines = text.splitlines()
+    assert lines[0] == "# What &lt;came&gt; out"
+    assert [line[3:] for line in lines if line.startswith("## ")] == [section.title for section in page.sections]
+    for picture in page.blocks(Picture):
+        assert f"](report_figures/{picture.name}.svg)" in text
+    assert text.count("\n|--") == len(page.blocks(Table))
+    assert re.search(r"\| BC, val_fraction 0 +\| +15\.0 \|", text)
+    assert page.blocks(Commands)[0].lines[0] in lines
+
+
+def test_code_stays_code_in_both():
+    page = Page("t", "lead", [Section("A b!", [Text("say `--x <y>` & <z>"), Note("`a`")])])
+    assert "say <code>--x &lt;y&gt;</code> &amp; &lt;z&gt;" in render_html(page)
+    assert '<h2 id="a-b">' in render_html(page)
+    assert "say `--x <y>` &amp; &lt;z&gt;" in render_markdown(page, None, "f")
+    assert "> **Note:** `a`" in render_markdown(page, None, "f")
+
+
+def luminance(colour: str) -> float:
+    channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize(("theme", "background"), [(LIGHT, BACKGROUNDS[0]), (DARK, BACKGROUNDS[1])])
+def test_every_line_stands_out_from_its_background(theme, background):
+    assert len(theme) == len({*theme}) == len(COLOURS)
+    for colour in theme:
+        dark, light = sorted((luminance(colour), luminance(background)))
+        assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def test_the_figures_take_the_pages_colours(text):
+    for i, colour in enumerate(COLOURS, start=1):
+        assert f"--c{i}: {LIGHT[i - 1]}" in text and f"--c{i}: {DARK[i - 1]}" in text
+        assert text.count(f"var(--c{i}, {colour})") == text.count(colour) - (LIGHT[i - 1] == colour)
+    assert "#101214" not in text
+
+
+# Where it goes --------------------------------------------------------------------------------------------
+
+
+def test_the_same_runs_give_the_same_bytes(folder, tmp_path):
+    runs = find_runs([folder / "dagger_1"])
+    out = tmp_path / "new" / "page.html"
+    contents = []
+    for _ in range(2):
+        printed = write_report(runs, out, tmp_path, "A title")
+        contents.append({path.name: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()})
+    assert contents[0] == contents[1]
+    svgs = {name for name in contents[0] if name.endswith(".svg")}
+    assert {*contents[0]} - svgs == {"page.html", "page.md"}
+    assert len(svgs) == contents[0]["page.md"].count(b"](page_figures/")
+    assert html.escape("A title").encode() in contents[0]["page.html"]
+    assert "Returns in Corridor-v0" in printed and str(out) in printed
+    for name in svgs:
+        xml.dom.minidom.parseString(contents[0][name])
+
+
+def test_without_a_path_it_goes_into_a_new_folder(tmp_path):
+    write_run(tmp_path / "run", BC, {0: [1, 2]}, expert=[])
+    runs = find_runs([tmp_path])
+    for name in ("report", "report_2"):
+        write_report(runs, None, tmp_path / "data" / "report", random=False)
+        assert (tmp_path / "data" / name / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["page.pdf", "page", "file/page.html"])
+def test_a_path_that_cannot_be_is_refused_before_the_work(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=name):
+        check_page_path(tmp_path / name)
+
+
+def test_a_record_of_the_wrong_kind_does_no_harm(tmp_path):
+    folder = write_run(tmp_path / "run", BC, {0: [1, 2]}, versions="new", defaults=[1], platform=None)
+    record = json.loads((folder / "config.json").read_text())
+    del record["command_line"], record["git_commit"]
+    (folder / "config.json").write_text(json.dumps(record))
+    page = runs_page(tasks_of(find_runs([tmp_path]), 0), "x")
+    assert page.blocks(Commands)[0].lines == [command_of(BC)]
+
+
+def test_a_run_that_was_really_made(tmp_path):
+    settings = {"n_iter": 2, "num_agent_train_steps_per_iter": 5, "batch_size": 20, "n_demos": 1, "size": 8}
+    settings |= {"ep_len": 20, "eval_episodes": 2, "val_fraction": 0.2, "logdir": str(tmp_path / "run")}
+    run(RunConfig(env_name="MountainCar-v0", do_dagger=True, **settings), ["python", "x.py"], verbose=False)
+    write_report(find_runs([tmp_path]), tmp_path / "page.html", tmp_path)
+    elements = Elements((tmp_path / "page.html").read_text())
+    assert len(elements.named("figure")) == 5  # every return and every length is the same
+    assert len(elements.named("img")) == 2
+    assert "Every episode, the expert's too, lasted 20 steps." in "".join(elements.texts)
+    links = re.findall(r"\]\(([^)]+)\)", (tmp_path / "page.md").read_text())
+    assert len(links) == 7 and all((tmp_path / link).is_file() for link in links)

@@ -1,0 +1,146 @@
+"""Run folders read back: numbers chosen by hand, and folders with one fault each."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from run_folders import write_run
+
+from rl_il.config import RunConfig
+from rl_il.errors import InputError
+from rl_il.report.runs import differences, find_runs, group_runs, is_finished, read_run
+
+BC = RunConfig(env_name="Corridor-v0", n_demos=2)
+DAGGER = replace(BC, do_dagger=True, n_iter=3)
+
+
+def test_a_run_is_read_back(tmp_path):
+    run = read_run(write_run(tmp_path / "run", DAGGER, {0: [1, 3], 2: [5, 9]}, expert=[10, 20, 60]))
+    assert run.config == DAGGER
+    assert {itr: values.tolist() for itr, values in run.returns.items()} == {0: [1, 3], 2: [5, 9]}
+    assert run.lengths[2].tolist() == [105, 109]
+    assert run.expert_returns.tolist() == [10, 20, 60]
+    assert run.expert_lengths.tolist() == [7, 7, 7]
+    assert run.last == 2
+    assert run.metrics[1]["Expert_LabelsSoFar"] == 51
+    assert np.isnan(run.metrics[1]["Eval_AverageReturn"])
+    assert np.isnan(run.summary["eval_return_mean"])
+
+
+def test_a_run_without_an_expert(tmp_path):
+    run = read_run(write_run(tmp_path / "run", BC, {0: [1, 3]}, expert=[]))
+    assert run.expert_returns.shape == run.expert_lengths.shape == (0,)
+    assert group_runs([run])[0].expert is None
+
+
+def test_a_setting_of_another_version_is_passed_over(tmp_path):
+    folder = write_run(tmp_path / "run", BC, {0: [1, 3]})
+    record = json.loads((folder / "config.json").read_text())
+    record["config"] = {**record["config"], "of_tomorrow": 1}
+    del record["config"]["vec_env"]
+    (folder / "config.json").write_text(json.dumps(record))
+    assert read_run(folder).config == BC
+
+
+def test_is_finished(tmp_path):
+    assert is_finished(write_run(tmp_path / "a", BC, {0: [1]}))
+    assert not is_finished(write_run(tmp_path / "b", BC, {0: [1]}, status="interrupted"))
+    assert not is_finished(tmp_path / "c")
+
+
+def test_runs_are_found_below_a_folder_once(tmp_path):
+    for name in ("deep/b", "a"):
+        write_run(tmp_path / name, BC, {0: [1]})
+    found = find_runs([tmp_path, tmp_path / "deep" / ".." / "a"])
+    assert [run.folder.name for run in found] == ["a", "b"]
+
+
+def test_a_summary_that_is_no_runs_is_passed_over_below_a_folder(tmp_path):
+    write_run(tmp_path / "run", BC, {0: [1]})
+    (tmp_path / "references").mkdir()
+    (tmp_path / "references" / "summary.json").write_text('{"status": "finished"}')
+    assert [run.folder.name for run in find_runs([tmp_path])] == ["run"]
+    with pytest.raises(InputError, match=r"references/config.json: cannot be read"):
+        find_runs([tmp_path / "references"])
+
+
+def test_runs_come_in_the_order_of_the_numbers_in_their_names(tmp_path):
+    names = ["lr_0.0005", "lr_0.01", "n_2", "n_2_seed_3", "n_10", "x"]
+    for name in reversed(names):
+        write_run(tmp_path / name, BC, {0: [1]})
+    assert [run.folder.name for run in find_runs([tmp_path])] == names
+
+
+@pytest.mark.parametrize(("name", "why"), [("nowhere", "no such folder"), ("empty", "no run folder in it")])
+def test_where_there_is_no_run(tmp_path, name, why):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=f"{name}: {why}"):
+        find_runs([tmp_path / name])
+
+
+HEADER = "policy,iteration,return,length\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", None),
+        ("config.json", "{"),
+        ("config.json", "[]"),
+        ("config.json", '{"config": {"n_iter": 3}}'),
+        ("config.json", '{"config": {"learning_rate": "fast"}}'),
+        ("summary.json", "no JSON"),
+        ("metrics.csv", None),
+        ("metrics.csv", "iteration,Expert_LabelsSoFar\n0,many\n"),
+        ("metrics.csv", "iteration,Expert_LabelsSoFar\n"),
+        ("metrics.csv", "iteration\n0\n"),
+        ("episodes.csv", None),
+        ("episodes.csv", HEADER),
+        ("episodes.csv", HEADER + "expert,0,1.0,1\n"),
+        ("episodes.csv", HEADER + "learner,zero,1.0,1\n"),
+        ("episodes.csv", HEADER + "learner,0,1.0\n"),
+        ("episodes.csv", HEADER + "learner,0,nan,1\n"),
+        ("episodes.csv", HEADER + "learner,0,1.0,1\nexpert,0,inf,1\n"),
+        ("episodes.csv", "a,b\n1,2\n"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, file, text):
+    folder = write_run(tmp_path / "run", BC, {0: [1, 3]})
+    (folder / file).unlink() if text is None else (folder / file).write_text(text)
+    with pytest.raises(InputError, match=rf"run/{file}: "):
+        read_run(folder)
+
+
+def runs_of(tmp_path, configs, returns=None):
+    return [
+        read_run(write_run(tmp_path / str(i), config, returns[i] if returns else {0: [1, 3]}))
+        for i, config in enumerate(configs)
+    ]
+
+
+def test_runs_that_differ_in_their_seed_or_name_are_one_variant(tmp_path):
+    configs = [replace(BC, seed=3), replace(BC, learning_rate=1e-3), replace(BC, seed=2, exp_name="x", num_workers=2)]
+    one, other = group_runs(runs_of(tmp_path, configs))
+    assert [run.config.seed for run in one.runs] == [2, 3]
+    assert other.config.learning_rate == 1e-3
+    assert differences([one, other]) == ["learning_rate"]
+    assert differences([one]) == []
+
+
+def test_the_same_seed_twice_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"the same run twice, with seeds \[1, 1\]: .*0, .*1; give each run once"):
+        group_runs(runs_of(tmp_path, [BC, replace(BC, exp_name="copy")]))
+
+
+def test_a_variants_numbers_are_worked_out_by_hand(tmp_path):
+    configs = [replace(DAGGER, seed=1), replace(DAGGER, seed=2)]
+    returns = [{0: [0, 2], 1: [4], 2: [6, 8]}, {0: [10, 20], 2: [30, 50]}]
+    (variant,) = group_runs(runs_of(tmp_path, configs, returns))
+    assert variant.itrs == [0, 2]
+    result = variant.result("x", 2)
+    assert (result.mean, result.seed_means) == ((6 + 8 + 30 + 50) / 4, [7.0, 40.0])
+    assert result.expert_labels == 52
+    assert variant.metric("Training Loss", 1) == 0.5
+    assert np.isnan(variant.metric("Validation Loss", 1))
+    assert variant.expert.mean == 20
