@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,11 +16,24 @@ class InputError(ValueError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C after the work so far was saved; the message says where it lies."""
+    """Ctrl-C or SIGTERM; the message says where the work so far lies.
+
+    Args:
+      message: what the user is told.
+      signal_number: which of the two it was.
+      between_steps: whether everything is as it was after a whole step, and may be saved.
+    """
+
+    def __init__(self, message: str = "", signal_number: int = signal.SIGINT, between_steps: bool = False):
+        super().__init__(message)
+        self.signal_number, self.between_steps = signal_number, between_steps
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130."""
+    """Runs a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130.
+
+    SIGTERM during a run becomes status 143.
+    """
     _spare_the_collector()
     warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # without file, line and source code
     try:
@@ -30,7 +44,8 @@ def run_command(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as interruption:
-        sys.exit(_say(str(interruption) or "interrupted", 130))
+        number = getattr(interruption, "signal_number", signal.SIGINT)
+        sys.exit(_say(str(interruption) or "interrupted", 128 + number))
 
 
 def _spare_the_collector() -> None:

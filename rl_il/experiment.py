@@ -6,12 +6,13 @@ import dataclasses
 import importlib.metadata
 import math
 import platform
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ from rl_il.datasets import load_trajectories
 from rl_il.envs import env_spec, episode_limit, make_env
 from rl_il.errors import InputError, Interrupted
 from rl_il.files import REPOSITORY
-from rl_il.infrastructure.logger import Logger, new_folder
+from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder
+from rl_il.infrastructure.interrupts import noted_signals
+from rl_il.infrastructure.logger import Logger, is_finished, new_folder, read_config
 from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, rollout_source
 from rl_il.infrastructure.seeding import stream
@@ -70,28 +73,86 @@ def run(
       expert_episodes: what `measure_expert` measured for this seed, if that was done already.
 
     Raises:
-      InputError: something in the config does not exist or does not fit.
-      Interrupted: Ctrl-C; the folder holds the policy as it was then.
+      InputError: something in the config does not exist or does not fit, or the run cannot go on.
+      Interrupted: Ctrl-C or SIGTERM; the folder holds what `resume` goes on from.
     """
     with prepare(config, verbose) as (trainer, expert):
-        interrupted = False
-        episodes = expert_episodes or NO_EPISODES
         begin_folder(config, trainer, command_line)
+        return train_in_folder(trainer, expert, expert_episodes)
+
+
+def resume(folder: Path, num_workers: int = 1, verbose: bool = True) -> RunResult:
+    """Goes on with a run that was stopped or killed, to the very result that it would have had.
+
+    Raises:
+      InputError: it is finished, under way, or not to be read.
+      Interrupted: as for `run`.
+    """
+    config = replace(read_config(folder), num_workers=num_workers)
+    if is_finished(folder):
+        raise InputError(f"{folder}: this run is finished; there is nothing to go on with")
+    with prepare(config, verbose) as (trainer, expert):
+        trainer.logger, trainer.checkpoints = Logger(folder), Checkpoints(folder)
+        return train_in_folder(trainer, expert, None, go_on=True)
+
+
+def train_in_folder(
+    trainer: RLTrainer, expert: Expert | None, expert_episodes: Episodes | None, go_on: bool = False
+) -> RunResult:
+    """Measures the expert, trains, and writes the summary; where something stops it, says how to go on.
+
+    With `go_on`, the run starts from its last checkpoint, or from its beginning where there is none.
+    """
+    folder = trainer.logger.folder
+    episodes, stopped = expert_episodes or NO_EPISODES, None
+    with lock_folder(folder), noted_signals() as trainer.check_signals:
+        if go_on:
+            go_on_from_checkpoint(trainer)
         try:
-            episodes = expert_episodes or measure_expert(trainer, expert)
-            trainer.logger.log_episodes("expert", 0, *episodes)
+            if trainer.resumed:
+                episodes = trainer.logger.episodes("expert", 0)
+            else:
+                episodes = expert_episodes or measure_expert(trainer, expert)
+                trainer.logger.log_episodes("expert", 0, *episodes)
             trainer.run_training_loop()
-        except KeyboardInterrupt:
-            trainer.save_interrupted()
-            interrupted = True
+        except KeyboardInterrupt as interruption:
+            stopped = interruption
+            trainer.save_interrupted(getattr(interruption, "between_steps", False))
+        except InputError as error:
+            raise InputError(f"{error}{_how_to_go_on(trainer)}") from error
         finally:
             trainer.logger.close()
-    result = finish_folder(trainer, episodes, "interrupted" if interrupted else "finished")
-    if interrupted:
-        raise Interrupted(f"interrupted; the policy as it was then is in {result.folder}")
-    if verbose:
+        result = finish_folder(trainer, episodes, "interrupted" if stopped else "finished")
+        if stopped:
+            how = f"interrupted; to go on: python scripts/run_hw1.py --resume {folder}"
+            raise Interrupted(how, getattr(stopped, "signal_number", signal.SIGINT))
+        trainer.checkpoints.clear()
+    if trainer.verbose:
         print_summary(result.summary)
     return result
+
+
+def go_on_from_checkpoint(trainer: RLTrainer) -> None:
+    """Puts the trainer where the run in its folder was stopped."""
+    saved = trainer.checkpoints.load()
+    if saved is None:
+        trainer.logger.go_on_from(0)
+        where = "nothing was saved yet: from its beginning"
+    else:
+        trainer.restore(*saved)
+        where = f"going on after gradient step {trainer.steps_done:,} of iteration {trainer.first_itr}"
+    if trainer.verbose:
+        print(f"run folder: {trainer.logger.folder} ({where})", flush=True)
+
+
+def _how_to_go_on(trainer: RLTrainer) -> str:
+    """Behind the message of an error in the middle of a run."""
+    if not trainer.checkpoints.exist():
+        return ""
+    return (
+        f" (the last whole checkpoint is of iteration {trainer.itr}; once the cause is mended, go on with"
+        f" python scripts/run_hw1.py --resume {trainer.logger.folder})"
+    )
 
 
 def run_lengths(configs: Sequence[RunConfig], expert_episodes: Episodes | None = None) -> Iterator[RunResult]:
@@ -112,6 +173,7 @@ def run_lengths(configs: Sequence[RunConfig], expert_episodes: Episodes | None =
         for config in configs:
             trainer.config, trainer.results = config, []
             begin_folder(config, trainer, ())
+            trainer.checkpoints = None  # each is short, and begun again from its start
             trainer.logger.log_episodes("expert", 0, *episodes)
             _, steps = trainer.minibatches(0)
             training = trainer.fit(0, minibatches, steps - steps_done)
@@ -139,8 +201,9 @@ def prepare(config: RunConfig, verbose: bool) -> Iterator[tuple[RLTrainer, Exper
 
 
 def begin_folder(config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> None:
-    """Makes the run folder, and gives the trainer its logger."""
+    """Makes the run folder, and gives the trainer what writes into it."""
     trainer.logger = Logger(make_run_folder(config))
+    trainer.checkpoints = Checkpoints(trainer.logger.folder)
     trainer.logger.write_config(describe_run(config, trainer, command_line))
     if trainer.verbose:
         steps = "compiled" if trainer.compiles else "eager"

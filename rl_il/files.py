@@ -68,6 +68,14 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         file.write(text.getvalue().encode())
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a file that `write_csv` wrote; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def to_json(value: Any, indent: int | None = None) -> str:
     """`value` as JSON text, with null for not-a-number and infinities."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)

@@ -454,7 +454,7 @@ def interrupted_run(monkeypatch, folder: Path, owner: type, name: str, number: i
         (MLPPolicySL, "update", 25, 1),
         (RLTrainer, "collect", 2, 2),
         (RLTrainer, "evaluate", 2, 1),
-        (RLTrainer, "save_policy", 1, 1),
+        (RLTrainer, "write_checkpoint", 1, 1),
     ],
     ids=["expert", "first training", "second training", "collection", "evaluation", "saving"],
 )

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import tempfile
-import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Protocol
 
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
+from rl_il.infrastructure.interrupts import end_with_parent
 
 PRELOADED = ["rl_il.experiment", "rl_il.infrastructure.rl_trainer", "rl_il.policies.mlp_policy"]
 LOG = "log.txt"
@@ -85,7 +85,7 @@ def launch_local(jobs: Sequence[Job], outdir: Path, processes: int) -> Iterator[
 def _work(job: Job, outdir: Path, connection: Connection) -> None:
     """What a process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     with (outdir / LOG).open("a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
@@ -96,12 +96,6 @@ def _work(job: Job, outdir: Path, connection: Connection) -> None:
         if not isinstance(error, InputError):
             traceback.print_exc()
         connection.send(reason_for(error))
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed can't end its processes, and the next one would find them at work in its folders."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 # Ray --------------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from rl_il.ablation.grid import Ablation, variant_name
 from rl_il.ablation.jobs import Reference
 from rl_il.config import RunConfig
 from rl_il.files import atomic_write, write_csv
+from rl_il.infrastructure.logger import is_finished
 from rl_il.report.figures import Curve, add_caption, draw_curves, new_figure, save
-from rl_il.report.runs import Variant, is_finished, read_run
+from rl_il.report.runs import Variant, read_run
 from rl_il.report.tables import Result, latex, markdown, results_table
 from rl_il.statistics import normalise
 

@@ -19,8 +19,9 @@ from rl_il.envs import make_env
 from rl_il.errors import InputError, Interrupted
 from rl_il.experiment import count_eval_episodes, find_expert, load_demonstrations
 from rl_il.files import check_writable
+from rl_il.infrastructure.logger import is_finished
 from rl_il.infrastructure.progress import progress, seconds
-from rl_il.report.runs import NOT_COMPARED, is_finished, read_run
+from rl_il.report.runs import NOT_COMPARED, read_run
 
 Launch = Callable[[Sequence[Job], Path], Iterator[Event]]
 FILES = ("table.md", "table.tex", "results.csv", "figure.png", "figure.svg")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rl_il.datasets.archive import open_archive
 from rl_il.datasets.arrays import check_lengths, has_boundaries, split_episodes
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, to_json
@@ -17,20 +20,42 @@ from rl_il.types import Trajectory
 PER_STEP = (
     "observations actions rewards dones terminations truncations episode_starts executed_actions labelled sources"
 ).split()
+MOST_HEADER = 1000  # characters that describe an array; NumPy writes some 100
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an `.npz` file, read without pickle. Raises `InputError` for anything else."""
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise InputError("is a single array, not an .npz of named ones")
-        with file:
-            return {key: file[key] for key in file.files}
+        with open(path, "rb") as file:
+            if file.read(6) == np.lib.format.MAGIC_PREFIX:
+                raise InputError("is a single array, not an .npz of named ones")
+            with open_archive(file) as archive:
+                return {member.filename.removesuffix(".npy"): _read(archive, member) for member in archive.infolist()}
     except InputError:
         raise
     except Exception as error:  # a damaged archive raises errors of zipfile, zlib, struct, ...; none means more
         raise InputError(f"is not a readable .npz file ({error})") from error
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """One array, once its header is known to announce as many bytes as the member has: NumPy allocates first."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in HEADERS:
+            raise InputError(
+                f"holds {member.filename!r} in version {version} of the .npy format, expected 1.0 or 2.0"
+            )
+        shape, _, dtype = HEADERS[version](file, max_header_size=MOST_HEADER)
+        if dtype.hasobject:
+            raise InputError(
+                f"holds objects in {member.filename!r}, which are not unpickled; expected numbers or text"
+            )
+        announced, held = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+        if announced != held or any(n < 0 for n in shape):
+            raise InputError(f"announces the shape {shape} in {member.filename!r}, but holds {held} bytes of it")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False, max_header_size=MOST_HEADER)
 
 
 def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
@@ -57,6 +82,12 @@ def save_trajectories(
     """
     if not trajectories:
         raise InputError(f"{path}: there are no trajectories to save")
+    with atomic_write(Path(path)) as file:
+        np.savez_compressed(file, **to_arrays(trajectories, meta))
+
+
+def to_arrays(trajectories: Sequence[Trajectory], meta: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
+    """What `save_trajectories` writes, by name."""
     executed = np.concatenate([t.acs for t in trajectories])
     labels = np.concatenate([t.labels for t in trajectories])
     last = np.cumsum([len(t) for t in trajectories]) - 1
@@ -80,8 +111,7 @@ def save_trajectories(
     labelled = np.concatenate([t.labelled_steps for t in trajectories])
     if not labelled.all():
         arrays["labelled"] = labelled
-    with atomic_write(Path(path)) as file:
-        np.savez_compressed(file, **arrays)
+    return arrays
 
 
 def _single(array: np.ndarray) -> np.ndarray:
@@ -92,7 +122,7 @@ def read_meta(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """The JSON object under `meta`; raises `InputError` if it is not one."""
     try:
         meta = json.loads(str(arrays["meta"]))
-    except (KeyError, json.JSONDecodeError) as error:
+    except (KeyError, ValueError, RecursionError) as error:  # no text, no JSON, an endless number, or nested too deep
         raise InputError("has no JSON object under 'meta'") from error
     if not isinstance(meta, dict):
         raise InputError(f"must hold a JSON object under 'meta', got {type(meta).__name__}")

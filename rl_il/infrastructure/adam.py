@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+STATE = ("first_moments", "second_moments", "counts")
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch's defaults, and the course's
 
 
@@ -50,6 +51,17 @@ class AdamW:
             eps=EPSILON,
             maximize=False,
         )
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """Copies of the moments and counts, in the order of the parameters."""
+        return {name: [tensor.detach().cpu().clone() for tensor in getattr(self, name)] for name in STATE}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        """Takes over what `state_dict` gave; in place, since a compiled step may hold views."""
+        for name in STATE:
+            for tensor, saved in zip(getattr(self, name), state[name], strict=True):
+                tensor.copy_(saved)
 
     @torch.no_grad()
     def pack(self, chosen: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

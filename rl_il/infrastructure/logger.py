@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.files import atomic_write, write_csv, write_json
+from rl_il.files import atomic_write, read_csv, write_csv, write_json
+from rl_il.infrastructure.events import drop_events
 
 
 def new_folder(path: Path, numbered: bool) -> Path:
@@ -34,14 +39,56 @@ def new_folder(path: Path, numbered: bool) -> Path:
             raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a run that came to its end: its summary is written last."""
+    try:
+        return json.loads((folder / "summary.json").read_text())["status"] == "finished"
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The config of the run in this folder. Raises `InputError` where config.json is missing or broken."""
+    path = folder / "config.json"
+    try:
+        settings = json.loads(path.read_text())["config"]
+        known = {item.name for item in dataclasses.fields(RunConfig)}
+        return RunConfig(**{name: value for name, value in settings.items() if name in known})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__} {error}"
+        raise InputError(f"{path}: cannot be read ({why}); is {folder} a run folder?") from error
+
+
 class Logger:
-    """Writes what a run measures. TensorBoard's writer is only imported when the first scalar comes."""
+    """Writes what a run measures. tensorboardX is only imported when the first scalar comes."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
         self._episodes: list[dict[str, Any]] = []
-        self._tensorboard = None
+        self._events = None
+
+    def go_on_from(self, first_itr: int) -> None:
+        """Takes over what the folder's files say of the iterations before `first_itr`, and drops the rest."""
+        self._rows = [row for row in read_csv(self.folder / "metrics.csv") if int(row["iteration"]) < first_itr]
+        self._episodes = [
+            row
+            for row in read_csv(self.folder / "episodes.csv")
+            if row["policy"] == "expert" or int(row["iteration"]) < first_itr
+        ]
+        drop_events(self.folder, first_itr)
+
+    @property
+    def metrics(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv so far; an empty cell is left out."""
+        return [{name: float(cell) for name, cell in row.items() if cell != ""} for row in self._rows]
+
+    def episodes(self, policy: str, itr: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns and lengths of the episodes logged for the `learner` or the `expert`."""
+        rows = [row for row in self._episodes if row["policy"] == policy and int(row["iteration"]) == itr]
+        return np.array([float(row["return"]) for row in rows]), np.array([int(row["length"]) for row in rows], int)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes config.json."""
@@ -52,9 +99,10 @@ class Logger:
         self._rows.append({"iteration": itr, **scalars})
         write_csv(self.folder / "metrics.csv", self._rows)
         if to_tensorboard:
+            from tensorboardX.summary import scalar
+
             for name, value in scalars.items():
-                self._writer().add_scalar(name, value, itr)
-            self._writer().flush()
+                self._add_event(scalar(name, value), itr)
 
     def log_episodes(self, policy: str, itr: int, returns: np.ndarray, lengths: np.ndarray) -> None:
         """Adds each evaluation episode of the `learner` or the `expert` to episodes.csv, for whoever pools runs."""
@@ -72,7 +120,7 @@ class Logger:
 
         height, width, channels = frame_shape
         image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=gif)
-        self._writer().file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), itr)
+        self._add_event(Summary(value=[Summary.Value(tag=name, image=image)]), itr)
         return path
 
     def write_summary(self, summary: dict[str, Any]) -> None:
@@ -81,15 +129,21 @@ class Logger:
 
     def close(self) -> None:
         """Closes the event file."""
-        if self._tensorboard is not None:
-            self._tensorboard.close()
+        if self._events is not None:
+            self._events.close()
 
-    def _writer(self):
-        if self._tensorboard is None:
-            from tensorboardX import SummaryWriter
+    def _add_event(self, summary: Any, itr: int) -> None:
+        """Appends it to the event file. tensorboardX's `SummaryWriter` would do so in a thread of its own, and lose
+        the last ones where the process is killed."""
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
 
-            self._tensorboard = SummaryWriter(str(self.folder), flush_secs=1)
-        return self._tensorboard
+        if self._events is None:
+            # A file is named by the second: one that goes on with a run must not take its forerunner's place.
+            earlier = len(list(self.folder.glob("events.out.tfevents*")))
+            self._events = EventsWriter(str(self.folder / "events"), f".{earlier}" if earlier else "")
+        self._events.write_event(Event(wall_time=time.time(), step=itr, summary=summary))
+        self._events.flush()
 
 
 def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
+import math
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -37,8 +39,11 @@ if TYPE_CHECKING:  # the rooms above; the loop only calls what they promise
     from torch import Tensor
 
     from rl_il.dagger import CollectionRule
+    from rl_il.infrastructure.checkpoint import Checkpoints
     from rl_il.policies.mlp_policy import MLPPolicySL
 
+GOOD_WEIGHTS_EVERY = 500  # gradient steps
+SECONDS_BETWEEN_CHECKPOINTS = 60  # within an iteration; there is one after each
 LOSS_WINDOW = 100  # minibatches at an iteration's end over which `Training Loss` is averaged
 VIDEO_FRAMES = 150  # MuJoCo needs 40 ms for each without a GPU
 
@@ -93,7 +98,15 @@ class RLTrainer:
         self.begun: Iterator[Trajectory] | None = None  # the next iteration's collection
         self.losses: deque[float] = deque(maxlen=LOSS_WINDOW)
         self.results: list[IterationResult] = []
-        self.itr, self.last_saved = 0, -1
+        self.itr = 0
+        # Going on after a stop: where, and what was recorded of it.
+        self.checkpoints: Checkpoints | None = None
+        self.resumed = False
+        self.first_itr = self.steps_done = 0
+        self.recorded: dict[int, list[Trajectory]] = {}
+        self.good_weights: dict[str, Tensor] | None = None
+        self.check_signals: Callable[[], None] = lambda: None
+        self._last_checkpoint = time.perf_counter()
         self.initial_return = np.nan  # of the demonstrations
         self.expert_labels = 0
         self.env_steps = 0
@@ -103,8 +116,9 @@ class RLTrainer:
 
     def run_training_loop(self) -> list[IterationResult]:
         """Behavioural cloning is iteration 0; DAgger is every iteration after it."""
-        self.normalize()
-        for itr in range(self.config.n_iter):
+        if not self.resumed:
+            self.normalize()
+        for itr in range(self.first_itr, self.config.n_iter):
             trajectories = self.demonstrations if itr == 0 else self.collect(itr)
             self.store(itr, trajectories)
             training = self.train(itr)
@@ -120,6 +134,8 @@ class RLTrainer:
     def collect(self, itr: int) -> list[Trajectory]:
         """Rolls out whoever the rule lets act, and has the rule label the states."""
         with self.phase("collect"):
+            if itr in self.recorded:  # before the run was stopped
+                return self.recorded.pop(itr)
             episodes = self.begun or self.begin_collecting(itr)
             self.begun = None
             trajectories = enough_steps(episodes, self.config.batch_size)
@@ -133,6 +149,12 @@ class RLTrainer:
         return begin_episodes(self.env, actor, rng, self.config.ep_len)
 
     def store(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
+        """Adds the labelled steps to the buffer, and keeps them for a run that goes on after a stop."""
+        if self.checkpoints:
+            self.checkpoints.add_data(itr, trajectories)
+        self.add_to_buffer(itr, trajectories)
+
+    def add_to_buffer(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
         """Adds the labelled steps to the buffer, less the fraction that is held out for validation.
 
         Single steps are held out, since one demonstration cannot be parted otherwise: the validation loss
@@ -154,8 +176,12 @@ class RLTrainer:
     def train(self, itr: int) -> dict[str, float]:
         """Fits the policy to the buffer, going on from the weights it has."""
         minibatches, n_steps = self.minibatches(itr)
-        self.losses.clear()
-        return self.fit(itr, minibatches, n_steps)
+        if itr == self.first_itr and self.steps_done:  # before the run was stopped
+            minibatches = itertools.islice(minibatches, self.steps_done, None)
+        else:
+            self.losses.clear()
+            self.steps_done = 0
+        return self.fit(itr, minibatches, n_steps - self.steps_done)
 
     def minibatches(self, itr: int) -> tuple[Iterator[Tensor], int]:
         """The iteration's minibatches, as row numbers of the buffer, and how many they are."""
@@ -178,14 +204,29 @@ class RLTrainer:
         with self.phase("train"):
             for minibatch in self.progress(itertools.islice(minibatches, n_steps), n_steps, itr, "training"):
                 self.losses.append(gradient_step(minibatch))
+                self.steps_done += 1
+                self.check_loss(itr)
+                self.check_clock()
             scalars = {"Training Loss": float(np.mean(self.losses))}
-            if not np.isfinite(scalars["Training Loss"]):
-                raise InputError(
-                    f"training diverged in iteration {itr}: the loss is not finite; lower --learning_rate"
-                )
             if len(self.validation):
                 scalars |= self.policy.validate(self.validation.obs, self.validation.acs)
         return scalars
+
+    def check_loss(self, itr: int) -> None:
+        """Keeps the weights every so often, and goes back to the last ones where the loss is no number."""
+        if math.isfinite(self.losses[-1]):
+            if self.steps_done % GOOD_WEIGHTS_EVERY == 0:
+                self.good_weights = copy.deepcopy(self.policy.state_dict())
+            return
+        where = ""
+        if self.logger and self.good_weights is not None:
+            self.policy.load_state_dict(self.good_weights)
+            self.policy.save(self.logger.folder / "policy_last_good.pt")
+            where = f"; the weights as they last were good are in {self.logger.folder / 'policy_last_good.pt'}"
+        raise InputError(
+            f"training diverged in iteration {itr}: the loss of minibatch {self.steps_done} is not finite; lower"
+            f" --learning_rate{where}"
+        )
 
     def gradient_step(self) -> Callable[[Tensor], float]:
         """A function that fits the policy to the rows of these numbers, once, and returns their loss."""
@@ -227,25 +268,69 @@ class RLTrainer:
         return result
 
     def save(self, itr: int) -> None:
-        """Writes the policy, and a video where one is due."""
+        """Writes the policy, a checkpoint to go on from, and a video where one is due."""
         if not self.logger:
             return
         with self.phase("log"):
-            self.save_policy(itr)
+            self.policy.save(self.logger.folder / f"policy_itr_{itr}.pt")
+            self.itr, self.steps_done = itr + 1, 0
+            self.write_checkpoint()
         wants_videos = self._can_render and self.config.video_log_freq > 0
         if wants_videos and self.is_due(itr, self.config.video_log_freq):
             with self.phase("video"):
                 self.record_video(itr)
 
-    def save_policy(self, itr: int) -> None:
-        """Writes `policy_itr_{itr}.pt`."""
-        self.policy.save(self.logger.folder / f"policy_itr_{itr}.pt")
-        self.last_saved = itr
+    def check_clock(self) -> None:
+        """Writes a checkpoint in the middle of a long iteration."""
+        if time.perf_counter() - self._last_checkpoint > SECONDS_BETWEEN_CHECKPOINTS:
+            self.write_checkpoint()
 
-    def save_interrupted(self) -> None:
-        """Writes the policy as it is, unless the iteration under way has written it already."""
-        if self.logger and self.last_saved < self.itr:
-            self.save_policy(self.itr)
+    def save_interrupted(self, between_steps: bool = True) -> None:
+        """Writes the policy as it is, and a checkpoint, if everything is as it was after a whole step."""
+        if not self.logger:
+            return
+        if self.steps_done or not any(self.logger.folder.glob("policy_itr_*.pt")):
+            self.policy.save(self.logger.folder / f"policy_itr_{self.itr}.pt")
+        if between_steps and len(self.buffer):
+            self.write_checkpoint()
+
+    def write_checkpoint(self) -> None:
+        """Writes what it takes to go on after `steps_done` gradient steps of iteration `itr`."""
+        self._last_checkpoint = time.perf_counter()
+        if not self.checkpoints or self.itr == self.config.n_iter:
+            return
+        state = {
+            "itr": self.itr,
+            "steps_done": self.steps_done,
+            "policy": self.policy.state_dict(),
+            "optimizer": self.policy.optimizer.state_dict(),
+            "losses": list(self.losses),
+            "env_steps": self.env_steps,
+            "initial_return": float(self.initial_return),
+            "seconds": self.elapsed(),
+            "wall_seconds": self.wall_seconds,
+        }
+        self.checkpoints.save(state)
+
+    def restore(self, state: dict[str, Any], data: Sequence[list[Trajectory]]) -> None:
+        """Puts everything as it was when `write_checkpoint` was called; `data` is what each iteration collected."""
+        self.resumed = True
+        self.first_itr = self.itr = state["itr"]
+        self.steps_done = state["steps_done"]
+        self.policy.load_state_dict(state["policy"])
+        self.policy.optimizer.load_state_dict(state["optimizer"])
+        self.losses.extend(state["losses"])
+        self.demonstrations = data[0]
+        for itr in range(self.first_itr):
+            self.add_to_buffer(itr, data[itr])
+        self.recorded = dict(enumerate(data[self.first_itr :], self.first_itr))
+        self.env_steps, self.initial_return = state["env_steps"], state["initial_return"]
+        self.wall_seconds = state["wall_seconds"]
+        self._start -= state["seconds"]
+        self.logger.go_on_from(self.first_itr)
+        for itr, scalars in enumerate(self.logger.metrics):
+            del scalars["iteration"]
+            self.results.append(IterationResult(itr, scalars, *self.logger.episodes("learner", itr)))
 
     def record_video(self, itr: int) -> None:
         """One episode from its own seed. A machine that cannot draw is told so once, and the run goes on."""
@@ -284,8 +369,11 @@ class RLTrainer:
         return itr == self.config.n_iter - 1 or (frequency > 0 and itr % frequency == 0)
 
     def progress(self, items: Iterable, total: int, itr: int, what: str) -> Iterator:
-        """The items, with a line on the terminal that says how far they are."""
-        return progress(items, total, f"itr {itr}/{self.config.n_iter - 1} {what}") if self.verbose else iter(items)
+        """The items, with a line on the terminal that says how far they are. Between two, Ctrl-C is heeded."""
+        items = progress(items, total, f"itr {itr}/{self.config.n_iter - 1} {what}") if self.verbose else items
+        for item in items:
+            yield item
+            self.check_signals()
 
     def print_line(self, result: IterationResult) -> None:
         """The iteration in one line, with the time that the rest will take if it goes on like this."""

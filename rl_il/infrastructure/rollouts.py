@@ -11,9 +11,7 @@ import faulthandler
 import functools
 import itertools
 import multiprocessing
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -25,6 +23,7 @@ import numpy as np
 
 from rl_il.envs import episode_limit, is_discrete, make_env, name_of
 from rl_il.errors import InputError
+from rl_il.infrastructure.interrupts import end_with_parent, interrupts_ignored
 from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.seeding import episode_seeds
 from rl_il.types import EXPERT, LEARNER, Actor, Trajectory, reads_simulator
@@ -96,8 +95,8 @@ class RolloutWorkers:
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
-        pool = ProcessPoolExecutor(self.num_workers, context, initializer=faulthandler.enable)
-        with _interrupts_ignored():  # the processes inherit it: Ctrl-C is the parent's to handle; it ends them
+        pool = ProcessPoolExecutor(self.num_workers, context, initializer=_begin_worker)
+        with interrupts_ignored():  # Ctrl-C is the parent's to handle; it ends the processes
             for _ in range(self.num_workers):
                 pool.submit(_worker_env, self.env_name)
         return pool
@@ -257,16 +256,9 @@ def returns_and_lengths(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray,
     return np.array([t.episode_return for t in trajectories]), np.array([len(t) for t in trajectories])
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
+def _begin_worker() -> None:
+    faulthandler.enable()
+    end_with_parent()
 
 
 def _worker_trajectory(env_name: str, actor: Actor, seed: int, max_path_length: int | None, source: int):

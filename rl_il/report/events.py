@@ -1,24 +1,18 @@
-"""TensorBoard's event files without their pictures, and the course's `submit.zip` of them.
-
-A record of such a file is the length of its data (uint64, little-endian), the length's masked CRC-32C, the data (an
-`Event` of TensorFlow), and the data's masked CRC-32C.
-"""
+"""TensorBoard's event files without their pictures, and the course's `submit.zip` of them."""
 
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rl_il.errors import InputError
+from rl_il.infrastructure.events import read_events
 from rl_il.report.runs import Run
 
 MOST_BYTES = 15_000_000  # of the zip; the course refuses larger ones
-LENGTH = struct.Struct("<QI")  # the data's length and the length's checksum
-CHECKSUM_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -69,37 +63,8 @@ def _free_name(run: Run, taken: set[str]) -> str:
 
 def without_images(path: Path) -> bytes:
     """The event file less the records that hold a picture; the others are the same to the byte."""
-    from tensorboardX.proto.event_pb2 import Event  # imports torch
-
-    kept = []
-    for record, data in _records(path):
-        try:
-            values = Event.FromString(data).summary.value
-        except Exception as error:  # protobuf's own class, whose module has moved between versions
-            raise InputError(f"{path}: is no event file of TensorBoard ({error}); run it again") from error
-        if not any(value.WhichOneof("value") == "image" for value in values):
-            kept.append(record)
-    return b"".join(kept)
-
-
-def _records(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Each record with its frame, and its data."""
-    from tensorboardX.record_writer import masked_crc32c
-
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    start = 0
-    while start < len(content):
-        head = content[start : start + LENGTH.size]
-        if len(head) < LENGTH.size:
-            raise InputError(f"{path}: is cut short; run it again")
-        length, checksum = LENGTH.unpack(head)
-        if masked_crc32c(head[:8]) != checksum:  # the data's own is left to whoever reads it: it takes long in Python
-            raise InputError(f"{path}: is no event file of TensorBoard, or damaged; run it again")
-        end = start + LENGTH.size + length + CHECKSUM_BYTES
-        if end > len(content):
-            raise InputError(f"{path}: is cut short; run it again")
-        yield content[start:end], content[start + LENGTH.size : end - CHECKSUM_BYTES]
-        start = end
+    return b"".join(
+        record
+        for record, event in read_events(path)
+        if not any(value.WhichOneof("value") == "image" for value in event.summary.value)
+    )

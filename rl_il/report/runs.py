@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from rl_il.report.tables import Result
 
 # What may differ between two runs of one variant: the seed, names, and what does not change the result.
 NOT_COMPARED = ("seed", "logdir", "exp_name", "num_workers", "video_log_freq", "save_params")
+# What a damaged file of a run raises. JSON that is nested too deep: a RecursionError.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error)
+MOST_STEPS = 10**15  # of an episode; the next larger numbers are no longer exact as floats
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,13 @@ class Run:
         return max(self.returns)
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a run that came to its end: its summary is written last."""
-    try:
-        return json.loads((folder / "summary.json").read_text())["status"] == "finished"
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-
-
 def read_run(folder: Path) -> Run:
     """Reads a finished run's folder. Raises `InputError` naming the file that is missing or not as it should be."""
     path = folder
     try:
         path = folder / "config.json"
         record = json.loads(path.read_text())
-        known = {item.name for item in fields(RunConfig)}
-        config = RunConfig(**{name: value for name, value in record["config"].items() if name in known})
+        config = _config(record["config"])
         path = folder / "summary.json"
         summary = json.loads(path.read_text())
         summary = {name: float("nan") if value is None else value for name, value in summary.items()}
@@ -65,10 +60,10 @@ def read_run(folder: Path) -> Run:
         episodes: dict[tuple[str, int], list[tuple[float, int]]] = {}
         for row in _rows(path):
             key = (row["policy"], int(row["iteration"]))
-            episodes.setdefault(key, []).append((float(row["return"]), int(row["length"])))
+            episodes.setdefault(key, []).append((float(row["return"]), float(int(row["length"]))))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__} {error}"
         raise InputError(f"{path}: cannot be read ({why}); is {folder} the folder of a finished run?") from error
     learner = {itr: np.array(pairs, np.float64).T for (policy, itr), pairs in episodes.items() if policy == "learner"}
@@ -89,13 +84,27 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def _config(values: dict[str, Any]) -> RunConfig:
+    """The configuration, of which later versions may know more fields; raises `InputError` for other types."""
+    hints = typing.get_type_hints(RunConfig)
+    known = {name: value for name, value in values.items() if name in hints}
+    for name, value in known.items():
+        types = typing.get_args(hints[name]) or (hints[name],)
+        if type(value) not in types and not (type(value) is int and float in types):
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
+            raise InputError(f"{name} must be {expected}, got {type(value).__name__}")
+    return RunConfig(**known)
+
+
 def _check_numbers(
     folder: Path, metrics: Sequence[dict[str, float]], learner: dict[int, np.ndarray], expert: np.ndarray
 ) -> None:
     """Raises `InputError` for numbers that no figure could show."""
     if not all(np.isfinite(pairs).all() for pairs in (expert, *learner.values())):
         raise InputError(f"{folder / 'episodes.csv'}: holds a return or a length that is no number")
-    if not all(itr < len(metrics) and "Expert_LabelsSoFar" in metrics[itr] for itr in learner):
+    if not all((pairs[1] >= 0).all() and (pairs[1] <= MOST_STEPS).all() for pairs in (expert, *learner.values())):
+        raise InputError(f"{folder / 'episodes.csv'}: holds a length that no episode has")
+    if not all(0 <= itr < len(metrics) and "Expert_LabelsSoFar" in metrics[itr] for itr in learner):
         raise InputError(f"{folder / 'metrics.csv'}: lacks an iteration that episodes.csv has, or Expert_LabelsSoFar")
 
 

@@ -515,13 +515,15 @@ def test_returns_are_not_logged_where_the_file_does_not_say_what_ended_the_episo
     assert build().describe_data(0, [walk(3), walk(5)])["Train_AverageReturn"] == 4
 
 
-def test_an_interrupted_iteration_is_saved_once(tmp_path):
+def test_an_interrupted_run_leaves_one_policy_at_least(tmp_path):
     trainer = build(logger=Logger(tmp_path))
     trainer.save_interrupted()  # before anything was learnt
-    assert [path.name for path in tmp_path.glob("*.pt")] == ["policy_itr_0.pt"]
-    trainer.save_policy(0)
-    trainer.itr = 1
     trainer.save_interrupted()
+    assert [path.name for path in tmp_path.glob("*.pt")] == ["policy_itr_0.pt"]
+    trainer.itr, trainer.steps_done = 1, 0
+    trainer.save_interrupted()  # while the next iteration's data are collected
+    assert [path.name for path in tmp_path.glob("*.pt")] == ["policy_itr_0.pt"]
+    trainer.steps_done = 5
     trainer.save_interrupted()
     assert {path.name for path in tmp_path.glob("*.pt")} == {"policy_itr_0.pt", "policy_itr_1.pt"}
 

@@ -9,7 +9,8 @@ from run_folders import write_run
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.report.runs import differences, find_runs, group_runs, is_finished, read_run
+from rl_il.infrastructure.logger import is_finished
+from rl_il.report.runs import differences, find_runs, group_runs, read_run
 
 BC = RunConfig(env_name="Corridor-v0", n_demos=2)
 DAGGER = replace(BC, do_dagger=True, n_iter=3)

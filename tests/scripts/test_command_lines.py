@@ -425,7 +425,7 @@ def test_ctrl_c_keeps_the_policy_and_leaves_no_process_behind(tmp_path, call):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
-    assert err == f"interrupted; the policy as it was then is in {tmp_path / 'run'}\n"
+    assert err == f"interrupted; to go on: python scripts/run_hw1.py --resume {tmp_path / 'run'}\n"
     assert living_processes(process.pid) == []
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
     status, out, _ = call(f"evaluate --policy {tmp_path / 'run'} --episodes 1 --ep_len 20 --json")
