@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from rl_il.errors import InputError
 from rl_il.types import Actor, Expert, Trajectory
 
 
@@ -46,9 +47,18 @@ class DAgger(CollectionRule):
         return learner
 
     def label(self, trajectory: Trajectory) -> Trajectory:
-        """Labels every step."""
-        labels = self.expert.get_action(trajectory.obs[:-1])
-        return dataclasses.replace(trajectory, expert_acs=np.asarray(labels, trajectory.acs.dtype))
+        """Labels every step. Raises `InputError` for an expert that answers with something else than actions."""
+        labels = np.asarray(self.expert.get_action(trajectory.obs[:-1]))
+        acs = trajectory.acs
+        if labels.shape != acs.shape or (labels.dtype.kind not in "iu" and acs.dtype.kind in "iu"):
+            raise InputError(
+                f"the expert's labels must be like the actions, {acs.dtype} of shape {acs.shape}; got {labels.dtype} of"
+                f" shape {labels.shape}"
+            )
+        try:
+            return dataclasses.replace(trajectory, expert_acs=labels.astype(acs.dtype))
+        except InputError as error:
+            raise InputError(f"the expert's labels: {error}") from error
 
 
 RULES: dict[str, type[CollectionRule]] = {"dagger": DAgger}

@@ -24,7 +24,7 @@ from rl_il.dagger import RULES
 from rl_il.datasets import load_trajectories
 from rl_il.envs import env_spec, episode_limit, make_env
 from rl_il.errors import InputError, Interrupted
-from rl_il.files import REPOSITORY
+from rl_il.files import REPOSITORY, remove_leftovers
 from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder
 from rl_il.infrastructure.interrupts import noted_signals
 from rl_il.infrastructure.logger import Logger, is_finished, new_folder, read_config
@@ -134,9 +134,10 @@ def train_in_folder(
 
 def go_on_from_checkpoint(trainer: RLTrainer) -> None:
     """Puts the trainer where the run in its folder was stopped."""
+    remove_leftovers(trainer.logger.folder)
     saved = trainer.checkpoints.load()
     if saved is None:
-        trainer.logger.go_on_from(0)
+        trainer.logger.start_again()
         where = "nothing was saved yet: from its beginning"
     else:
         trainer.restore(*saved)

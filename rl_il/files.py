@@ -42,6 +42,12 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             Path(temporary).unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Removes what `atomic_write` was writing in the folder, or below it, when its process was killed."""
+    for path in folder.rglob(".*.????????"):
+        path.unlink(missing_ok=True)
+
+
 def check_writable(path: str | Path) -> None:
     """Raises `InputError` for a file that could not be written, before the work whose result it is to hold."""
     path = Path(path)

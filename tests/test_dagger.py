@@ -3,6 +3,7 @@ import pytest
 from fakes import ConstantActor, StepModuloThree, walk
 
 from rl_il.dagger import RULES, CollectionRule, DAgger
+from rl_il.errors import InputError
 from rl_il.policies.actors import ScriptedActor
 from rl_il.types import LEARNER, Trajectory
 
@@ -64,3 +65,25 @@ def test_every_rule_says_who_acts_and_which_steps_are_labelled(name):
 
 def test_dagger_is_in_the_table():
     assert RULES["dagger"] is DAgger
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(3), r"must be like the actions, int64 of shape \(4,\); got float64 of shape \(3,\)"),
+        (np.zeros(4), "got float64"),
+        (np.zeros((4, 1), int), r"got int64 of shape \(4, 1\)"),
+    ],
+)
+def test_labels_that_are_no_actions_are_refused(labels, message):
+    expert = ConstantActor(0)
+    expert.get_action = lambda obs: labels
+    with pytest.raises(InputError, match=message):
+        DAgger(expert).label(walk(4))
+
+
+def test_a_label_that_is_no_number_is_refused():
+    expert = ConstantActor(np.array([1.0, np.nan]))
+    trajectory = walk(4, acs=np.zeros((4, 2), np.float32))
+    with pytest.raises(InputError, match=r"the expert's labels: expert_acs hold NaN or infinity \(first in row 0"):
+        DAgger(expert).label(trajectory)

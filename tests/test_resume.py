@@ -174,9 +174,9 @@ def test_workers_change_nothing_when_a_run_goes_on(tmp_path, monkeypatch, whole)
 # Killed -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("killed_in", ["add_data", "save", "before_index", "evaluate", "go_on_from"])
+@pytest.mark.parametrize("killed_in", ["training", "add_data", "save", "before_index", "evaluate", "go_on_from"])
 def test_a_killed_run_goes_on(tmp_path, whole, killed_in):
-    """Killed for good, in the middle of what it does, in its second iteration."""
+    """Killed for good, in the middle of what it does, in its second iteration (or before anything was learnt)."""
     folder = tmp_path / "run"
     killer = f"""
 import os, signal, sys
@@ -202,6 +202,7 @@ def kill_second(owner, name, after=False):
 
 where = {killed_in!r}
 if where == "add_data": kill_second(Checkpoints, "add_data", after=True)
+if where == "training": RLTrainer.train = kill
 if where == "save": kill_second(Checkpoints, "save")
 if where == "before_index": kill_second(checkpoint, "write_json")
 if where in ("evaluate", "go_on_from"): kill_second(RLTrainer, "evaluate", after=True)

@@ -21,13 +21,17 @@ from rl_il.experiment import (
     count_expert_episodes,
     find_expert,
     load_demonstrations,
+    resume,
     run,
     run_lengths,
 )
 from rl_il.files import write_json
+from rl_il.infrastructure.checkpoint import Checkpoints
+from rl_il.infrastructure.logger import read_config
 from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
 from rl_il.policies.experts import load_actor
+from rl_il.report.runs import NOT_COMPARED
 
 LENGTHS = ("num_agent_train_steps_per_iter", "n_epochs")
 
@@ -82,6 +86,10 @@ class Training:
     def run(self, outdir: Path) -> Iterator[None]:
         """Makes the run folders."""
         configs = [replace(config, logdir=str(outdir / config.logdir)) for config in self.configs]
+        if len(configs) == 1 and can_go_on(configs[0]):
+            resume(Path(configs[0].logdir), verbose=False)
+            yield
+            return
         for config in configs:
             shutil.rmtree(config.logdir, ignore_errors=True)  # what an interrupted one left
         if len(configs) == 1:
@@ -89,6 +97,15 @@ class Training:
             yield
         else:
             yield from (None for _ in run_lengths(configs, self.expert_episodes))
+
+
+def can_go_on(config: RunConfig) -> bool:
+    """Whether the run's folder holds a checkpoint of this very run."""
+    folder = Path(config.logdir)
+    if not Checkpoints(folder).exist():
+        return False
+    found, asked = dataclasses.asdict(read_config(folder)), dataclasses.asdict(config)
+    return all(found[name] == value for name, value in asked.items() if name not in NOT_COMPARED)
 
 
 def trainings(configs: Sequence[RunConfig]) -> list[Training]:

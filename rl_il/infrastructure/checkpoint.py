@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import pickle
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -89,10 +90,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Removes everything: the run is finished."""
-        for path in [self.folder / INDEX, *self.folder.glob("state_*.pt"), *self.folder.glob("data_*.npz")]:
-            path.unlink(missing_ok=True)
-        if self.folder.exists():
-            self.folder.rmdir()
+        (self.folder / INDEX).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, name: str, content: bytes) -> str:
         with atomic_write(self.folder / name) as file:

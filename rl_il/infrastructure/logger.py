@@ -80,6 +80,10 @@ class Logger:
         ]
         drop_events(self.folder, first_itr)
 
+    def start_again(self) -> None:
+        """Drops what the folder's event files say; the tables are written anew from their beginning."""
+        drop_events(self.folder, 0)
+
     @property
     def metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv so far; an empty cell is left out."""

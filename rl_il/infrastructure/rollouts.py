@@ -12,9 +12,11 @@ import functools
 import itertools
 import multiprocessing
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
@@ -31,6 +33,7 @@ from rl_il.types import EXPERT, LEARNER, Actor, Trajectory, reads_simulator
 OnStep = Callable[[gym.Env], None]
 
 MOST_DEATHS = 3  # of worker processes, before an episode is given up
+MOST_SECONDS = 600  # without an answer, before a worker process is taken for hanging
 
 
 def sample_trajectory(
@@ -64,7 +67,10 @@ def sample_trajectory(
             on_step(env)
         ac = get_action(ob)
         step_ac = int(ac) if discrete else np.minimum(np.maximum(ac, low), high)
-        ob, reward, terminated, truncated, _ = step(step_ac)
+        try:
+            ob, reward, terminated, truncated, _ = step(step_ac)
+        except Exception as error:  # whatever the environment's author did not think of
+            raise InputError(_what_failed(env, seed, len(acs), error)) from error
         obs.append(np.array(ob))  # some environments write every observation into one array
         acs.append(ac)
         executed.append(step_ac)
@@ -79,6 +85,15 @@ def sample_trajectory(
         truncated=bool(truncated),
         expert_acs=np.array(acs, dtype) if source == EXPERT else None,
         source=np.full(len(acs), source, np.int8),
+    )
+
+
+def _what_failed(env: gym.Env, seed: int, steps: int, error: Exception) -> str:
+    """Where an environment failed: the place in its code, and how to come back to it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{name_of(env)} failed in step {steps + 1} of the episode from seed {seed}: {type(error).__name__}: {error}"
+        f" ({last.filename}, line {last.lineno})"
     )
 
 
@@ -118,6 +133,18 @@ class RolloutWorkers:
             future.set_exception(error)
         return self._pool, future
 
+    def result(self, pool: ProcessPoolExecutor, future: Future) -> Trajectory:
+        """The episode, when it is finished. Processes that don't answer are killed, and so break their pool."""
+        try:
+            return future.result(timeout=MOST_SECONDS)
+        except FutureTimeout:
+            if future.done():  # the environment raised this very error
+                raise
+            print(f"note: no episode for {MOST_SECONDS} s; the worker processes are killed", file=sys.stderr)
+            for process in list(pool._processes.values()):  # kill_workers() comes with Python 3.14
+                process.kill()
+            return future.result()
+
     def replace(self, broken: ProcessPoolExecutor) -> None:
         """Starts new processes in the place of this pool, unless that was done already."""
         if broken is self._pool:
@@ -153,7 +180,7 @@ class Episodes:
         for deaths in itertools.count(1):
             _, pool, future = self._pending[0]
             try:
-                trajectory = future.result()
+                trajectory = self._workers.result(pool, future)
             except BrokenProcessPool as error:
                 if deaths == MOST_DEATHS:
                     raise InputError(

@@ -12,6 +12,7 @@ from fakes import ConstantActor, Corridor, FailingActor, corridor_length
 
 from rl_il.envs import make_env
 from rl_il.errors import InputError
+from rl_il.infrastructure import rollouts
 from rl_il.infrastructure.rollouts import (
     RolloutWorkers,
     begin_episodes,
@@ -279,8 +280,8 @@ def test_a_dead_worker_s_episodes_are_rolled_out_by_another(deaths, tmp_path, ca
     workers = RolloutWorkers("Corridor-v0", 2)
     try:
         alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 9, np.random.default_rng(0)))
-        rollouts = sample_n_trajectories(workers, LethalActor(tmp_path, deaths), 9, np.random.default_rng(0))
-        assert_same_trajectories(list(rollouts), alone)
+        episodes = sample_n_trajectories(workers, LethalActor(tmp_path, deaths), 9, np.random.default_rng(0))
+        assert_same_trajectories(list(episodes), alone)
         assert 1 <= capsys.readouterr().err.count("note: a worker process died; its episodes are rolled") <= deaths
         again = list(sample_n_trajectories(workers, ConstantActor(1), 9, np.random.default_rng(0)))
         assert_same_trajectories(again, alone)
@@ -327,6 +328,44 @@ def test_workers_that_always_die_are_given_up(tmp_path):
         assert len(list(tmp_path.iterdir())) == 3
     finally:
         workers.close()
+
+
+class HangingActor(ConstantActor):
+    """Waits for ever, unless a process has done so already."""
+
+    def __init__(self, folder: Path):
+        super().__init__(1)
+        self.folder = folder
+
+    def get_action(self, obs):
+        if not any(self.folder.iterdir()):
+            (self.folder / str(os.getpid())).touch()
+            signal.pause()
+        return super().get_action(obs)
+
+
+def test_a_worker_that_hangs_is_killed_and_its_episodes_are_rolled_out_by_another(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(rollouts, "MOST_SECONDS", 3)
+    workers = RolloutWorkers("Corridor-v0", 2)
+    try:
+        alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 5, np.random.default_rng(0)))
+        episodes = list(sample_n_trajectories(workers, HangingActor(tmp_path), 5, np.random.default_rng(0)))
+        assert_same_trajectories(episodes, alone)
+        assert "note: no episode for 3 s; the worker processes are killed" in capsys.readouterr().err
+    finally:
+        workers.close()
+
+
+def test_an_environment_that_fails_is_named_with_its_place_and_seed(monkeypatch):
+    def step(self, action):
+        raise KeyError("left wheel")
+
+    monkeypatch.setattr(Corridor, "step", step)
+    told = (
+        r"Corridor-v0 failed in step 1 of the episode from seed 7: KeyError: 'left wheel' \(.*test_rollouts.py, line"
+    )
+    with pytest.raises(InputError, match=told):
+        sample_trajectory(make_env("Corridor-v0"), ConstantActor(1), seed=7)
 
 
 def test_workers_refuse_an_endless_environment_too():

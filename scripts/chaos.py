@@ -1,0 +1,180 @@
+"""Kills runs at random moments, lets them go on, and compares them with runs that nobody killed."""
+
+import argparse
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rl_il.config import HelpFormatter, positive_integer
+from rl_il.errors import run_command
+from rl_il.files import REPOSITORY
+
+EXAMPLES = """examples:
+  100 kills over all modes (make chaos; some ten minutes):
+    python scripts/chaos.py
+  a few, of one mode, with other moments:
+    python scripts/chaos.py --kills 10 --modes dagger --seed 7
+"""
+
+SMALL = "--n_demos 2 --num_agent_train_steps_per_iter 300 --batch_size 200 --size 16 --ep_len 100 --eval_episodes 3"
+DAGGER = f"scripts/run_hw1.py {SMALL} --video_log_freq -1 --val_fraction 0.1 --do_dagger --n_iter 12"
+MODES = {
+    "bc": f"scripts/run_hw1.py {SMALL} --video_log_freq -1 --num_agent_train_steps_per_iter 6000",
+    "dagger": DAGGER,
+    "dagger, 2 workers": f"{DAGGER} --num_workers 2",
+    "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 --seeds 2 --processes 2",
+}
+MOMENTS = (
+    0.5,
+    4.0,
+)  # seconds after the start between which half of the kills come; the others, at a file being written
+
+
+def main() -> None:
+    """Parses the flags, kills, prints the count and every difference; status 1 if there is one."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add("--kills", type=positive_integer, default=100, help="how many, over all modes (default: %(default)s)")
+    add("--modes", nargs="+", choices=MODES, default=list(MODES), help="what is killed (default: all)")
+    add("--seed", type=int, default=0, help="decides the moments (default: %(default)s)")
+    args = parser.parse_args()
+    rng, start, kills, runs, differences = random.Random(args.seed), time.perf_counter(), 0, 0, []
+    with tempfile.TemporaryDirectory() as folder:
+        whole = {mode: finish(mode, Path(folder) / f"whole_{i}") for i, mode in enumerate(args.modes)}
+        for mode in itertools.cycle(args.modes):
+            if kills >= args.kills:
+                break
+            killed = Path(folder) / f"run_{runs}"
+            count = kill_and_go_on(mode, killed, rng, args.kills - kills)
+            found = [f"{mode}: {text}" for text in compare(mode, killed, whole[mode])]
+            kills, runs, differences = kills + count, runs + 1, differences + found
+            left = (time.perf_counter() - start) / kills * (args.kills - kills) if kills else 0
+            print(f"{kills}/{args.kills} kills, {runs} runs, {len(differences)} differences", end="", flush=True)
+            print(f", about {left:.0f} s left ({mode}: {count})", *found, sep="\n", flush=True)
+            shutil.rmtree(killed)
+    print(f"\n{kills} kills in {runs} runs, {len(differences)} differences, {time.perf_counter() - start:.0f} s")
+    sys.exit(1 if differences else 0)
+
+
+def command(mode: str, folder: Path) -> list[str]:
+    """What starts the run in this folder, or lets it go on."""
+    script, *flags = MODES[mode].split()
+    where = ["--outdir", str(folder)] if mode == "ablation" else ["--logdir", str(folder)]
+    if mode != "ablation" and (folder / "config.json").exists():
+        flags, where = (["--num_workers", "2"] if "workers" in mode else []), ["--resume", str(folder)]
+    elif mode != "ablation":
+        shutil.rmtree(folder, ignore_errors=True)  # it was killed before it was a run folder
+    return [sys.executable, str(REPOSITORY / script), *flags, *where]
+
+
+def start(mode: str, folder: Path) -> subprocess.Popen:
+    """The process, which leads a session of its own."""
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "text": True}
+    return subprocess.Popen(command(mode, folder), **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def finish(mode: str, folder: Path) -> Path:
+    """Runs to the end; returns the folder."""
+    with start(mode, folder) as process:
+        _, error = process.communicate()
+    if process.returncode:
+        sys.exit(f"{mode} ended with status {process.returncode}: {error}")
+    return folder
+
+
+def kill_and_go_on(mode: str, folder: Path, rng: random.Random, most: int) -> int:
+    """Starts, kills, and starts again until it ends by itself; returns the number of kills."""
+    kills = 0
+    while kills < most:
+        with start(mode, folder) as process:
+            wait_for_moment(process, folder, rng)
+            alive = process.poll() is None
+            process.kill()
+            _, error = process.communicate()
+        if not alive:
+            if process.returncode:
+                sys.exit(f"{mode} ended with status {process.returncode}: {error}")
+            return kills
+        kills += 1
+        check_nothing_is_left(mode, process.pid)
+    finish(mode, folder)
+    return kills
+
+
+def wait_for_moment(process: subprocess.Popen, folder: Path, rng: random.Random) -> None:
+    """Until a random moment has come; in every other case, on until a file is being written."""
+    end = time.monotonic() + rng.uniform(*MOMENTS)
+    in_writing = rng.random() < 0.5
+    while process.poll() is None and (time.monotonic() < end or (in_writing and not any(being_written(folder)))):
+        if time.monotonic() < end:
+            time.sleep(0.001)
+
+
+def being_written(folder: Path) -> Iterator[Path]:
+    """The temporary files of `atomic_write` in the run folder, or in those of an ablation."""
+    for place in (folder, folder / "checkpoint", *folder.glob("runs/*/*/checkpoint")):
+        try:
+            yield from (Path(entry) for entry in os.scandir(place) if entry.name.startswith("."))
+        except OSError:
+            continue
+
+
+def check_nothing_is_left(mode: str, session: int) -> None:
+    """Ends with status 1 if a process of the session outlives the one that was killed by more than ten seconds."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        alive = [path.name for path in Path("/proc").glob("[0-9]*") if session_of(path) == session]
+        if not alive:
+            return
+        time.sleep(0.01)
+    for name in alive:
+        os.kill(int(name), signal.SIGKILL)
+    sys.exit(f"{mode}: the processes {', '.join(alive)} outlived the one that was killed")
+
+
+def session_of(process: Path) -> int | None:
+    """The session of a living process in /proc; None for one that has ended."""
+    try:
+        state, _, _, session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+    except (OSError, ValueError):
+        return None
+    return None if state == "Z" else int(session)
+
+
+def compare(mode: str, killed: Path, whole: Path) -> list[str]:
+    """A line for each thing that is not the same, times apart."""
+    if mode == "ablation":
+        names = [path.relative_to(whole) for path in whole.iterdir() if path.is_file() and path.name != "log.txt"]
+        return [str(name) for name in names if (killed / name).read_bytes() != (whole / name).read_bytes()]
+    one, other = (contents(folder) for folder in (killed, whole))
+    return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Everything that a run leaves, by name, without its times."""
+    from rl_il.files import read_csv
+    from rl_il.infrastructure.events import read_events
+    from rl_il.policies.mlp_policy import MLPPolicySL
+
+    found: dict[str, object] = {"files": sorted(p.name for p in folder.iterdir() if "tfevents" not in p.name)}
+    rows = read_csv(folder / "metrics.csv")
+    found["metrics.csv"] = [{k: v for k, v in row.items() if k != "TimeSinceStart"} for row in rows]
+    found["episodes.csv"] = (folder / "episodes.csv").read_text()
+    for path in folder.glob("*.pt"):
+        found[path.name] = {name: tensor.tolist() for name, tensor in MLPPolicySL.load(path).state_dict().items()}
+    events = [event for path in sorted(folder.glob("*tfevents*")) for _, event in read_events(path)]
+    scalars = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
+    found["TensorBoard"] = sorted(scalar for scalar in scalars if scalar[1] != "TimeSinceStart")
+    return found
+
+
+if __name__ == "__main__":
+    run_command(main)
