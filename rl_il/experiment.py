@@ -22,6 +22,7 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.dagger import RULES
 from rl_il.datasets import load_trajectories
+from rl_il.datasets.odd import quick_look
 from rl_il.envs import env_spec, episode_limit, make_env
 from rl_il.errors import InputError, Interrupted
 from rl_il.files import REPOSITORY, remove_leftovers
@@ -193,6 +194,8 @@ def prepare(config: RunConfig, verbose: bool) -> Iterator[tuple[RLTrainer, Exper
     expert = find_expert(config, env)
     demonstrations = load_demonstrations(config, env)
     n_eval_episodes = count_eval_episodes(config, env)
+    if verbose:
+        print(quick_look(demonstrations, env), flush=True)
     # Workers start up while this process imports torch.
     with rollout_source(config.env_name, env, config.num_workers, config.vec_env) as source:
         policy = build_policy(config, env)

@@ -241,6 +241,7 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
     import copy
 
     from rl_il.experiment import build_policy, build_trainer, count_eval_episodes, find_expert, load_demonstrations
+    from rl_il.infrastructure.checkpoint import Checkpoints
     from rl_il.infrastructure.compiled import CompiledUpdate
     from rl_il.infrastructure.logger import Logger
 
@@ -260,11 +261,11 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
         policy.load_state_dict(initial)
         policy.__dict__.pop("optimizer", None)  # a new one will be made
         with tempfile.TemporaryDirectory() as folder:
-            logger = Logger(Path(folder))
-            trainer = build_trainer(config, place, policy, demonstrations, expert, logger, n_eval_episodes, False)
+            trainer = build_trainer(config, place, policy, demonstrations, expert, n_eval_episodes, verbose=False)
+            trainer.logger, trainer.checkpoints = Logger(Path(folder)), Checkpoints(Path(folder))
             trainer.compiled = compiled  # by the first run, once
             taken = seconds(trainer.run_training_loop) - trainer.wall_seconds["compile"]
-            logger.close()
+            trainer.logger.close()
         return taken
 
     run(env)  # compiles, and notes seeds and actions

@@ -172,8 +172,9 @@ def test_tensorboards_own_reader_finds_every_scalar_and_video(dagger_run):
 def test_a_verbose_run_prints_its_folder_a_line_an_iteration_and_the_result(tmp_path, capsys):
     run(replace(TINY_DAGGER, logdir=str(tmp_path / "run")))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"run folder: {tmp_path / 'run'}")
-    assert [line.split(" | ")[0] for line in lines[1:4]] == ["itr 0/2", "itr 1/2", "itr 2/2"]
+    assert lines[0].startswith("demonstrations: 2 episodes, 342 steps")
+    assert lines[1].startswith(f"run folder: {tmp_path / 'run'}")
+    assert [line.split(" | ")[0] for line in lines[2:5]] == ["itr 0/2", "itr 1/2", "itr 2/2"]
     assert any(line.startswith("% of the expert") for line in lines)
 
 

@@ -19,11 +19,13 @@ SHELL = "".join(text for language, text in BLOCKS if language == "bash").replace
 COMMANDS = [line for line in SHELL if line.startswith("python scripts/")]
 HEAVY = (
     "rl_il.experiment.run",
+    "rl_il.experiment.resume",
     "rl_il.evaluation.evaluate",
     "rl_il.evaluation.record_demos",
     "rl_il.ablation.sweep.run_ablation",
     "rl_il.report.runs.find_runs",
     "rl_il.diagnosis.diagnose.diagnose",
+    "rl_il.doctor.examine.examine",
     "rl_il.demo.run_demo",
     "rl_il.results.make_results",
 )
@@ -51,7 +53,7 @@ def is_accepted(monkeypatch, command: str) -> bool:
     def work(*args, **kwargs):
         raise AcceptedError
 
-    if Path(script).stem in ("train_expert", "benchmark"):
+    if Path(script).stem in ("train_expert", "benchmark", "chaos", "fuzz", "soak"):
         parse = ArgumentParser.parse_args
         monkeypatch.setattr(ArgumentParser, "parse_args", lambda parser: parse(parser) and work())
     for function in (*HEAVY, "rl_il.evaluation.evaluate_experts"):
