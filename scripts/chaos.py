@@ -48,12 +48,17 @@ def main() -> None:
     args = parser.parse_args()
     rng, start, kills, runs, differences = random.Random(args.seed), time.perf_counter(), 0, 0, []
     with tempfile.TemporaryDirectory() as folder:
-        whole = {mode: finish(mode, Path(folder) / f"whole_{i}") for i, mode in enumerate(args.modes)}
+        whole, seconds = {}, {}
+        for i, mode in enumerate(args.modes):
+            before = time.perf_counter()
+            whole[mode] = finish(mode, Path(folder) / f"whole_{i}")
+            seconds[mode] = time.perf_counter() - before
+            print(f"{mode}: {seconds[mode]:.1f} s if nobody kills it", flush=True)
         for mode in itertools.cycle(args.modes):
             if kills >= args.kills:
                 break
             killed = Path(folder) / f"run_{runs}"
-            count = kill_and_go_on(mode, killed, rng, args.kills - kills)
+            count = kill_and_go_on(mode, killed, rng, seconds[mode], min(MOST_KILLS, args.kills - kills))
             found = [f"{mode}: {text}" for text in compare(mode, killed, whole[mode])]
             kills, runs, differences = kills + count, runs + 1, differences + found
             left = (time.perf_counter() - start) / kills * (args.kills - kills) if kills else 0
@@ -90,12 +95,13 @@ def finish(mode: str, folder: Path) -> Path:
     return folder
 
 
-def kill_and_go_on(mode: str, folder: Path, rng: random.Random, most: int) -> int:
-    """Starts, kills, and starts again until it ends by itself; returns the number of kills."""
+def kill_and_go_on(mode: str, folder: Path, rng: random.Random, seconds: float, most: int) -> int:
+    """Starts, kills within `seconds`, and starts again until it ends by itself or was killed often enough; returns
+    the number of kills."""
     kills = 0
     while kills < most:
         with start(mode, folder) as process:
-            wait_for_moment(process, folder, rng)
+            wait_for_moment(process, folder, rng, rng.uniform(EARLIEST, 1) * seconds)
             alive = process.poll() is None
             process.kill()
             _, error = process.communicate()
@@ -109,9 +115,9 @@ def kill_and_go_on(mode: str, folder: Path, rng: random.Random, most: int) -> in
     return kills
 
 
-def wait_for_moment(process: subprocess.Popen, folder: Path, rng: random.Random) -> None:
-    """Until a random moment has come; in every other case, on until a file is being written."""
-    end = time.monotonic() + rng.uniform(*MOMENTS)
+def wait_for_moment(process: subprocess.Popen, folder: Path, rng: random.Random, seconds: float) -> None:
+    """For so long; in every other case, on until a file is being written."""
+    end = time.monotonic() + seconds
     in_writing = rng.random() < 0.5
     while process.poll() is None and (time.monotonic() < end or (in_writing and not any(being_written(folder)))):
         if time.monotonic() < end:

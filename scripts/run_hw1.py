@@ -34,7 +34,8 @@ def main() -> None:
             raise InputError(f"--resume goes on with the run's own settings; drop {', '.join(given)}")
     config = from_arguments(RunConfig, args)
 
-    from rl_il.experiment import command_line, resume, run
+    from rl_il.experiment import resume, run
+    from rl_il.run_folder import command_line
 
     if args.resume:
         resume(args.resume, args.num_workers)

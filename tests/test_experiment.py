@@ -71,7 +71,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A repository of the test's own for the run folders; experts and demonstrations stay where they are."""
-    monkeypatch.setattr("rl_il.experiment.REPOSITORY", tmp_path)
+    monkeypatch.setattr("rl_il.run_folder.REPOSITORY", tmp_path)
     return tmp_path
 
 
@@ -200,7 +200,7 @@ def test_the_run_folder_is_named_after_question_experiment_environment_and_time(
 
 
 def test_a_second_run_in_the_same_second_gets_another_folder(repository, monkeypatch):
-    monkeypatch.setattr("rl_il.experiment.time.strftime", lambda _: "01-02-2025_03-04-05")
+    monkeypatch.setattr("rl_il.run_folder.time.strftime", lambda _: "01-02-2025_03-04-05")
     folders = [run(TINY_CAR, verbose=False).folder for _ in range(2)]
     assert folders[0].name == "q1_bc_MountainCar-v0_01-02-2025_03-04-05"
     assert folders[1] != folders[0]

@@ -357,3 +357,56 @@ def test_resume_prints_where_it_goes_on(stopped):
     assert (process.returncode, error) == (0, "")
     assert f"run folder: {copy} (going on after gradient step 13 of iteration 1)" in output
     assert "itr 3/3" in output
+
+
+# The disk -----------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_full_ends_it_with_a_sentence_and_the_run_goes_on_later(tmp_path, whole):
+    """A limit on a file's size stands for the disk's end: both are an OSError in the middle of a file."""
+    folder = tmp_path / "run"
+    limited = f"""
+import resource, sys
+sys.path[:0] = [{str(Path(__file__).parent)!r}]
+from pathlib import Path
+from test_resume import TINY, in_folder
+from rl_il.errors import run_command
+from rl_il.infrastructure.rl_trainer import RLTrainer
+original = RLTrainer.store
+def store(self, itr, trajectories):
+    if itr == 2:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+    return original(self, itr, trajectories)
+RLTrainer.store = store
+run_command(lambda: in_folder(Path({str(folder)!r}), TINY))
+"""
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "data_2.npz: cannot be written (File too large)" in done.stderr
+    assert f"go on with python scripts/run_hw1.py --resume {folder}" in done.stderr
+    resume(folder, verbose=False)
+    assert_same_run(folder, whole("dagger"))
+
+
+def test_a_folder_that_is_removed_while_it_runs_ends_the_run(tmp_path, monkeypatch):
+    original = RLTrainer.train
+
+    def train(self, itr):
+        if itr == 1:
+            shutil.rmtree(tmp_path / "run")
+        return original(self, itr)
+
+    monkeypatch.setattr(RLTrainer, "train", train)
+    with pytest.raises(InputError, match=r"was removed while the run was writing into it; start the run again$"):
+        in_folder(tmp_path / "run", TINY)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_may_not_be_written_ends_the_run_with_a_sentence(tmp_path, monkeypatch):
+    def refuse(self, itr, trajectories):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", lambda **_: refuse(None, 0, []))
+    with pytest.raises(InputError, match=r"config.json: cannot be written \(Permission denied\)"):
+        in_folder(tmp_path / "run", TINY)

@@ -20,7 +20,7 @@ import pickle
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -28,7 +28,11 @@ from rl_il.datasets import load_trajectories
 from rl_il.datasets.npz import to_arrays
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, write_json
+from rl_il.infrastructure.logger import IterationResult
 from rl_il.types import Trajectory
+
+if TYPE_CHECKING:
+    from rl_il.infrastructure.rl_trainer import RLTrainer
 
 FOLDER = "checkpoint"
 INDEX = "checkpoint.json"
@@ -120,6 +124,42 @@ class Checkpoints:
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: is no index of a checkpoint ({error})") from error
         return index
+
+
+def state_of(trainer: RLTrainer) -> dict[str, Any]:
+    """What it takes, beside the data, to go on after `steps_done` gradient steps of iteration `itr`."""
+    return {
+        "itr": trainer.itr,
+        "steps_done": trainer.steps_done,
+        "policy": trainer.policy.state_dict(),
+        "optimizer": trainer.policy.optimizer.state_dict(),
+        "losses": list(trainer.losses),
+        "env_steps": trainer.env_steps,
+        "initial_return": float(trainer.initial_return),
+        "seconds": trainer.elapsed(),
+        "wall_seconds": trainer.wall_seconds,
+    }
+
+
+def restore(trainer: RLTrainer, state: dict[str, Any], data: Sequence[list[Trajectory]]) -> None:
+    """Puts everything as it was when the state was taken; `data` is what each iteration collected."""
+    trainer.resumed = True
+    trainer.first_itr = trainer.itr = state["itr"]
+    trainer.steps_done = state["steps_done"]
+    trainer.policy.load_state_dict(state["policy"])
+    trainer.policy.optimizer.load_state_dict(state["optimizer"])
+    trainer.losses.extend(state["losses"])
+    trainer.demonstrations = data[0]
+    for itr in range(trainer.first_itr):
+        trainer.add_to_buffer(itr, data[itr])
+    trainer.recorded = dict(enumerate(data[trainer.first_itr :], trainer.first_itr))
+    trainer.env_steps, trainer.initial_return = state["env_steps"], state["initial_return"]
+    trainer.wall_seconds = state["wall_seconds"]
+    trainer.begin_clock(state["seconds"])
+    trainer.logger.go_on_from(trainer.first_itr)
+    for itr, scalars in enumerate(trainer.logger.metrics):
+        del scalars["iteration"]
+        trainer.results.append(IterationResult(itr, scalars, *trainer.logger.episodes("learner", itr)))
 
 
 def lock_folder(folder: Path) -> BinaryIO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def read_config(folder: Path) -> RunConfig:
         raise InputError(f"{path}: cannot be read ({why}); is {folder} a run folder?") from error
 
 
+@dataclass(frozen=True)
+class IterationResult:
+    """One iteration: its scalars, and each evaluation episode's return and length (empty if not evaluated)."""
+
+    itr: int
+    scalars: dict[str, float]
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
 class Logger:
     """Writes what a run measures. tensorboardX is only imported when the first scalar comes."""
 
@@ -100,6 +111,7 @@ class Logger:
 
     def log_iteration(self, itr: int, scalars: dict[str, float], to_tensorboard: bool = True) -> None:
         """Adds a row to metrics.csv and, unless told otherwise, a point to each scalar's TensorBoard curve."""
+        self.check_folder()
         self._rows.append({"iteration": itr, **scalars})
         write_csv(self.folder / "metrics.csv", self._rows)
         if to_tensorboard:
@@ -110,6 +122,7 @@ class Logger:
 
     def log_episodes(self, policy: str, itr: int, returns: np.ndarray, lengths: np.ndarray) -> None:
         """Adds each evaluation episode of the `learner` or the `expert` to episodes.csv, for whoever pools runs."""
+        self.check_folder()
         episodes = zip(returns.tolist(), lengths.tolist(), strict=True)
         self._episodes += [{"policy": policy, "iteration": itr, "return": r, "length": n} for r, n in episodes]
         write_csv(self.folder / "episodes.csv", self._episodes)
@@ -142,12 +155,21 @@ class Logger:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
 
+        self.check_folder()
         if self._events is None:
             # A file is named by the second: one that goes on with a run must not take its forerunner's place.
             earlier = len(list(self.folder.glob("events.out.tfevents*")))
             self._events = EventsWriter(str(self.folder / "events"), f".{earlier}" if earlier else "")
-        self._events.write_event(Event(wall_time=time.time(), step=itr, summary=summary))
-        self._events.flush()
+        try:
+            self._events.write_event(Event(wall_time=time.time(), step=itr, summary=summary))
+            self._events.flush()
+        except OSError as error:
+            raise InputError(f"{self.folder}: TensorBoard's events cannot be written ({error.strerror})") from error
+
+    def check_folder(self) -> None:
+        """Raises `InputError` if the folder is gone: writing would make a new one that lacks half of the run."""
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: was removed while the run was writing into it; start the run again")
 
 
 def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:

@@ -11,8 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gymnasium as gym
 import numpy as np
@@ -20,8 +19,9 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.envs import name_of
 from rl_il.errors import InputError
+from rl_il.infrastructure.checkpoint import Checkpoints, state_of
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
-from rl_il.infrastructure.logger import Logger, return_scalars
+from rl_il.infrastructure.logger import IterationResult, Logger, return_scalars
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import (
@@ -39,23 +39,12 @@ if TYPE_CHECKING:  # the rooms above; the loop only calls what they promise
     from torch import Tensor
 
     from rl_il.dagger import CollectionRule
-    from rl_il.infrastructure.checkpoint import Checkpoints
     from rl_il.policies.mlp_policy import MLPPolicySL
 
 GOOD_WEIGHTS_EVERY = 500  # gradient steps
 SECONDS_BETWEEN_CHECKPOINTS = 60  # within an iteration; there is one after each
 LOSS_WINDOW = 100  # minibatches at an iteration's end over which `Training Loss` is averaged
 VIDEO_FRAMES = 150  # MuJoCo needs 40 ms for each without a GPU
-
-
-@dataclass(frozen=True)
-class IterationResult:
-    """One iteration: its scalars, and each evaluation episode's return and length (empty if not evaluated)."""
-
-    itr: int
-    scalars: dict[str, float]
-    returns: np.ndarray
-    lengths: np.ndarray
 
 
 class RLTrainer:
@@ -151,6 +140,7 @@ class RLTrainer:
     def store(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
         """Adds the labelled steps to the buffer, and keeps them for a run that goes on after a stop."""
         if self.checkpoints:
+            self.logger.check_folder()
             self.checkpoints.add_data(itr, trajectories)
         self.add_to_buffer(itr, trajectories)
 
@@ -299,38 +289,7 @@ class RLTrainer:
         self._last_checkpoint = time.perf_counter()
         if not self.checkpoints or self.itr == self.config.n_iter:
             return
-        state = {
-            "itr": self.itr,
-            "steps_done": self.steps_done,
-            "policy": self.policy.state_dict(),
-            "optimizer": self.policy.optimizer.state_dict(),
-            "losses": list(self.losses),
-            "env_steps": self.env_steps,
-            "initial_return": float(self.initial_return),
-            "seconds": self.elapsed(),
-            "wall_seconds": self.wall_seconds,
-        }
-        self.checkpoints.save(state)
-
-    def restore(self, state: dict[str, Any], data: Sequence[list[Trajectory]]) -> None:
-        """Puts everything as it was when `write_checkpoint` was called; `data` is what each iteration collected."""
-        self.resumed = True
-        self.first_itr = self.itr = state["itr"]
-        self.steps_done = state["steps_done"]
-        self.policy.load_state_dict(state["policy"])
-        self.policy.optimizer.load_state_dict(state["optimizer"])
-        self.losses.extend(state["losses"])
-        self.demonstrations = data[0]
-        for itr in range(self.first_itr):
-            self.add_to_buffer(itr, data[itr])
-        self.recorded = dict(enumerate(data[self.first_itr :], self.first_itr))
-        self.env_steps, self.initial_return = state["env_steps"], state["initial_return"]
-        self.wall_seconds = state["wall_seconds"]
-        self._start -= state["seconds"]
-        self.logger.go_on_from(self.first_itr)
-        for itr, scalars in enumerate(self.logger.metrics):
-            del scalars["iteration"]
-            self.results.append(IterationResult(itr, scalars, *self.logger.episodes("learner", itr)))
+        self.checkpoints.save(state_of(self))
 
     def record_video(self, itr: int) -> None:
         """One episode from its own seed. A machine that cannot draw is told so once, and the run goes on."""
@@ -388,6 +347,10 @@ class RLTrainer:
         left = elapsed / (itr + 1) * (last - itr)
         line += f" | expert labels {self.expert_labels:,} | {seconds(elapsed)}"
         print(line + (f", about {seconds(left)} left" if itr < last else ""), flush=True)
+
+    def begin_clock(self, seconds: float) -> None:
+        """Counts from now on, as if the trainer had been made so long ago."""
+        self._start = time.perf_counter() - seconds
 
     def elapsed(self) -> float:
         """Seconds since the trainer was made."""

@@ -28,7 +28,7 @@ def call(tmp_path, monkeypatch, capsys):
     """Calls a script in this process, in a folder of its own: `call("run_hw1 --n_iter 2")` -> status, out, err."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr("rl_il.experiment.REPOSITORY", tmp_path / "work")
+    monkeypatch.setattr("rl_il.run_folder.REPOSITORY", tmp_path / "work")
 
     def run(command: str) -> tuple[int, str, str]:
         script, *args = shlex.split(command)
