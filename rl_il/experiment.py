@@ -76,16 +76,22 @@ def run(
         return train_in_folder(trainer, expert, expert_episodes)
 
 
-def resume(folder: Path, num_workers: int = 1, verbose: bool = True) -> RunResult:
+def resume(folder: Path, num_workers: int = 1, verbose: bool = True) -> RunResult | None:
     """Goes on with a run that was stopped or killed, to the very result that it would have had.
 
+    Returns:
+      the result; None if the run was finished before.
+
     Raises:
-      InputError: it is finished, under way, or not to be read.
+      InputError: it is under way, or not to be read.
       Interrupted: as for `run`.
     """
     config = replace(read_config(folder), num_workers=num_workers)
     if is_finished(folder):
-        raise InputError(f"{folder}: this run is finished; there is nothing to go on with")
+        tidy_up(folder)
+        if verbose:
+            print(f"{folder}: this run is finished")
+        return None
     with prepare(config, verbose) as (trainer, expert):
         trainer.logger, trainer.checkpoints = Logger(folder), Checkpoints(folder)
         return train_in_folder(trainer, expert, None, go_on=True)
@@ -121,10 +127,16 @@ def train_in_folder(
         if stopped:
             how = f"interrupted; to go on: python scripts/run_hw1.py --resume {folder}"
             raise Interrupted(how, getattr(stopped, "signal_number", signal.SIGINT))
-        trainer.checkpoints.clear()
+        tidy_up(folder)
     if trainer.verbose:
         print_summary(result.summary)
     return result
+
+
+def tidy_up(folder: Path) -> None:
+    """Removes what a finished run has no use for, and what it was writing when it was killed."""
+    Checkpoints(folder).clear()
+    remove_leftovers(folder)
 
 
 def go_on_from_checkpoint(trainer: RLTrainer) -> None:

@@ -32,10 +32,8 @@ MODES = {
     "dagger, 2 workers": f"{DAGGER} --num_workers 2",
     "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 --seeds 2 --processes 2",
 }
-MOMENTS = (
-    0.5,
-    4.0,
-)  # seconds after the start between which half of the kills come; the others, at a file being written
+MOST_KILLS = 5  # of one run, before it is left to end
+EARLIEST = 0.2  # of the time that a run takes; half of the kills wait on until a file is being written
 
 
 def main() -> None:

@@ -229,9 +229,14 @@ def stopped(tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-def test_a_finished_run_is_not_gone_on_with(whole):
-    with pytest.raises(InputError, match="this run is finished"):
-        resume(whole("dagger"))
+def test_a_finished_run_is_left_as_it_is_but_for_leftovers(tmp_path, whole, capsys):
+    folder = shutil.copytree(whole("bc"), tmp_path / "run")
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "state_9.pt").write_text("killed before this was removed")
+    (folder / ".summary.json.a1b2c3d4").write_text("killed while this was written")
+    assert resume(folder) is None
+    assert capsys.readouterr().out == f"{folder}: this run is finished\n"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole("bc").iterdir())
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
