@@ -15,6 +15,10 @@ class InputError(ValueError):
     """Something the user gave is wrong: the message says what, got, expected, and what to do."""
 
 
+class DivergedError(InputError):
+    """Training came to numbers that are not finite: the same settings would again."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; the message says where the work so far lies.
 
@@ -32,9 +36,10 @@ class Interrupted(KeyboardInterrupt):
 def run_command(main: Callable[[], None]) -> None:
     """Runs a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130.
 
-    SIGTERM during a run becomes status 143.
+    SIGTERM ends it as Ctrl-C does, with status 143.
     """
     _spare_the_collector()
+    signal.signal(signal.SIGTERM, _interrupt)
     warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # without file, line and source code
     try:
         main()
@@ -46,6 +51,10 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt as interruption:
         number = getattr(interruption, "signal_number", signal.SIGINT)
         sys.exit(_say(str(interruption) or "interrupted", 128 + number))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted("", number)
 
 
 def _spare_the_collector() -> None:

@@ -19,7 +19,7 @@ from rl_il.dagger import RULES
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.odd import quick_look
 from rl_il.envs import env_spec, episode_limit, make_env
-from rl_il.errors import InputError, Interrupted
+from rl_il.errors import DivergedError, InputError, Interrupted
 from rl_il.files import remove_leftovers
 from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder, restore
 from rl_il.infrastructure.interrupts import noted_signals
@@ -72,8 +72,10 @@ def run(
       Interrupted: Ctrl-C or SIGTERM; the folder holds what `resume` goes on from.
     """
     with prepare(config, verbose) as (trainer, expert):
-        begin_folder(config, trainer, command_line)
-        return train_in_folder(trainer, expert, expert_episodes)
+        folder = make_run_folder(config)
+        with lock_folder(folder):
+            begin_folder(folder, config, trainer, command_line)
+            return train_in_folder(trainer, expert, expert_episodes)
 
 
 def resume(folder: Path, num_workers: int = 1, verbose: bool = True) -> RunResult | None:
@@ -87,28 +89,23 @@ def resume(folder: Path, num_workers: int = 1, verbose: bool = True) -> RunResul
       Interrupted: as for `run`.
     """
     config = replace(read_config(folder), num_workers=num_workers)
-    if is_finished(folder):
-        tidy_up(folder)
-        if verbose:
-            print(f"{folder}: this run is finished")
-        return None
-    with prepare(config, verbose) as (trainer, expert):
-        trainer.logger, trainer.checkpoints = Logger(folder), Checkpoints(folder)
-        return train_in_folder(trainer, expert, None, go_on=True)
+    with lock_folder(folder):
+        if is_finished(folder):
+            tidy_up(folder)
+            if verbose:
+                print(f"{folder}: this run is finished")
+            return None
+        with prepare(config, verbose) as (trainer, expert):
+            trainer.logger, trainer.checkpoints = Logger(folder), Checkpoints(folder)
+            go_on_from_checkpoint(trainer)
+            return train_in_folder(trainer, expert, None)
 
 
-def train_in_folder(
-    trainer: RLTrainer, expert: Expert | None, expert_episodes: Episodes | None, go_on: bool = False
-) -> RunResult:
-    """Measures the expert, trains, and writes the summary; where something stops it, says how to go on.
-
-    With `go_on`, the run starts from its last checkpoint, or from its beginning where there is none.
-    """
+def train_in_folder(trainer: RLTrainer, expert: Expert | None, expert_episodes: Episodes | None) -> RunResult:
+    """Measures the expert, trains, and writes the summary; where something stops it, says how to go on."""
     folder = trainer.logger.folder
     episodes, stopped = expert_episodes or NO_EPISODES, None
-    with lock_folder(folder), noted_signals() as trainer.check_signals:
-        if go_on:
-            go_on_from_checkpoint(trainer)
+    with noted_signals() as trainer.check_signals:
         try:
             if trainer.resumed:
                 episodes = trainer.logger.episodes("expert", 0)
@@ -119,15 +116,17 @@ def train_in_folder(
         except KeyboardInterrupt as interruption:
             stopped = interruption
             trainer.save_interrupted(getattr(interruption, "between_steps", False))
+        except DivergedError:  # to go on would end there again
+            raise
         except InputError as error:
             raise InputError(f"{error}{_how_to_go_on(trainer)}") from error
         finally:
             trainer.logger.close()
         result = finish_folder(trainer, episodes, "interrupted" if stopped else "finished")
-        if stopped:
-            how = f"interrupted; to go on: python scripts/run_hw1.py --resume {folder}"
-            raise Interrupted(how, getattr(stopped, "signal_number", signal.SIGINT))
-        tidy_up(folder)
+    if stopped:
+        how = f"interrupted; to go on: python scripts/run_hw1.py --resume {folder}"
+        raise Interrupted(how, getattr(stopped, "signal_number", signal.SIGINT))
+    tidy_up(folder)
     if trainer.verbose:
         print_summary(result.summary)
     return result
@@ -158,7 +157,7 @@ def _how_to_go_on(trainer: RLTrainer) -> str:
     if not trainer.checkpoints.exist():
         return ""
     return (
-        f" (the last whole checkpoint is of iteration {trainer.itr}; once the cause is mended, go on with"
+        f" (there is a checkpoint of iteration {trainer.checkpoints.saved_itr}; once the cause is mended, go on with"
         f" python scripts/run_hw1.py --resume {trainer.logger.folder})"
     )
 
@@ -180,7 +179,7 @@ def run_lengths(configs: Sequence[RunConfig], expert_episodes: Episodes | None =
         steps_done = 0
         for config in configs:
             trainer.config, trainer.results = config, []
-            begin_folder(config, trainer, ())
+            begin_folder(make_run_folder(config), config, trainer, ())
             trainer.checkpoints = None  # each is short, and begun again from its start
             trainer.logger.log_episodes("expert", 0, *episodes)
             _, steps = trainer.minibatches(0)
@@ -210,10 +209,9 @@ def prepare(config: RunConfig, verbose: bool) -> Iterator[tuple[RLTrainer, Exper
         yield trainer, expert
 
 
-def begin_folder(config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> None:
-    """Makes the run folder, and gives the trainer what writes into it."""
-    trainer.logger = Logger(make_run_folder(config))
-    trainer.checkpoints = Checkpoints(trainer.logger.folder)
+def begin_folder(folder: Path, config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> None:
+    """Gives the trainer what writes into its new folder, and writes config.json."""
+    trainer.logger, trainer.checkpoints = Logger(folder), Checkpoints(folder)
     trainer.logger.write_config(describe_run(config, trainer, command_line))
     if trainer.verbose:
         steps = "compiled" if trainer.compiles else "eager"

@@ -40,10 +40,10 @@ def bootstrap_interval(
       statistic: takes `(n_resamples, n)` values and `axis`.
 
     Returns:
-      `(low, high)`; both not-a-number when there are fewer than two values, which say nothing of spread.
+      `(low, high)`; both not-a-number where a stratum has fewer than two values, which say nothing of its spread.
     """
     strata = [np.asarray(stratum, np.float64) for stratum in strata]
-    if sum(len(stratum) for stratum in strata) < 2:
+    if min(map(len, strata), default=0) < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     at_once = max(1, MOST_NUMBERS // sum(map(len, strata)))
@@ -95,10 +95,13 @@ def probability_of_improvement(
       strata, others: a 1-D array of episode returns for each seed of either variant.
 
     Returns:
-      the probability, and its 95 % bootstrap interval; episodes are redrawn within their seed.
+      the probability, and its 95 % bootstrap interval; episodes are redrawn within their seed. It is not-a-number
+      where a seed has fewer than two.
     """
     ours, theirs = (np.concatenate([np.asarray(s, np.float64) for s in side]) for side in (strata, others))
     wins = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
+    if min(map(len, (*strata, *others))) < 2:
+        return float(wins.mean()), (float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
     estimates = []
     at_once = max(1, MOST_NUMBERS // (len(ours) + len(theirs)))

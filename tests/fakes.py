@@ -148,6 +148,9 @@ class CountingPolicy:
         self.batches.append((observations.numpy(), actions.numpy()))
         return {"Training Loss": len(self.batches) - 1.0}
 
+    def state_dict(self) -> dict:
+        return {}
+
     def validate(self, observations, actions) -> dict[str, float]:
         return {"Validation Loss": float(len(actions))}
 

@@ -79,7 +79,7 @@ def test_the_bytes_are_on_disk_before_the_name_changes(tmp_path, monkeypatch):
     with atomic_write(tmp_path / "x.bin") as file:
         file.write(b"1")
         assert calls == []
-    assert calls == ["fsync", "replace"]
+    assert calls == ["fsync", "replace", "fsync"]
 
 
 def test_json_has_null_for_what_is_not_a_number(tmp_path):

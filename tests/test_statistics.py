@@ -60,19 +60,25 @@ def test_bootstrap_repeats_with_its_seed_only():
 
 
 def test_episodes_are_redrawn_within_their_stratum():
-    low, high = bootstrap_interval([np.zeros(3), np.full(1, 10.0)])
-    assert low == high == 2.5
+    low, high = bootstrap_interval([np.zeros(3), np.full(2, 10.0)])
+    assert low == high == 4
     low, high = bootstrap_interval([np.array([0, 0, 0, 10.0])])
     assert low < 2.5 < high
 
 
 def test_strata_weigh_by_their_episodes():
-    assert bootstrap_interval([np.full(9, 1.0), np.full(1, 11.0)]) == pytest.approx((2, 2))
+    assert bootstrap_interval([np.full(18, 1.0), np.full(2, 11.0)]) == pytest.approx((2, 2))
 
 
-@pytest.mark.parametrize("strata", [[], [[]], [[3.0]]])
-def test_fewer_than_two_values_have_no_interval(strata):
+@pytest.mark.parametrize("strata", [[], [[]], [[3.0]], [[100], [250], [-30]], [[1, 2, 3], [4]]])
+def test_a_seed_with_fewer_than_two_episodes_leaves_no_interval(strata):
     low, high = bootstrap_interval(strata)
+    assert np.isnan(low) and np.isnan(high)
+
+
+def test_nor_has_the_probability_of_improvement_one():
+    probability, (low, high) = statistics.probability_of_improvement([[1], [3]], [[2], [2]])
+    assert probability == 0.5
     assert np.isnan(low) and np.isnan(high)
 
 

@@ -18,9 +18,10 @@ import io
 import json
 import pickle
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class Checkpoints:
         self.folder = run_folder / FOLDER
         self._data: dict[str, str] = {}  # each iteration's file and its checksum
         self._serial = 0
+        self.saved_itr: int | None = None  # the iteration that the last checkpoint goes on with
 
     def exist(self) -> bool:
         """Whether there is one to go on from."""
@@ -68,6 +70,7 @@ class Checkpoints:
         name = f"state_{self._serial}.pt"
         checksum = self._write(name, content.getvalue())
         write_json(self.folder / INDEX, {"state": name, "files": {name: checksum, **self._data}})
+        self.saved_itr = state["itr"]
         for old in self.folder.glob("state_*.pt"):
             if old.name != name:
                 old.unlink(missing_ok=True)
@@ -136,6 +139,8 @@ def state_of(trainer: RLTrainer) -> dict[str, Any]:
         "losses": list(trainer.losses),
         "env_steps": trainer.env_steps,
         "initial_return": float(trainer.initial_return),
+        "rows": trainer.logger.rows,
+        "episodes": trainer.logger.episode_rows,
         "seconds": trainer.elapsed(),
         "wall_seconds": trainer.wall_seconds,
     }
@@ -156,21 +161,31 @@ def restore(trainer: RLTrainer, state: dict[str, Any], data: Sequence[list[Traje
     trainer.env_steps, trainer.initial_return = state["env_steps"], state["initial_return"]
     trainer.wall_seconds = state["wall_seconds"]
     trainer.begin_clock(state["seconds"])
-    trainer.logger.go_on_from(trainer.first_itr)
+    trainer.logger.go_on_from(trainer.first_itr, state["rows"], state["episodes"])
     for itr, scalars in enumerate(trainer.logger.metrics):
         del scalars["iteration"]
         trainer.results.append(IterationResult(itr, scalars, *trainer.logger.episodes("learner", itr)))
 
 
-def lock_folder(folder: Path) -> BinaryIO:
-    """Holds the run folder for as long as the file that is returned is open, or the process lives.
+LOCK = ".lock"
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Holds the folder while its block runs, or until the process dies.
 
     Raises `InputError` if another process holds it.
     """
-    file = (folder / "config.json").open("rb")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = (folder / LOCK).open("ab")
     except OSError as error:
-        file.close()
-        raise InputError(f"{folder}: is in use by another process; wait for it, or stop it") from error
-    return file
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: is in use by another process; wait for it, or stop it") from error
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)

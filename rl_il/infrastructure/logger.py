@@ -13,7 +13,7 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.files import atomic_write, read_csv, write_csv, write_json
+from rl_il.files import atomic_write, write_csv, write_json
 from rl_il.infrastructure.events import drop_events
 
 
@@ -81,14 +81,22 @@ class Logger:
         self._episodes: list[dict[str, Any]] = []
         self._events = None
 
-    def go_on_from(self, first_itr: int) -> None:
-        """Takes over what the folder's files say of the iterations before `first_itr`, and drops the rest."""
-        self._rows = [row for row in read_csv(self.folder / "metrics.csv") if int(row["iteration"]) < first_itr]
-        self._episodes = [
-            row
-            for row in read_csv(self.folder / "episodes.csv")
-            if row["policy"] == "expert" or int(row["iteration"]) < first_itr
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of metrics.csv so far, of plain Python numbers."""
+        return [
+            {name: getattr(value, "item", lambda v=value: v)() for name, value in row.items()} for row in self._rows
         ]
+
+    @property
+    def episode_rows(self) -> list[dict[str, Any]]:
+        """The rows of episodes.csv so far."""
+        return [dict(row) for row in self._episodes]
+
+    def go_on_from(self, first_itr: int, rows: list[dict[str, Any]], episodes: list[dict[str, Any]]) -> None:
+        """Takes over what was logged before the run was stopped in iteration `first_itr`, and drops the rest."""
+        self._rows = [row for row in rows if row["iteration"] < first_itr]
+        self._episodes = [row for row in episodes if row["policy"] == "expert" or row["iteration"] < first_itr]
         drop_events(self.folder, first_itr)
 
     def start_again(self) -> None:
@@ -97,13 +105,13 @@ class Logger:
 
     @property
     def metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv so far; an empty cell is left out."""
-        return [{name: float(cell) for name, cell in row.items() if cell != ""} for row in self._rows]
+        """The rows of metrics.csv so far."""
+        return [dict(row) for row in self._rows]
 
     def episodes(self, policy: str, itr: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns and lengths of the episodes logged for the `learner` or the `expert`."""
-        rows = [row for row in self._episodes if row["policy"] == policy and int(row["iteration"]) == itr]
-        return np.array([float(row["return"]) for row in rows]), np.array([int(row["length"]) for row in rows], int)
+        rows = [row for row in self._episodes if row["policy"] == policy and row["iteration"] == itr]
+        return np.array([row["return"] for row in rows], np.float64), np.array([row["length"] for row in rows], int)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes config.json."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 import math
@@ -18,7 +17,7 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.envs import name_of
-from rl_il.errors import InputError
+from rl_il.errors import DivergedError, InputError
 from rl_il.infrastructure.checkpoint import Checkpoints, state_of
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.logger import IterationResult, Logger, return_scalars
@@ -127,9 +126,18 @@ class RLTrainer:
                 return self.recorded.pop(itr)
             episodes = self.begun or self.begin_collecting(itr)
             self.begun = None
-            trajectories = enough_steps(episodes, self.config.batch_size)
+            trajectories = enough_steps(self.heed(episodes), self.config.batch_size)
             self.env_steps += sum(map(len, trajectories))
             return [self.rule.label(trajectory) for trajectory in trajectories]
+
+    def heed(self, episodes: Iterator[Trajectory]) -> Iterator[Trajectory]:
+        """The episodes; between two, Ctrl-C is heeded."""
+        try:
+            for episode in episodes:
+                yield episode
+                self.check_signals()
+        finally:
+            episodes.close()
 
     def begin_collecting(self, itr: int) -> Iterator[Trajectory]:
         """The iteration's episodes, without end; worker processes start on them."""
@@ -192,30 +200,41 @@ class RLTrainer:
         self.itr = itr
         gradient_step = self.gradient_step()
         with self.phase("train"):
+            self.keep_good_weights()
             for minibatch in self.progress(itertools.islice(minibatches, n_steps), n_steps, itr, "training"):
                 self.losses.append(gradient_step(minibatch))
                 self.steps_done += 1
-                self.check_loss(itr)
+                if not math.isfinite(self.losses[-1]):
+                    self.stop_diverged(itr)
+                if self.steps_done % GOOD_WEIGHTS_EVERY == 0:
+                    self.keep_good_weights() or self.stop_diverged(itr)
                 self.check_clock()
+            self.keep_good_weights() or self.stop_diverged(itr)
             scalars = {"Training Loss": float(np.mean(self.losses))}
             if len(self.validation):
                 scalars |= self.policy.validate(self.validation.obs, self.validation.acs)
         return scalars
 
-    def check_loss(self, itr: int) -> None:
-        """Keeps the weights every so often, and goes back to the last ones where the loss is no number."""
-        if math.isfinite(self.losses[-1]):
-            if self.steps_done % GOOD_WEIGHTS_EVERY == 0:
-                self.good_weights = copy.deepcopy(self.policy.state_dict())
-            return
+    def keep_good_weights(self) -> bool:
+        """Keeps a copy of the weights, if they are all finite; returns whether they are."""
+        if not self.logger:
+            return True
+        weights = self.policy.state_dict()
+        finite = all(bool(tensor.isfinite().all()) for tensor in weights.values())
+        if finite:
+            self.good_weights = {name: tensor.clone() for name, tensor in weights.items()}
+        return finite
+
+    def stop_diverged(self, itr: int) -> None:
+        """Saves the weights as they last were good, and raises `DivergedError`."""
         where = ""
         if self.logger and self.good_weights is not None:
             self.policy.load_state_dict(self.good_weights)
             self.policy.save(self.logger.folder / "policy_last_good.pt")
             where = f"; the weights as they last were good are in {self.logger.folder / 'policy_last_good.pt'}"
-        raise InputError(
-            f"training diverged in iteration {itr}: the loss of minibatch {self.steps_done} is not finite; lower"
-            f" --learning_rate{where}"
+        raise DivergedError(
+            f"training diverged in iteration {itr}: after minibatch {self.steps_done} the loss or a weight is not"
+            f" finite; lower --learning_rate{where}"
         )
 
     def gradient_step(self) -> Callable[[Tensor], float]:
@@ -258,17 +277,18 @@ class RLTrainer:
         return result
 
     def save(self, itr: int) -> None:
-        """Writes the policy, a checkpoint to go on from, and a video where one is due."""
+        """Writes the policy, a video where one is due, and a checkpoint to go on from."""
         if not self.logger:
             return
         with self.phase("log"):
             self.policy.save(self.logger.folder / f"policy_itr_{itr}.pt")
-            self.itr, self.steps_done = itr + 1, 0
-            self.write_checkpoint()
         wants_videos = self._can_render and self.config.video_log_freq > 0
         if wants_videos and self.is_due(itr, self.config.video_log_freq):
             with self.phase("video"):
                 self.record_video(itr)
+        with self.phase("log"):
+            self.itr, self.steps_done = itr + 1, 0
+            self.write_checkpoint()
 
     def check_clock(self) -> None:
         """Writes a checkpoint in the middle of a long iteration."""

@@ -141,9 +141,12 @@ class RolloutWorkers:
             if future.done():  # the environment raised this very error
                 raise
             print(f"note: no episode for {MOST_SECONDS} s; the worker processes are killed", file=sys.stderr)
-            for process in list(pool._processes.values()):  # kill_workers() comes with Python 3.14
-                process.kill()
+            _kill(pool)
             return future.result()
+
+    def kill(self) -> None:
+        """Ends the processes at once; nobody waits for their episodes."""
+        _kill(self._pool)
 
     def replace(self, broken: ProcessPoolExecutor) -> None:
         """Starts new processes in the place of this pool, unless that was done already."""
@@ -155,6 +158,11 @@ class RolloutWorkers:
     def close(self) -> None:
         """Ends the processes; episodes under way are finished first."""
         self._pool.shutdown(cancel_futures=True)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):  # kill_workers() comes with Python 3.14
+        process.kill()
 
 
 class Episodes:
@@ -222,6 +230,10 @@ def rollout_source(
         source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
     try:
         yield source
+    except BaseException:
+        if isinstance(source, RolloutWorkers):
+            source.kill()
+        raise
     finally:
         source.close()
         env.close()
