@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 
 from rl_il.errors import InputError
 
+LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # how mkstemp names it
 REPOSITORY = Path(__file__).resolve().parent.parent
 """The checkout that holds `experts/` and `data/` (the package is installed from it with `pip install -e`)."""
 
@@ -52,10 +54,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what `atomic_write` was writing in the folder, or below it, when its process was killed."""
-    for path in folder.rglob(".*.????????"):
-        path.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, below: bool = True) -> None:
+    """Removes what `atomic_write` was writing in the folder, or `below` it too, when its process was killed."""
+    for path in folder.glob("**/.*" if below else ".*"):
+        if LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path) -> None:

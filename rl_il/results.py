@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +34,8 @@ SETTINGS = RunConfig(
     video_log_freq=-1,
 )
 ENVIRONMENTS = [name for name, spec in ENVS.items() if spec.expert and spec.demos and not name.endswith("-v4")]
-COLUMNS = ["environment", "expert, measured now", "BC", "% of expert", "labels", "DAgger", "% of expert", "labels"]
+COLUMNS = ["environment", "expert, measured now", "BC", "% of expert", "labels", "DAgger", "% of expert", "its seeds"]
+COLUMNS += ["labels", "minutes a run"]
 
 
 def make_results(
@@ -60,7 +59,7 @@ def make_results(
     findings = gather(ablation, with_one_compile(ablation.configs()), outdir)
     if not findings:
         raise InputError(f"{outdir}: no run ended well; its log.txt says more")
-    text = f"{markdown([[*COLUMNS, 'minutes a run'], *map(row, findings)])}\n\n{how(settings, n_seeds)}\n"
+    text = f"{markdown([COLUMNS, *map(row, findings)])}\n\n{how(settings, n_seeds, findings)}\n"
     with atomic_write(table) as file:
         file.write(text.encode())
     print(f"\n{text}\n{table}")
@@ -75,11 +74,9 @@ def row(finding: Finding) -> list[str]:
     cells = [runs[0].config.env_name, with_interval(expert)]
     for result in (cloned, last):
         percent = percent_of_expert(result.mean, expert.mean)
-        cells += [
-            with_interval(result),
-            "" if np.isnan(percent) else f"{percent:.1f}",
-            f"{result.expert_labels:,.0f}",
-        ]
+        cells += [with_interval(result), "" if np.isnan(percent) else f"{percent:.1f}"]
+        cells += [f"{min(result.seed_means):,.1f} to {max(result.seed_means):,.1f}"] if result is last else []
+        cells += [f"{result.expert_labels:,.0f}"]
     return [*cells, f"{minutes:.1f}"]
 
 
@@ -89,9 +86,13 @@ def with_interval(result: Result) -> str:
     return f"{result.mean:,.1f} ({low:,.1f} to {high:,.1f})"
 
 
-def how(settings: RunConfig, n_seeds: int) -> str:
-    """The lines under the table: what was run, when, with what."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "gymnasium", "mujoco"))
+def how(settings: RunConfig, n_seeds: int, findings: Sequence[Finding]) -> str:
+    """The lines under the table: what was run, when, with what; date and versions are those of the newest run."""
+    runs = [run for finding in findings for run in finding.variant.runs]
+    newest = max(runs, key=lambda run: (run.folder / "summary.json").stat().st_mtime)
+    date = datetime.date.fromtimestamp((newest.folder / "summary.json").stat().st_mtime)
+    names = ("python", "torch", "gymnasium", "mujoco")
+    versions = ", ".join(f"{name} {newest.record['versions'][name]}" for name in names)
     demos = "1 demonstration" if settings.n_demos == 1 else f"{settings.n_demos} demonstrations"
     return (
         f"Mean return, and its 95 % interval over episodes within seeds: {n_seeds} seeds, {settings.eval_episodes}"
@@ -100,5 +101,5 @@ def how(settings: RunConfig, n_seeds: int) -> str:
         f" {settings.batch_size:,} labelled environment steps each. {settings.n_layers} x {settings.size}"
         f" {settings.activation}, minibatches of {settings.train_batch_size}, learning rate"
         f" {settings.learning_rate:g}, standardised observations, the same everywhere. Minutes: on one core,"
-        f" everything included.\n\n{datetime.date.today()}, Python {platform.python_version()}, {versions}."
+        f" everything included. Its seeds: the least and the greatest mean of a seed.\n\n{date}, {versions}."
     )

@@ -49,6 +49,8 @@ def test_a_row_holds_the_numbers_of_its_runs(made):
     assert row["expert, measured now 0"].startswith(f"{expert:.1f} (")
     assert row["BC 0"].startswith(f"{bc:,.1f} (") and row["DAgger 0"].startswith(f"{dagger:,.1f} (")
     assert [row["labels 0"], row["labels 1"]] == [f"{n:,.0f}" for n in labels]
+    means = [run.returns[2].mean() for run in runs]
+    assert row["its seeds 0"] == f"{min(means):,.1f} to {max(means):,.1f}"
     assert row["% of expert 1"] == f"{100 * dagger / expert:.1f}"
     assert car["environment 0"] == "MountainCar-v0"
     assert car["% of expert 0"] == car["% of expert 1"] == ""  # its returns are negative

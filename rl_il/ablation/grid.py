@@ -28,9 +28,17 @@ class Ablation:
         for name, values in self.params.items():
             if name in RESERVED:
                 raise InputError(f"--param {name}: is set by the ablation itself" + _instead(name))
+            if not values:
+                raise InputError(f"--param {name}: needs values")
             if len({*map(str, values)}) < len(values):
                 raise InputError(f"--param {name}: the values must differ, got {', '.join(map(str, values))}")
-        self.configs()  # a combination that contradicts itself is found here
+        if self.base.vec_env != "gymnasium" or "vec_env" in self.params:
+            raise InputError("--vec_env envpool is for quick looks, not for tables; drop it")
+        for variant in self.variants:
+            try:
+                self.config(variant, self.base.seed)
+            except InputError as error:  # a combination that contradicts itself
+                raise InputError(f"{variant_name(variant)}: {error}") from error
 
     @property
     def variants(self) -> list[dict[str, Any]]:

@@ -85,6 +85,7 @@ def launch_local(jobs: Sequence[Job], outdir: Path, processes: int) -> Iterator[
 def _work(job: Job, outdir: Path, connection: Connection) -> None:
     """What a process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
     with (outdir / LOG).open("a") as log:
         os.dup2(log.fileno(), 1)
@@ -92,6 +93,8 @@ def _work(job: Job, outdir: Path, connection: Connection) -> None:
     try:
         for _ in job.run(outdir):
             connection.send(None)
+    except KeyboardInterrupt:
+        connection.send("interrupted")
     except Exception as error:  # whatever it is, it is this job's alone
         if not isinstance(error, InputError):
             traceback.print_exc()

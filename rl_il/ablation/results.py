@@ -104,6 +104,10 @@ def describe(ablation: Ablation, findings: Sequence[Finding]) -> str:
         "n_epochs" if config.n_epochs else "num_agent_train_steps_per_iter": "training length",
         "train_batch_size": "minibatch",
         "learning_rate": "learning rate",
+        **({"batch_size": "environment steps an iteration"} if config.do_dagger else {}),
+        **({"weight_decay": "weight decay"} if config.weight_decay else {}),
+        **({"loss": "loss"} if config.loss else {}),
+        **({"ep_len": "longest episode"} if config.ep_len else {}),
     }
     network = " x ".join(str(fixed[name]) for name in ("n_layers", "size") if name in fixed)
     parts = [
@@ -115,7 +119,8 @@ def describe(ablation: Ablation, findings: Sequence[Finding]) -> str:
     episodes = {len(returns) for finding in findings for returns in finding.result.returns}
     demos = "all" if config.n_demos is None else config.n_demos
     data = f"{demos} demonstrated episodes" if "n_demos" not in ablation.params else "demonstrated episodes as given"
-    algorithm = f"DAgger, iteration {config.n_iter - 1}" if config.do_dagger else "behavioural cloning"
+    last = "the last iteration" if "n_iter" in ablation.params else f"iteration {config.n_iter - 1}"
+    algorithm = f"DAgger, {last}" if config.do_dagger else "behavioural cloning"
     where = "" if "env_name" in ablation.params else f"{config.env_name}, "
     return (
         f"{where}{algorithm}; varied: {', '.join(ablation.params)}. {_span(n_seeds)} seeds, {_span(episodes)} fresh"

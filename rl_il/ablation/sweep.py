@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,8 @@ from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError, Interrupted
 from rl_il.experiment import count_eval_episodes, find_expert, load_demonstrations
-from rl_il.files import check_writable
+from rl_il.files import check_writable, remove_leftovers
+from rl_il.infrastructure.checkpoint import lock_folder
 from rl_il.infrastructure.logger import is_finished
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.report.runs import NOT_COMPARED, read_run
@@ -66,18 +68,26 @@ def run_ablation(
     todo = [config for config in configs if not is_done(config, outdir)]
     mine = [config for job in trainings(configs)[shard[0] - 1 :: shard[1]] for config in job.configs]
     jobs = trainings([config for config in mine if config in todo])
-    outdir.mkdir(parents=True, exist_ok=True)
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{outdir}: cannot be made ({error.strerror})") from error
 
     def launch(jobs: Sequence[Job]) -> Iterator[Event]:
         return launch_ray(jobs, outdir, ray_address) if launcher == "ray" else launch_local(jobs, outdir, processes)
 
     if verbose:
         print_plan(ablation, configs, todo, jobs, processes if launcher == "local" else None)
+    wanted = [config for config in configs if config not in todo or any(config in job.configs for job in jobs)]
     try:
-        wanted = [config for config in configs if config not in todo or any(config in job.configs for job in jobs)]
-        reasons = measure_references(wanted, outdir, launch, verbose) | make_runs(jobs, outdir, launch, verbose)
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; finished runs are kept in {outdir}: the same command goes on") from None
+        # Parts may share a folder, but each only once.
+        with lock_folder(outdir, f".lock_{shard[0]}_of_{shard[1]}"):
+            remove_leftovers(outdir, below=False)  # which may be another part's
+            reasons = measure_references(wanted, outdir, launch, verbose) | make_runs(jobs, outdir, launch, verbose)
+    except KeyboardInterrupt as interruption:
+        number = getattr(interruption, "signal_number", signal.SIGINT)
+        how = f"interrupted; finished runs are kept in {outdir}: the same command goes on"
+        raise Interrupted(how, number) from None
     unfinished = [config.logdir for config in configs if not has_result(config, outdir)]
     here = {config.logdir for config in wanted}
     failures = {name: reasons.get(name, "its process was ended") for name in unfinished if name in here}

@@ -171,13 +171,13 @@ LOCK = ".lock"
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Holds the folder while its block runs, or until the process dies.
 
     Raises `InputError` if another process holds it.
     """
     try:
-        file = (folder / LOCK).open("ab")
+        file = (folder / name).open("ab")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
     with file:
@@ -188,4 +188,4 @@ def lock_folder(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (folder / LOCK).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)

@@ -61,7 +61,8 @@ def test_what_cannot_be_read_is_refused(names, values, message):
         ({"logdir": ["x"]}, "--param logdir: is set by the ablation itself"),
         ({"size": [8, -1]}, "--size must be above 0"),
         ({"activation": ["tanh", "swish"]}, "--activation must be one of"),
-        ({"n_iter": [1, 2]}, r"plain behavioural cloning collects expert data just once"),
+        ({"vec_env": ["envpool"]}, "for quick looks, not for tables"),
+        ({"n_iter": [1, 2]}, r"n_iter=2: plain behavioural cloning collects expert data just once"),
     ],
 )
 def test_what_cannot_be_run_is_refused(params, message):

@@ -26,6 +26,7 @@ from rl_il.errors import InputError
 from rl_il.evaluation import evaluate
 from rl_il.experiment import run
 from rl_il.files import REPOSITORY
+from rl_il.infrastructure.checkpoint import lock_folder
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.report.runs import read_run
 
@@ -240,11 +241,12 @@ def ablation_process(outdir: Path, **settings) -> subprocess.Popen:
 
 
 def test_killed_five_times_it_ends_with_the_same_bytes(tmp_path):
-    """Each time when another number of runs is finished, and at a random moment after that."""
+    """At a random moment of each, not before the first run can have begun."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     with ablation_process(whole) as process:
         assert "4 variants x 3 seeds" in process.communicate()[0]
     rng = random.Random(0)
+    ended_by_itself = 0
     for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         with ablation_process(killed) as process:
             for line in process.stdout:
@@ -254,6 +256,8 @@ def test_killed_five_times_it_ends_with_the_same_bytes(tmp_path):
             timer.start()
             process.communicate()
             timer.cancel()
+        ended_by_itself += process.returncode == 0
+    assert ended_by_itself <= 2
     with ablation_process(killed) as process:
         output, _ = process.communicate()
     assert process.returncode == 0, output
@@ -357,3 +361,23 @@ def test_a_failed_run_ends_the_command_with_status_1(tmp_path):
     assert "1 runs failed" in done.stderr and "Traceback" not in done.stderr
     assert json.loads((tmp_path / "references").rglob("summary.json").__next__().read_text())["status"] == "finished"
     assert not os.path.exists(tmp_path / "table.md")
+
+
+def test_two_commands_do_not_work_in_one_folder(tmp_path):
+    with lock_folder(tmp_path, ".lock_1_of_1"), pytest.raises(InputError, match="is in use by another process"):
+        run_ablation(SIZES, tmp_path, verbose=False)
+
+
+def test_a_folder_that_cannot_be_made_is_named():
+    done = ended("--param", "size", "--values", "8", "--outdir", "/proc/nothing/here")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and "/proc/nothing" in done.stderr
+
+
+def test_sigterm_ends_it_with_143_and_a_sentence(tmp_path):
+    with ablation_process(tmp_path / "out") as process:
+        assert any(re.match(r"1/\d+ runs", line) for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 143
+    assert "interrupted; finished runs are kept in" in rest
