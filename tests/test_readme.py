@@ -158,3 +158,10 @@ def test_reading_order_names_files_that_exist():
     names = re.findall(r"^\d\. .*?`([\w/]+\.py)`", README, re.MULTILINE)
     assert len(names) >= 5
     assert all((PACKAGE / name).exists() for name in names)
+
+
+def test_the_results_are_those_of_the_committed_tables():
+    results = REPOSITORY / "data" / "results"
+    for name in ("all.md", "training_steps_HalfCheetah-v5/table.md"):
+        rows = [line for line in (results / name).read_text().splitlines() if line.startswith("|")]
+        assert len(rows) > 3 and all(row in README for row in rows), name

@@ -1,0 +1,74 @@
+"""The quick form of `make chaos` and `make soak`."""
+
+import random
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import chaos  # noqa: E402
+import soak  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return chaos.finish("dagger", tmp_path_factory.mktemp("chaos") / "whole")
+
+
+def test_a_run_that_was_killed_three_times_is_the_same(tmp_path, whole):
+    kills = chaos.kill_and_go_on("dagger", tmp_path / "run", random.Random(1), seconds=2.5, most=3)
+    assert 1 <= kills <= 3
+    assert chaos.compare("dagger", tmp_path / "run", whole) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("metrics.csv", "metrics.csv"), ("episodes.csv", "episodes.csv"), ("policy_itr_3.pt", "files")],
+)
+def test_a_difference_is_found(tmp_path, whole, name, found):
+    other = shutil.copytree(whole, tmp_path / "run")
+    if name.endswith(".csv"):
+        (other / name).write_text((other / name).read_text().replace("1", "2"))
+    else:
+        (other / name).unlink()
+    assert found in chaos.compare("dagger", other, whole)
+
+
+def test_scalars_that_come_twice_are_found(tmp_path, whole):
+    other = shutil.copytree(whole, tmp_path / "run")
+    (events,) = other.glob("*tfevents*")
+    shutil.copy(events, other / f"{events.name}.1")
+    assert chaos.compare("dagger", other, whole) == ["TensorBoard"]
+
+
+def looks(growth: float, files: int = 0) -> list[dict[str, tuple]]:
+    """A look every two seconds for ten minutes; `growth` bytes a second, and `files` more at the end."""
+    return [
+        {"main": (2.0 * i, 1e8, 10, 3), "worker 7": (2.0 * i, 1e8 + 2.0 * i * growth, 10 + files * (i > 200), 2)}
+        for i in range(300)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("growth", "files", "grows"), [(0, 0, False), (1000, 0, False), (5000, 0, True), (0, 9, True)]
+)
+def test_what_grows_is_found(growth, files, grows, capsys):
+    assert soak.report(looks(growth, files), iterations=100) is grows
+    printed = capsys.readouterr().out
+    assert f"{3600 * growth / 1e6:+.2f} MB an hour" in printed
+
+
+def test_the_slope_is_that_of_the_line():
+    assert soak.slope((0, 1, 2, 3), (5, 7, 9, 11)) == 2
+    assert soak.slope((1,), (5,)) == 0
+
+
+def test_a_run_is_watched_with_its_workers(tmp_path):
+    seen, iterations = soak.watch("MountainCar-v0", tmp_path / "run", seconds=9)
+    assert iterations >= 1
+    assert sum(name.startswith("worker") for name in seen[-1]) == 2
+    assert all(1e7 < memory < 1e9 and files > 2 and threads >= 1 for _, memory, files, threads in seen[-1].values())
