@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo study results ablations drift chaos soak test test-sb3 test-envpool test-ray test-experts lint clean
+.PHONY: help setup demo study results ablations drift chaos fuzz soak test test-sb3 test-envpool test-ray test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ drift: setup ## the README's figures of drift (2 minutes)
 chaos: setup ## 100 runs killed at random moments, and compared with runs that nobody killed (10 minutes)
 	$(BIN)/python scripts/chaos.py
 
+fuzz: setup ## every loader on 100,000 damaged and hostile files (15 minutes)
+	$(BIN)/python scripts/fuzz.py
+
 soak: setup ## half an hour of small iterations: memory, open files and threads must not grow
 	$(BIN)/python scripts/soak.py
 
@@ -83,4 +86,4 @@ lint: setup ## ruff, as CI runs it
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and the run folders
-	rm -rf .venv data/q1_* data/q2_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report*
+	rm -rf .venv data/q1_* data/q2_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/fuzz

@@ -52,8 +52,8 @@ class DAgger(CollectionRule):
         acs = trajectory.acs
         if labels.shape != acs.shape or (labels.dtype.kind not in "iu" and acs.dtype.kind in "iu"):
             raise InputError(
-                f"the expert's labels must be like the actions, {acs.dtype} of shape {acs.shape}; got {labels.dtype} of"
-                f" shape {labels.shape}"
+                f"the expert's labels must be like the actions, {acs.dtype} of shape {acs.shape}; got {labels.dtype}"
+                f" of shape {labels.shape}"
             )
         try:
             return dataclasses.replace(trajectory, expert_acs=labels.astype(acs.dtype))

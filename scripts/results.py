@@ -23,7 +23,8 @@ def main() -> None:
     results = REPOSITORY / "data" / "results"
     add("--env_names", nargs="+", metavar="NAME", help="the rows (default: all)")
     add("--seeds", type=positive_integer, default=5, help="runs of each (default: %(default)s)")
-    add("--outdir", type=Path, default=results / "all_runs", help="where the runs go (default: data/results/all_runs)")
+    help = "where the runs go (default: data/results/all_runs)"
+    add("--outdir", type=Path, default=results / "all_runs", help=help)
     add("--table", type=Path, default=results / "all.md", help="the table (default: data/results/all.md)")
     add("--processes", type=worker_count, default="auto", help="runs at a time (default: auto, one a core)")
     args = parser.parse_args()

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from rl_il.errors import InputError
 
-MOST_UNPACKED = 256_000_000  # bytes that any archive may unpack to
+MOST_UNPACKED = 128_000_000  # bytes that any archive may unpack to
 MOST_EXPANSION = 64  # or this many times its own size: frames of a game pack well, a bomb a thousandfold
 DEFLATE_LIMIT = 1032  # times; what the format can do
 
@@ -33,6 +33,18 @@ def open_archive(file: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
         if unpacked > most:
             raise InputError(f"would unpack to {unpacked:,} bytes, of a file of {size:,}; expected at most {most:,}")
         yield archive
+
+
+def read_member(archive: zipfile.ZipFile, name: str, most: int | None = None) -> bytes:
+    """The member's bytes. Raises `InputError` above `most` of them; not more are unpacked than it announces.
+
+    `most` is for what grows when it is read: JSON becomes some 30 times as large, a pickle 300 times.
+    """
+    size = archive.getinfo(name).file_size
+    if most is not None and size > most:
+        raise InputError(f"holds {size:,} bytes of {name[:100]!r}, expected at most {most:,}")
+    with archive.open(name) as file:
+        return file.read(size)  # `archive.read` would unpack everything there is, and then cut it
 
 
 def _check(member: zipfile.ZipInfo, size: int) -> None:

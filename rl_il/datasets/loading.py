@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets import cs285, npz
+from rl_il.datasets.quoting import one_line
 from rl_il.envs import check_actions, episode_limit, name_of
 from rl_il.errors import InputError
 from rl_il.types import Trajectory
@@ -54,7 +55,7 @@ def load_trajectories(
             trajectories = [dataclasses.replace(t, obs=t.obs[:, :27]) for t in trajectories]
         return [_fit(t, env) for t in trajectories] if env else trajectories
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {one_line(error)}") from error
 
 
 def _choose(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from rl_il.datasets.archive import open_archive
 from rl_il.datasets.arrays import check_lengths, has_boundaries, split_episodes
+from rl_il.datasets.quoting import one_line
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, to_json
 from rl_il.types import Trajectory
@@ -35,7 +37,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     except InputError:
         raise
     except Exception as error:  # a damaged archive raises errors of zipfile, zlib, struct, ...; none means more
-        raise InputError(f"is not a readable .npz file ({error})") from error
+        raise InputError(f"is not a readable .npz file ({one_line(error)[:200]})") from error
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
@@ -55,7 +57,11 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
         if announced != held or any(n < 0 for n in shape):
             raise InputError(f"announces the shape {shape} in {member.filename!r}, but holds {held} bytes of it")
     with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False, max_header_size=MOST_HEADER)
+        array = np.lib.format.read_array(file, allow_pickle=False, max_header_size=MOST_HEADER)
+    characters = array.reshape(-1).view(f"{dtype.byteorder}u4") if dtype.kind == "U" and array.nbytes else []
+    if np.max(characters, initial=0) > sys.maxunicode:  # of which NumPy would make broken strings
+        raise InputError(f"holds text in {member.filename!r} that is no Unicode")
+    return array
 
 
 def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:

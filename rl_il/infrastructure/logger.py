@@ -44,7 +44,7 @@ def is_finished(folder: Path) -> bool:
     """Whether the folder holds a run that came to its end: its summary is written last."""
     try:
         return json.loads((folder / "summary.json").read_text())["status"] == "finished"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
 
 

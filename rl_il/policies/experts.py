@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets.npz import read_meta, read_npz
+from rl_il.datasets.quoting import one_line
 from rl_il.datasets.safe_pickle import load_pickle
 from rl_il.envs import env_spec, is_discrete, name_of
 from rl_il.errors import InputError
@@ -20,6 +21,8 @@ from rl_il.policies.actors import NumpyActor, RandomActor, ScriptedActor
 from rl_il.policies.car_driver import CarDriver
 from rl_il.policies.sb3 import load_sb3
 from rl_il.types import Actor
+
+MOST_ACTION = 1e30  # what a file may say of an action's range; float32 holds it
 
 
 def velocity_rule(obs: np.ndarray) -> np.ndarray:
@@ -90,7 +93,7 @@ def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) 
         actor = FORMATS[path.suffix](path, env, **({"activation": activation} if activation else {}))
         _check_fit(actor, env)
     except InputError as error:
-        message = str(error)
+        message = one_line(error)
         raise InputError(message if message.startswith(str(path)) else f"{path}: {message}") from error
     return actor
 
@@ -152,9 +155,9 @@ def _load_npz(path: Path, env: gym.Env) -> NumpyActor:
     if missing:
         raise InputError(f"is not an expert's file: it lacks {', '.join(missing)}")
     layers = [(arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(n_layers)]
-    if any(array.dtype.kind != "f" for layer in layers for array in layer):
-        raise InputError("weights must be floats")
-    settings = {key: meta[key] for key in ("action_scale", "action_low", "action_high") if key in meta}
+    if any(array.dtype.kind != "f" or array.size == 0 for layer in layers for array in layer):
+        raise InputError("weights must be floats, and some in each layer")
+    settings = {key: _bounds(key, meta[key]) for key in ("action_scale", "action_low", "action_high") if key in meta}
     return NumpyActor(
         layers,
         meta["activation"],
@@ -166,6 +169,14 @@ def _load_npz(path: Path, env: gym.Env) -> NumpyActor:
         obs_std=arrays.get("obs_std"),
         **settings,
     )
+
+
+def _bounds(name: str, value: Any) -> np.ndarray:
+    """A number or a list of them, from JSON."""
+    numbers = value if isinstance(value, list) else [value]
+    if not all(type(number) in (int, float) and abs(number) <= MOST_ACTION for number in numbers):
+        raise InputError(f"{name} must be a number or a list of them, up to {MOST_ACTION:g}")
+    return np.array(value, np.float64)
 
 
 def _slice(bounds: Any) -> slice:
@@ -185,10 +196,11 @@ def _load_course_pickle(path: Path, env: gym.Env) -> NumpyActor:
         hidden = policy["hidden"]["FeedforwardNet"]
         names = sorted(hidden, key=lambda name: int(name.rsplit("_", 1)[1]))
         affine = [hidden[name]["AffineLayer"] for name in names] + [policy["out"]["AffineLayer"]]
-        layers = [(np.array(layer["W"]), np.array(layer["b"]).reshape(-1)) for layer in affine]
+        layers = [(_numbers(layer, "W"), _numbers(layer, "b").reshape(-1)) for layer in affine]
         statistics = policy["obsnorm"]["Standardizer"]
-        mean = np.array(statistics["mean_1_D"]).reshape(-1)
-        variance = np.array(statistics["meansq_1_D"]).reshape(-1) - mean**2
+        mean = _numbers(statistics, "mean_1_D").reshape(-1)
+        with np.errstate(all="ignore"):  # what overflows is refused as infinite
+            variance = _numbers(statistics, "meansq_1_D").reshape(-1) - mean**2
         activation = {"tanh": "tanh", "lrelu": "leaky_relu"}[tree["nonlin_type"]]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(
@@ -203,6 +215,14 @@ def _load_course_pickle(path: Path, env: gym.Env) -> NumpyActor:
         layers[0] = _pad_with_zeros(*layers[0], mean, std, n_observed)
         mean, std = mean[:n_observed], std[:n_observed]
     return NumpyActor(layers, activation, "identity", mean.shape, obs_mean=mean, obs_std=std, dtype=np.float64)
+
+
+def _numbers(owner: dict[str, Any], key: str) -> np.ndarray:
+    """What is under the key, as an array. Not a list: NumPy would write out whatever lists it shares."""
+    numbers = np.array(None if isinstance(owner[key], (list, tuple)) else owner[key])
+    if numbers.size == 0:
+        raise ValueError(f"{key} is empty")
+    return numbers
 
 
 def _pad_with_zeros(w: np.ndarray, b: np.ndarray, mean: np.ndarray, std: np.ndarray, n: int):

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import pickle
-import struct
-import warnings
+import math
 from abc import ABC
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
 from torch.nn import functional
 
+from rl_il.datasets.quoting import one_line
 from rl_il.envs import is_discrete
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
@@ -28,9 +27,11 @@ from rl_il.infrastructure.adam import AdamW
 from rl_il.infrastructure.pytorch_utils import ACTIVATIONS, build_mlp, seeded_weights, to_numpy, to_tensor
 from rl_il.policies.actors import NumpyActor, as_batch
 from rl_il.policies.base_policy import BasePolicy
+from rl_il.policies.torch_file import read_torch
 from rl_il.types import Actor
 
 LOG_STD_RANGE = (-5.0, 2.0)  # keeps a nearly noiseless expert's likelihood, and its gradient, finite
+MOST_UNCHECKED = 10_000_000  # weights that a network may have before they are compared with the file's
 Policy = TypeVar("Policy", bound="MLPPolicy")
 
 LOSSES = {
@@ -185,24 +186,23 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
     def load(cls: type[Policy], path: str | Path, device: torch.device | str = "cpu") -> Policy:
         """Reads a policy that `save` wrote; no code in the file is run. Raises `InputError` for any other."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about foreign pickles; the error below says enough
-                content = torch.load(path, map_location=device, weights_only=True)
+            content = read_torch(Path(path))
             if not isinstance(content, dict):
-                raise InputError(f"{path}: is not a checkpoint of this project (holds a {type(content).__name__})")
-            if content["policy"] not in [parent.__name__ for parent in cls.__mro__]:
-                raise InputError(f"{path}: holds a {content['policy']}, expected a {cls.__name__}")
-            policy = cls(**content["hyperparameters"], device=device)
-            policy.load_state_dict(content["state"])
-        except InputError:
-            raise
-        except pickle.UnpicklingError as error:  # torch's message advises to run the code in the file
-            raise InputError(f"{path}: is damaged or holds pickled code, which is never run") from error
+                raise InputError(f"is not a checkpoint of this project (holds a {type(content).__name__})")
+            name, hyperparameters = content["policy"], content["hyperparameters"]
+            if name not in [parent.__name__ for parent in cls.__mro__]:
+                raise InputError(f"holds a {str(name)[:100]}, expected a {cls.__name__}")
+            state = {key: torch.from_numpy(array) for key, array in content["state"].items()}
+            _check_size(hyperparameters, sum(map(torch.numel, state.values())), len(state))
+            policy = cls(**hyperparameters, device=device)
+            policy.load_state_dict(state)
+        except InputError as error:
+            raise InputError(f"{path}: {one_line(error)}") from error
         except LookupError as error:
             raise InputError(f"{path}: is not a checkpoint of this project (lacks or misnames {error})") from error
-        except (OSError, EOFError, struct.error) as error:
+        except OSError as error:
             raise InputError(f"{path}: is not a readable checkpoint ({_first_line(error)})") from error
-        except Exception as error:  # torch raises anything on a damaged file; none means more
+        except Exception as error:  # torch raises anything on weights that do not fit; none means more
             raise InputError(f"{path}: is not a checkpoint of this project ({_first_line(error)})") from error
         if not all(tensor.isfinite().all() for tensor in policy.state_dict().values()):
             raise InputError(f"{path}: the weights hold NaN or infinity")
@@ -294,6 +294,19 @@ class MLPPolicySL(MLPPolicy):
         if self.discrete:
             return metrics | {"Validation Accuracy": (predicted == actions).float().mean().item()}
         return metrics | {"Validation MAE": (predicted - actions).abs().mean().item()}
+
+
+def _check_size(hyperparameters: dict[str, Any], n_numbers: int, n_tensors: int) -> None:
+    """Raises `ValueError` for hyperparameters of a network much larger than the weights beside them, which would fill
+    the memory before anything is compared."""
+    sizes = [hyperparameters.get(name, default) for name, default in (("n_layers", 2), ("size", 64), ("ac_dim", 1))]
+    sizes += hyperparameters["ob_shape"]
+    if not all(type(n) is int and 0 <= n <= MOST_UNCHECKED for n in sizes) or len(sizes) > 20:
+        raise ValueError(f"the network's sizes must be integers up to {MOST_UNCHECKED:,}")
+    n_layers, size, ac_dim, *ob_shape = sizes
+    weights = math.prod(ob_shape) * size + max(n_layers - 1, 0) * size**2 + size * ac_dim
+    if n_layers > n_tensors or weights > max(2 * n_numbers, MOST_UNCHECKED):
+        raise ValueError(f"describes a network of {n_layers} layers and {weights:,} weights, but holds {n_numbers:,}")
 
 
 def _first_line(error: Exception) -> str:

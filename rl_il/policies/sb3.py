@@ -11,17 +11,19 @@ import io
 import json
 import os
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from rl_il.datasets.archive import open_archive, read_member
+from rl_il.datasets.quoting import one_line
 from rl_il.datasets.safe_pickle import load_pickle
 from rl_il.envs import is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.policies.actors import ACTIVATIONS, NumpyActor
+from rl_il.policies.torch_file import read_torch
 
 # Algorithms, hidden layers' prefix, output layer's prefix (None: the last hidden one), default activation.
 # A file is of the first row whose output layer it has.
@@ -41,6 +43,7 @@ NORMALISER_MODULES = (
     "numpy.random._mt19937",
     "numpy.random.bit_generator",
 )
+MOST_JSON = 16_000_000  # bytes
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
@@ -82,17 +85,20 @@ def load_sb3(path: Path, env: gym.Env, activation: str | None = None) -> NumpyAc
 
 def _read_zip(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors of `policy.pth` as arrays, and the JSON object `data`."""
-    import torch
-
     try:
-        with zipfile.ZipFile(path) as file:
-            weights = torch.load(io.BytesIO(file.read("policy.pth")), map_location="cpu", weights_only=True)
-            data = json.loads(file.read("data"))
-        tensors = {str(name): tensor.numpy() for name, tensor in weights.items()}
+        with open_archive(path) as file:
+            weights = read_torch(io.BytesIO(read_member(file, "policy.pth")))
+            data = json.loads(read_member(file, "data", MOST_JSON))
+        tensors = {str(name): _array(str(name), tensor) for name, tensor in weights.items()}
     except Exception as error:  # a damaged archive raises anything; none means more than this
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"is not a zip of Stable-Baselines3 ({first_line})") from error
+        raise InputError(f"is not a zip of Stable-Baselines3 ({one_line(error)[:200]})") from error
     return tensors, data if isinstance(data, dict) else {}
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"{name[:100]} must be an array, got a {type(value).__name__}")
+    return value
 
 
 def _find_layers(tensors: dict[str, np.ndarray]) -> tuple[str, Layers, str]:
@@ -119,7 +125,10 @@ def _numbered_layers(tensors: dict[str, np.ndarray], prefix: str) -> Layers:
 def _layer(tensors: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
     if f"{name}.bias" not in tensors:
         raise InputError(f"has the weights of {name} but no bias")
-    return tensors[f"{name}.weight"].T, tensors[f"{name}.bias"]
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    if weight.size == 0:
+        raise InputError(f"has no weights in {name}")
+    return weight.T, bias
 
 
 def _find_activation(data: dict[str, Any], default: str) -> str:
@@ -146,11 +155,13 @@ def _find_normaliser(path: Path, env: gym.Env) -> dict[str, Any]:
         state = load_pickle(found, NORMALISER_MODULES)
         if not state.get("norm_obs", True):
             return {}
-        mean, variance = np.array(state["obs_rms"]["mean"]), np.array(state["obs_rms"]["var"])
+        mean, variance = (_array(key, state["obs_rms"][key]) for key in ("mean", "var"))
         epsilon, clip = float(state["epsilon"]), float(state["clip_obs"])
+        if not (clip > 0 and np.all(variance + epsilon > 0)):
+            raise InputError("must have variances and a clip_obs above 0")
     except InputError as error:
         raise InputError(f"{found.name} beside it {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(
             f"{found.name} beside it is not a saved VecNormalize: needed are obs_rms with mean and var, epsilon and"
             f" clip_obs (found: {type(error).__name__} {error})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import typing
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import RunConfig
+from rl_il.datasets.quoting import one_line
 from rl_il.errors import InputError
 from rl_il.report.tables import Result
 
@@ -62,9 +64,9 @@ def read_run(folder: Path) -> Run:
             key = (row["policy"], int(row["iteration"]))
             episodes.setdefault(key, []).append((float(row["return"]), float(int(row["length"]))))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {one_line(error)}") from error
     except UNREADABLE as error:
-        why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__} {error}"
+        why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__} {one_line(error)[:200]}"
         raise InputError(f"{path}: cannot be read ({why}); is {folder} the folder of a finished run?") from error
     learner = {itr: np.array(pairs, np.float64).T for (policy, itr), pairs in episodes.items() if policy == "learner"}
     if not learner:
@@ -84,9 +86,15 @@ def read_run(folder: Path) -> Run:
     )
 
 
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """The types of the configuration's fields."""
+    return typing.get_type_hints(RunConfig)
+
+
 def _config(values: dict[str, Any]) -> RunConfig:
     """The configuration, of which later versions may know more fields; raises `InputError` for other types."""
-    hints = typing.get_type_hints(RunConfig)
+    hints = _hints()
     known = {name: value for name, value in values.items() if name in hints}
     for name, value in known.items():
         types = typing.get_args(hints[name]) or (hints[name],)

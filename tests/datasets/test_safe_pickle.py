@@ -1,5 +1,4 @@
 import copyreg
-import io
 import pickle
 import pickletools
 import struct
@@ -366,8 +365,8 @@ def test_nothing_but_the_documented_names_is_allowed():
 
 @pytest.mark.parametrize("module, attribute", sorted(ALLOWED))
 def test_an_allowed_name_never_leads_to_the_real_thing(module, attribute):
-    unpickler = safe_pickle._AllowListUnpickler(io.BytesIO(name(module, attribute) + b"."))
-    assert type(unpickler.load()) is safe_pickle._Constructor
+    unpickler = safe_pickle._AllowListUnpickler(name(module, attribute) + b".")
+    assert type(unpickler.load()) is safe_pickle.Constructor
 
 
 @pytest.mark.parametrize("attribute", ["_function", "__class__", "__call__", "new"])
@@ -407,10 +406,18 @@ def test_a_damaged_byte_is_harmless_or_refused(tmp_path):
     assert refused > 100
 
 
-def test_lists_shared_by_lists_are_not_written_out(tmp_path):
+def shared_lists(levels):
     value = [0]
-    for _ in range(60):  # 2^60 zeros, if each list were copied wherever it stands
+    for _ in range(levels):  # 2^levels zeros, if each list were copied wherever it stands
         value = [value, value]
-    path = write_pickle(tmp_path / "x.pkl", value)
-    loaded = load_pickle(path)
+    return value
+
+
+def test_what_a_pickle_shares_stays_shared(tmp_path):
+    loaded = load_pickle(write_pickle(tmp_path / "x.pkl", shared_lists(8)))
     assert loaded[0] is loaded[1]
+
+
+def test_lists_shared_by_lists_are_refused_before_anybody_prints_them(tmp_path):
+    with pytest.raises(InputError, match="much larger than the file"):
+        load_pickle(write_pickle(tmp_path / "x.pkl", shared_lists(60)))
