@@ -20,6 +20,7 @@ LOSSES = ("mse", "l1", "nll")
 DEVICES = ("auto", "cpu", "cuda")
 COMPILE_FROM = 30_000  # gradient steps of a whole run: about what the seconds of compiling would have made eagerly
 
+KINDS = {int: "an integer", float: "a number", str: "a text"}
 Config = TypeVar("Config")
 
 
@@ -242,7 +243,7 @@ def parse_value(config_class: type, name: str, text: str) -> Any:
             raise ValueError
         return (fields[name].metadata["parse"] or _value_type(annotation))(text)
     except (ValueError, argparse.ArgumentTypeError):
-        expected = "true or false" if annotation is bool else f"a {_value_type(annotation).__name__}"
+        expected = "true or false" if annotation is bool else KINDS[_value_type(annotation)]
         raise InputError(f"{name} must be {expected}, got {text!r}") from None
 
 

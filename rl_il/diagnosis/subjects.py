@@ -20,7 +20,7 @@ from rl_il.errors import InputError
 from rl_il.experiment import build_trainer, find_expert, load_demonstrations
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import rollout_source
-from rl_il.policies.experts import FORMATS, latest_policy, load_actor
+from rl_il.policies.experts import SCRIPTED_EXPERTS, latest_policy, load_actor
 from rl_il.report.runs import Run, read_run
 from rl_il.types import Actor, Trajectory, reads_simulator
 
@@ -66,7 +66,8 @@ def find_policies(policies: Sequence[str], names: Sequence[str] | None = None) -
 
 def _find_policy(policy: str) -> Named:
     path = latest_policy(Path(policy)) if Path(policy).is_dir() else Path(policy)
-    if path.suffix in FORMATS and not policy.startswith("hf:") and not path.is_file():
+    names = ("expert", "random", *SCRIPTED_EXPERTS)
+    if policy not in names and not policy.startswith("hf:") and not path.is_file():
         raise InputError(f"{path}: no such file")
     checkpoint = re.fullmatch(r"policy_itr_(\d+)\.pt", path.name)
     if not checkpoint or not (path.parent / "config.json").is_file():

@@ -127,9 +127,9 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
         # An ablation also keeps summaries of what was not trained.
         found = [folder for folder in found if folder == path or (folder / "config.json").exists()]
         if not found:
-            what = (
-                "no run folder in it has a summary.json; is a run under way?" if path.is_dir() else "no such folder"
-            )
+            what = "no run folder in it has a summary.json; is a run under way?"
+            if not path.is_dir():
+                what = "is a file; give the run folder" if path.exists() else "no such folder"
             raise InputError(f"{path}: {what}")
         runs += [read_run(folder) for folder in sorted(found, key=_natural)]
     return list({run.folder.resolve(): run for run in runs}.values())

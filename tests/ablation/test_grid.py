@@ -43,9 +43,9 @@ def test_values_are_read_as_their_settings_type():
         (["size", "size"], [["8"], ["9"]], "must name a setting once"),
         (["learning_rat"], [["1"]], "no setting is called 'learning_rat'; did you mean learning_rate"),
         (["zzz"], [["1"]], "no setting is called 'zzz'; there are env_name"),
-        (["size"], [["big"]], "size must be a int, got 'big'"),
+        (["size"], [["big"]], "size must be an integer, got 'big'"),
         (["normalize_obs"], [["maybe"]], "normalize_obs must be true or false, got 'maybe'"),
-        (["size"], [["none"]], "size must be a int, got 'none'"),
+        (["size"], [["none"]], "size must be an integer, got 'none'"),
     ],
 )
 def test_what_cannot_be_read_is_refused(names, values, message):
