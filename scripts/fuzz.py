@@ -1,10 +1,4 @@
-"""Feeds every loader damaged and hostile files; each must load, or be refused with a sentence, and nothing else.
-
-    python scripts/fuzz.py
-    python scripts/fuzz.py --loader checkpoint sb3 --inputs 5000
-
-Failing inputs are written to --out, where `failure.txt` says what went wrong. The same seed gives the same inputs.
-"""
+"""Feeds every loader damaged and hostile files; each must load, or be refused with a sentence, and nothing else."""
 
 import argparse
 import sys
@@ -13,7 +7,16 @@ from pathlib import Path
 
 from rl_il.config import HelpFormatter, positive_integer, worker_count
 from rl_il.errors import InputError, run_command
+from rl_il.files import REPOSITORY
 
+EXAMPLES = """examples:
+  every loader (make fuzz; a quarter of an hour):
+    python scripts/fuzz.py
+  two of them, quickly:
+    python scripts/fuzz.py --loader checkpoint sb3 --inputs 5000
+
+Failing inputs are written to --out, where failure.txt says what went wrong. The same seed gives the same inputs.
+"""
 LOADERS = (
     "demonstrations course_demonstrations pickle meta weights course_expert checkpoint sb3 run_folder events".split()
 )
@@ -21,14 +24,15 @@ LOADERS = (
 
 def main() -> None:
     """Parses the flags, runs the loaders one after another, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--inputs", type=positive_integer, default=100_000, help="inputs for each loader (default: %(default)s)")
     add("--loader", nargs="+", choices=LOADERS, default=LOADERS, help="the loaders (default: all)", metavar="NAME")
     add("--seed", type=int, default=0, help="decides the inputs (default: %(default)s)")
     add("--processes", type=worker_count, default="auto", help="processes at a time (default: one a core)")
     add("--seconds", type=float, default=10.0, help="what one input may take (default: %(default)s)")
-    add("--out", type=Path, default=Path("data/fuzz"), help="folder for failing inputs (default: %(default)s)")
+    default = REPOSITORY / "data" / "fuzz"
+    add("--out", type=Path, default=default, help="folder for failing inputs (default: data/fuzz)")
     arguments = parser.parse_args()
     if not sys.platform.startswith("linux"):
         raise InputError("the memory limit needs Linux; run it there")
