@@ -56,7 +56,7 @@ drift: setup ## the README's figures of drift (2 minutes)
 chaos: setup ## 100 runs killed at random moments, and compared with runs that nobody killed (10 minutes)
 	$(BIN)/python scripts/chaos.py
 
-fuzz: setup ## every loader on 100,000 damaged and hostile files (15 minutes)
+fuzz: setup ## every loader on 100,000 damaged and hostile files (5 minutes)
 	$(BIN)/python scripts/fuzz.py
 
 soak: setup ## half an hour of small iterations: memory, open files and threads must not grow

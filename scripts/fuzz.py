@@ -10,7 +10,7 @@ from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY
 
 EXAMPLES = """examples:
-  every loader (make fuzz; a quarter of an hour):
+  every loader (make fuzz; five minutes):
     python scripts/fuzz.py
   two of them, quickly:
     python scripts/fuzz.py --loader checkpoint sb3 --inputs 5000

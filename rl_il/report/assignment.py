@@ -189,8 +189,8 @@ def _submission_blocks(submission: Submission) -> list[Block]:
     rows += [[f"run_logs/{name}", shown_path(folder)] for folder, name in submission.names.items()]
     return [
         Text(
-            f"`submit.zip` ({len(submission.data) / 1e6:.2f} MB; the course takes 15) holds the TensorBoard logs of"
-            " all runs, without their videos: `q1_` for behavioural cloning, `q2_` for DAgger."
+            f"`submit.zip` ({len(submission.data) / 1e3:,.0f} kB; the course takes 15 MB) holds the TensorBoard logs"
+            " of all runs, without their videos: `q1_` for behavioural cloning, `q2_` for DAgger."
         ),
         Table("What is in submit.zip", rows, folded=True),
     ]
