@@ -150,7 +150,7 @@ def restore(trainer: RLTrainer, state: dict[str, Any], data: Sequence[list[Traje
     """Puts everything as it was when the state was taken; `data` is what each iteration collected."""
     trainer.resumed = True
     trainer.first_itr = trainer.itr = state["itr"]
-    trainer.steps_done = state["steps_done"]
+    trainer.steps_done = trainer.steps_to_skip = state["steps_done"]
     trainer.policy.load_state_dict(state["policy"])
     trainer.policy.optimizer.load_state_dict(state["optimizer"])
     trainer.losses.extend(state["losses"])

@@ -90,7 +90,7 @@ class RLTrainer:
         # Going on after a stop: where, and what was recorded of it.
         self.checkpoints: Checkpoints | None = None
         self.resumed = False
-        self.first_itr = self.steps_done = 0
+        self.first_itr = self.steps_done = self.steps_to_skip = 0
         self.recorded: dict[int, list[Trajectory]] = {}
         self.good_weights: dict[str, Tensor] | None = None
         self.check_signals: Callable[[], None] = lambda: None
@@ -174,12 +174,10 @@ class RLTrainer:
     def train(self, itr: int) -> dict[str, float]:
         """Fits the policy to the buffer, going on from the weights it has."""
         minibatches, n_steps = self.minibatches(itr)
-        if itr == self.first_itr and self.steps_done:  # before the run was stopped
-            minibatches = itertools.islice(minibatches, self.steps_done, None)
-        else:
+        if self.steps_to_skip == 0:
             self.losses.clear()
-            self.steps_done = 0
-        return self.fit(itr, minibatches, n_steps - self.steps_done)
+        self.steps_done, self.steps_to_skip = self.steps_to_skip, 0
+        return self.fit(itr, itertools.islice(minibatches, self.steps_done, None), n_steps - self.steps_done)
 
     def minibatches(self, itr: int) -> tuple[Iterator[Tensor], int]:
         """The iteration's minibatches, as row numbers of the buffer, and how many they are."""

@@ -515,6 +515,16 @@ def test_returns_are_not_logged_where_the_file_does_not_say_what_ended_the_episo
     assert build().describe_data(0, [walk(3), walk(5)])["Train_AverageReturn"] == 4
 
 
+def test_training_again_takes_all_steps_again():
+    policy = CountingPolicy()
+    trainer = build(policy, num_agent_train_steps_per_iter=7)
+    trainer.store(0, trainer.demonstrations)
+    trainer.train(0)
+    trainer.train(0)
+    assert len(policy.batches) == 14
+    np.testing.assert_array_equal(policy.batches[0][0], policy.batches[7][0])
+
+
 def test_an_interrupted_run_leaves_one_policy_at_least(tmp_path):
     trainer = build(logger=Logger(tmp_path))
     trainer.save_interrupted()  # before anything was learnt
