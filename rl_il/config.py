@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import math
 import os
 import shlex
@@ -261,6 +262,26 @@ def from_arguments(config_class: type[Config], arguments: argparse.Namespace) ->
     """The dataclass that the parsed flags describe; raises `InputError` where they contradict each other."""
     names = [item.name for item in dataclasses.fields(config_class)]
     return config_class(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
+
+
+@functools.cache
+def _types(config_class: type) -> dict[str, Any]:
+    return typing.get_type_hints(config_class)
+
+
+def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
+    """The dataclass that a config.json holds, of which other versions may know more fields.
+
+    Raises `InputError` for values of other types, and where they contradict each other.
+    """
+    types = _types(config_class)
+    known = {name: value for name, value in values.items() if name in types}
+    for name, value in known.items():
+        kinds = typing.get_args(types[name]) or (types[name],)
+        if type(value) not in kinds and not (type(value) is int and float in kinds):
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise InputError(f"{name} must be {expected}, got {type(value).__name__}")
+    return config_class(**known)
 
 
 def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:

@@ -244,6 +244,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         resume(tmp_path)
 
 
+def test_a_config_of_other_types_is_refused(stopped):
+    record = json.loads((stopped / "config.json").read_text())
+    record["config"]["size"] = "16"
+    (stopped / "config.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"config.json: size must be int, got str"):
+        resume(stopped, verbose=False)
+
+
 def test_a_run_under_way_is_refused(stopped):
     with lock_folder(stopped), pytest.raises(InputError, match="is in use by another process"):
         resume(stopped, verbose=False)

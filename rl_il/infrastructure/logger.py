@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.config import RunConfig
+from rl_il.config import RunConfig, from_json
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, write_csv, write_json
 from rl_il.infrastructure.events import drop_events
@@ -52,9 +51,7 @@ def read_config(folder: Path) -> RunConfig:
     """The config of the run in this folder. Raises `InputError` where config.json is missing or broken."""
     path = folder / "config.json"
     try:
-        settings = json.loads(path.read_text())["config"]
-        known = {item.name for item in dataclasses.fields(RunConfig)}
-        return RunConfig(**{name: value for name, value in settings.items() if name in known})
+        return from_json(RunConfig, json.loads(path.read_text())["config"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import functools
 import json
 import re
-import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.config import RunConfig
+from rl_il.config import RunConfig, from_json
 from rl_il.datasets.quoting import one_line
 from rl_il.errors import InputError
 from rl_il.report.tables import Result
@@ -52,7 +50,7 @@ def read_run(folder: Path) -> Run:
     try:
         path = folder / "config.json"
         record = json.loads(path.read_text())
-        config = _config(record["config"])
+        config = from_json(RunConfig, record["config"])
         path = folder / "summary.json"
         summary = json.loads(path.read_text())
         summary = {name: float("nan") if value is None else value for name, value in summary.items()}
@@ -84,24 +82,6 @@ def read_run(folder: Path) -> Run:
         expert_returns=expert[0],
         expert_lengths=expert[1].astype(int),
     )
-
-
-@functools.cache
-def _hints() -> dict[str, Any]:
-    """The types of the configuration's fields."""
-    return typing.get_type_hints(RunConfig)
-
-
-def _config(values: dict[str, Any]) -> RunConfig:
-    """The configuration, of which later versions may know more fields; raises `InputError` for other types."""
-    hints = _hints()
-    known = {name: value for name, value in values.items() if name in hints}
-    for name, value in known.items():
-        types = typing.get_args(hints[name]) or (hints[name],)
-        if type(value) not in types and not (type(value) is int and float in types):
-            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in types)
-            raise InputError(f"{name} must be {expected}, got {type(value).__name__}")
-    return RunConfig(**known)
 
 
 def _check_numbers(
