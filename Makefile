@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo study results ablations drift chaos fuzz soak test test-sb3 test-envpool test-ray test-experts lint clean
+.PHONY: help setup demo study results ablations drift pixels chaos fuzz soak test test-sb3 test-envpool test-ray test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ drift: setup ## the README's figures of drift (2 minutes)
 		cp $(DRIFT)/$$env/diagnosis/divergence.png $(DRIFT)/$${env}_strip.png; \
 		cp $(DRIFT)/$$env/diagnosis/losses.md $(DRIFT)/$$env.md; \
 	done
+
+pixels: setup ## the README's CarRacing from the camera (under an hour; a stopped one goes on)
+	$(BIN)/python scripts/pixels.py --out data/results/CarRacing-v3
 
 chaos: setup ## 100 runs killed at random moments, and compared with runs that nobody killed (10 minutes)
 	$(BIN)/python scripts/chaos.py

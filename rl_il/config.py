@@ -18,6 +18,7 @@ from rl_il.errors import InputError
 
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "sigmoid")
 LOSSES = ("mse", "l1", "nll")
+AUGMENTATIONS = ("shift", "brightness", "flip_steer")
 DEVICES = ("auto", "cpu", "cuda")
 COMPILE_FROM = 30_000  # gradient steps of a whole run: about what the seconds of compiling would have made eagerly
 
@@ -86,7 +87,11 @@ class RunConfig:
     n_iter: int = option(1, "iterations; the first is behavioural cloning, each later one DAgger", "n")
     num_agent_train_steps_per_iter: int = option(1000, "gradient steps an iteration")
     n_epochs: int | None = option(None, "passes over the whole buffer an iteration, instead of gradient steps")
+    beta_decay: float = option(
+        0.0, "in DAgger's iteration i the expert acts at each step with probability beta_decay^i (default: never)"
+    )
     batch_size: int = option(1000, "environment steps to collect a DAgger iteration (whole episodes)")
+    batch_episodes: int | None = option(None, "collect exactly this many episodes a DAgger iteration instead")
     train_batch_size: int = option(100, "rows in a minibatch")
     max_replay_buffer_size: int = option(1_000_000, "most steps the replay buffer keeps; the newest stay")
     val_fraction: float = option(0.0, "fraction of the labelled steps held out to log a validation loss")
@@ -105,6 +110,14 @@ class RunConfig:
     )
     normalize_obs: bool = option(False, "standardise observations by the demonstrations' mean and std")
 
+    # A policy that sees pictures
+    frame_stack: int | None = option(None, "successive pictures that it sees (default: 4)")
+    colour: bool = option(False, "it sees colours (default: shades of grey)")
+    whole_picture: bool = option(False, "it sees the dials below the picture too (default: they are cropped)")
+    augment: str | None = option(
+        None, f"change the pictures of each minibatch at random: any of {','.join(AUGMENTATIONS)}, with commas"
+    )
+
     # Evaluation and logging
     eval_batch_size: int = option(
         1000, "evaluate on this many steps' worth of whole episodes: ceil(eval_batch_size / episode limit)"
@@ -122,7 +135,7 @@ class RunConfig:
     seed: int = option(1, "root of every random stream")
     device: str = option(
         "auto",
-        "where the policy is trained; auto is the CPU, the faster one for networks of this size",
+        "where the policy is trained; auto: pictures on a GPU if there is one, all else on the CPU, faster there",
         choices=DEVICES,
     )
     no_gpu: bool = option(False, "the same as --device cpu", "ngpu")
@@ -132,6 +145,9 @@ class RunConfig:
         "compile the gradient step, which costs some seconds and makes it several times faster; auto: in runs of"
         f" {COMPILE_FROM:,} steps or more",
         choices=("auto", "on", "off"),
+    )
+    torch_threads: int = option(
+        1, "threads of a gradient step: worth it for pictures alone; another number, other last digits of the result"
     )
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
     vec_env: str = option(
@@ -160,7 +176,8 @@ class RunConfig:
         if not isinstance(self.num_workers, int):
             raise InputError(f"num_workers must be an integer, got {self.num_workers!r}")
         positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
-        positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes"
+        positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes frame_stack"
+        positive += " batch_episodes torch_threads"
         for name in positive.split():
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -168,6 +185,9 @@ class RunConfig:
         for name in ("n_layers", "weight_decay", "seed", "which_gpu"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name} must be 0 or more, got {getattr(self, name)}")
+        unknown = [name for name in self.augmentations() if name not in AUGMENTATIONS]
+        if unknown:
+            raise InputError(f"--augment: there is no {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}")
         for name in ("learning_rate", "weight_decay"):
             if math.isinf(getattr(self, name)):
                 raise InputError(f"--{name} must be finite, got {getattr(self, name)}")
@@ -176,10 +196,18 @@ class RunConfig:
                 raise InputError(f"--{name} must be -1 (never) or above 0, got {getattr(self, name)}")
         if not 0 <= self.val_fraction < 1:
             raise InputError(f"--val_fraction must be at least 0 and below 1, got {self.val_fraction}")
+        if not 0 <= self.beta_decay <= 1:
+            raise InputError(f"--beta_decay must be 0 to 1, got {self.beta_decay}")
         if self.vec_env == "envpool" and self.num_workers > 1:
             raise InputError("--vec_env envpool has threads of its own; drop --num_workers")
+        if self.vec_env == "envpool" and self.beta_decay:
+            raise InputError("--vec_env envpool: the expert cannot act in it; drop --beta_decay")
         if self.device == "cuda" and self.no_gpu:
             raise InputError("--device cuda and --no_gpu contradict each other; drop one")
+
+    def augmentations(self) -> list[str]:
+        """The names in `augment`."""
+        return [] if self.augment is None else self.augment.split(",")
 
     def compiles(self, rows: int) -> bool:
         """Whether the gradient step is compiled, if the first iteration trains on `rows` labelled steps.

@@ -12,6 +12,7 @@ import functools
 import importlib
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ import numpy as np
 
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
+from rl_il.types import Trajectory
+
+
+def lap_finished(trajectory: Trajectory) -> bool:
+    """CarRacing: the lap was driven to its end. Leaving the field ends an episode too, for -100."""
+    return trajectory.terminated and trajectory.rewards[-1] > -50
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class EnvSpec:
     expert: str | None = None  # a file of experts/, or the name of a scripted expert
     demos: str | None = None  # a file of data/demos/
     camera: str | None = None  # MuJoCo's camera that follows the body; its default one stands still
+    picture_rows: int | None = None  # of an observed picture, from the top, that show the world; then come dials
+    success: Callable[[Trajectory], bool] | None = None  # whether an episode reached the task's goal
 
     @property
     def expert_path(self) -> str | None:
@@ -48,7 +57,7 @@ ENVS: dict[str, EnvSpec] = {
     "LunarLanderContinuous-v3": EnvSpec("LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz"),
     "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz"),
     "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz", "BipedalWalker-v3.npz"),
-    "CarRacing-v3": EnvSpec("car_driver"),
+    "CarRacing-v3": EnvSpec("car_driver", "CarRacing-v3.npz", picture_rows=84, success=lap_finished),
     "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "Hopper-v5": EnvSpec("Hopper-v5.npz", "Hopper-v5.npz", camera="track"),
@@ -156,6 +165,11 @@ def _line(space: gym.Space) -> str:
 def name_of(env: gym.Env) -> str:
     """The name that the environment was made by, or its class if it was made without one."""
     return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
+def is_picture(observation_space: gym.Space) -> bool:
+    """Whether observations are pictures `(height, width, channels)` of bytes."""
+    return observation_space.dtype == np.uint8 and len(observation_space.shape) == 3
 
 
 def is_discrete(action_space: gym.Space) -> bool:

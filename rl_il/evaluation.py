@@ -16,7 +16,7 @@ from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY, check_writable
 from rl_il.infrastructure.progress import progress
-from rl_il.infrastructure.rollouts import returns_and_lengths, rollout_source, sample_n_trajectories
+from rl_il.infrastructure.rollouts import look_at, returns_and_lengths, rollout_source, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
 from rl_il.policies.experts import SCRIPTED_EXPERTS, load_actor
@@ -47,9 +47,10 @@ def evaluate(
     with rollout_source(env_name, env, num_workers) as source:
         rollouts = sample_n_trajectories(source, actor, episodes, stream(seed, "evaluation"), ep_len)
         rollouts = progress(rollouts, episodes, f"{env_name}, evaluating")
-        # An episode is dropped once it is counted: a hundred of CarRacing's pictures would take 2 GB.
-        returns, lengths = zip(*((rollout.episode_return, len(rollout)) for rollout in rollouts), strict=True)
-    result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(np.array(returns), np.array(lengths))
+        returns, lengths, success = look_at(rollouts, env_name)
+    result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(returns, lengths)
+    if success is not None:
+        result["success_rate"] = float(success.mean())
     if video:
         write_video(video, frames, fps)
         result["video"] = video

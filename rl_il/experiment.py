@@ -18,7 +18,7 @@ from rl_il.config import RunConfig
 from rl_il.dagger import RULES
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.odd import quick_look
-from rl_il.envs import env_spec, episode_limit, make_env
+from rl_il.envs import env_spec, episode_limit, is_discrete, make_env
 from rl_il.errors import DivergedError, InputError, Interrupted
 from rl_il.files import remove_leftovers
 from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder, restore
@@ -28,7 +28,7 @@ from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, ro
 from rl_il.infrastructure.seeding import stream
 from rl_il.policies.experts import load_expert
 from rl_il.run_folder import describe_run, make_run_folder, print_summary, summarise
-from rl_il.types import Expert, Trajectory, reads_simulator
+from rl_il.types import Expert, Trajectory, answers_live_only, reads_simulator
 
 if TYPE_CHECKING:  # these import torch, which a mistake in the arguments should not wait for
     from rl_il.infrastructure.rl_trainer import RLTrainer
@@ -205,6 +205,7 @@ def prepare(config: RunConfig, verbose: bool) -> Iterator[tuple[RLTrainer, Exper
     with rollout_source(config.env_name, env, config.num_workers, config.vec_env) as source:
         policy = build_policy(config, env)
         trainer = build_trainer(config, source, policy, demonstrations, expert, n_eval_episodes, verbose)
+        del demonstrations  # the trainer forgets them too, once they are in its buffer
         trainer.wall_seconds["startup"] = time.perf_counter() - start
         yield trainer, expert
 
@@ -232,11 +233,6 @@ def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
     if not (config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert):
         return None
     expert = load_expert(config.expert_policy_file, env, config.expert_activation)
-    if config.do_dagger and reads_simulator(expert):
-        raise InputError(
-            f"--do_dagger: the expert of {config.env_name} reads the simulator, so it cannot label recorded states;"
-            " give --expert_policy_file with one that reads observations"
-        )
     if config.vec_env == "envpool" and reads_simulator(expert):
         raise InputError(
             f"--vec_env envpool: the expert of {config.env_name} reads Gymnasium's simulator; drop the flag"
@@ -261,16 +257,29 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
     import torch  # 1.7 s, which a mistake in the arguments should not cost
 
     from rl_il.infrastructure.pytorch_utils import pick_device
-    from rl_il.policies.mlp_policy import MLPPolicySL
+    from rl_il.policies.cnn_policy import picture_settings, policy_class
 
-    torch.set_num_threads(1)  # a small network's operations are too short to be shared out
+    pictures = picture_settings(env, config.frame_stack, config.colour, config.whole_picture)
+    check_picture_flags(config, env, bool(pictures))
+    torch.set_num_threads(config.torch_threads)
     names = "n_layers size activation loss learning_rate weight_decay".split()
-    return MLPPolicySL.for_env(
+    return policy_class(env).for_env(
         env,
         **{name: getattr(config, name) for name in names},
+        **pictures,
         seed=int(stream(config.seed, "weights").integers(2**62)),
-        device=pick_device("cpu" if config.no_gpu else config.device, config.which_gpu),
+        device=pick_device("cpu" if config.no_gpu else config.device, config.which_gpu, bool(pictures)),
     )
+
+
+def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None:
+    """Raises `InputError` for flags that say nothing about what this environment shows."""
+    if pictures and config.normalize_obs:
+        raise InputError("--normalize_obs: pixels are always divided by 255; drop the flag")
+    if config.augment and not pictures:
+        raise InputError(f"--augment: {config.env_name} shows no pictures; drop the flag")
+    if "flip_steer" in config.augmentations() and is_discrete(env.action_space):
+        raise InputError(f"--augment flip_steer: {config.env_name} has no steering to mirror; drop it")
 
 
 def build_trainer(
@@ -290,8 +299,9 @@ def build_trainer(
         env,
         policy,
         demonstrations,
-        rule=RULES["dagger"](expert) if config.do_dagger else None,
-        expert=None if expert is None or reads_simulator(expert) else expert,  # it is asked about recorded states
+        rule=RULES["dagger"](expert, config.beta_decay) if config.do_dagger else None,
+        # The expert and the policy are compared on recorded states.
+        expert=None if expert is None or answers_live_only(expert) or answers_live_only(policy) else expert,
         n_eval_episodes=n_eval_episodes,
         verbose=verbose,
     )

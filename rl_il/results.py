@@ -33,7 +33,7 @@ SETTINGS = RunConfig(
     scalar_log_freq=20,  # behavioural cloning and the last iteration
     video_log_freq=-1,
 )
-ENVIRONMENTS = [name for name, spec in ENVS.items() if spec.expert and spec.demos and not name.endswith("-v4")]
+ENVIRONMENTS = [name for name, spec in ENVS.items() if not (name.endswith("-v4") or spec.picture_rows)]
 COLUMNS = ["environment", "expert, measured now", "BC", "% of expert", "labels", "DAgger", "% of expert", "its seeds"]
 COLUMNS += ["labels", "minutes a run"]
 

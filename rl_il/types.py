@@ -27,8 +27,10 @@ class Batch(NamedTuple):
 class Actor(Protocol):
     """Anything that can be asked for actions: a policy, its frozen copy, an expert, a human.
 
-    One that reads the simulator (`reads_simulator`) also has `watch(env)`, called before its `reset`, and
-    takes single observations only.
+    One that reads the simulator (`reads_simulator`) also has `watch(env)`, called before its `reset`. It and one that
+    remembers earlier observations (`frame_stack` above 1) take single observations only, each of an episode in turn.
+    One that has an expert beside it (`dagger.Accompanied`) also says after each action what the expert would have
+    done (`label`), and who acted (`source`).
     """
 
     ob_shape: tuple[int, ...]
@@ -46,6 +48,11 @@ Expert = Actor  # an expert is an actor whose actions are taken as labels
 def reads_simulator(actor: Actor) -> bool:
     """Whether the actor needs the simulator's state: it can act and label while it is rolled out, not afterwards."""
     return hasattr(actor, "watch")
+
+
+def answers_live_only(actor: Actor) -> bool:
+    """Whether the actor can only be asked in an episode as it goes, and not about recorded observations."""
+    return reads_simulator(actor) or getattr(actor, "frame_stack", 1) > 1
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,18 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.acs)
+
+    def __getitem__(self, steps: slice) -> Trajectory:
+        """The piece of successive steps `start:stop`. One that leaves out the last step is neither terminated nor
+        truncated."""
+        start, stop, step = steps.indices(len(self))
+        if step != 1 or start >= stop:
+            raise InputError(f"a piece of a trajectory needs successive steps, got {steps} of {len(self)}")
+        parts = {name: getattr(self, name) for name in ("acs", "rewards", "expert_acs", "labelled", "source")}
+        parts = {name: None if array is None else array[start:stop] for name, array in parts.items()}
+        whole = stop == len(self)
+        ends = {"terminated": self.terminated and whole, "truncated": self.truncated and whole}
+        return Trajectory(self.obs[start : stop + 1], **parts, **ends)
 
     @property
     def labels(self) -> np.ndarray:

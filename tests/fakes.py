@@ -138,6 +138,9 @@ class CountingPolicy:
 
     device = "cpu"
     discrete = True
+    frame_stack = 1
+    compile_pays = True
+    view = staticmethod(lambda obs: obs)
 
     def __init__(self, action: int = 0):
         self.action = action
@@ -160,3 +163,44 @@ class CountingPolicy:
 
     def save(self, path: Path) -> None:
         Path(path).write_bytes(b"weights")
+
+
+class PictureCorridor(Corridor):
+    """A corridor of pictures, 40 x 36 in colour: step t is t in red, 100 + t in green, 0 in blue; the last four rows
+    are white. The action is two numbers within 1."""
+
+    def __init__(self, render_mode: str | None = None):
+        super().__init__(continuous=True, render_mode=render_mode)
+        self.observation_space = gym.spaces.Box(0, 255, PICTURE, np.uint8)
+        self.action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def _observe(self):
+        return picture_of(self.steps)
+
+
+PICTURE = (40, 36, 3)
+
+
+def picture_of(step: int) -> np.ndarray:
+    """What `PictureCorridor` shows at this step."""
+    ob = np.zeros(PICTURE, np.uint8)
+    ob[:36, :, 0], ob[:36, :, 1], ob[36:] = step, 100 + step, 255
+    return ob
+
+
+class StepCounter:
+    """An expert for `PictureCorridor` that reads the simulator: its action is twice a hundredth of the steps."""
+
+    ob_shape = PICTURE
+
+    def watch(self, env: gym.Env) -> None:
+        self.env = env.unwrapped
+
+    def reset(self, seed: int = 0) -> None:
+        pass
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        return np.full(2, self.env.steps / 100, np.float32)
+
+
+gym.register("PictureCorridor-v0", PictureCorridor, max_episode_steps=50)

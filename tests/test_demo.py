@@ -134,7 +134,7 @@ def test_a_taken_folder_is_left_alone_and_the_prints_say_where_things_lie(demo, 
     ("changes", "seeds", "message"),
     [
         ({"env_name": "LunarLander-v9"}, [1], "LunarLander-v3"),
-        ({"env_name": "CarRacing-v3"}, [1], "reads the simulator"),
+        ({"env_name": "CarRacing-v3"}, [1], "holds 3 episodes"),
         ({"env_name": "CartPole-v1"}, [1], "CartPole-v1"),
         ({}, [1, -1], "seed"),
     ],

@@ -80,7 +80,8 @@ def test_shipped_demonstrations_have_no_errors_and_their_experts_labels(path):
     assert report.count(ERROR) == 0
     assert report.env_name == path.stem
     assert {f.check for f in report.findings if f.severity == WARNING} <= {"constant_numbers", "class_balance"}
-    assert only(report, "expert").numbers["share"] < 0.001
+    if path.stem != "CarRacing-v3":  # whose driver cannot be asked about pictures
+        assert only(report, "expert").numbers["share"] < 0.001
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
@@ -452,7 +453,7 @@ def test_an_expert_that_watches_the_simulator_is_not_asked_about_recorded_states
     report = examine(path)
     assert "no expert at hand" in only(report, "expert", NOTE).text
     assert report.count(ERROR) == 0
-    with pytest.raises(InputError, match="--expert car_driver: reads the simulator"):
+    with pytest.raises(InputError, match="--expert car_driver: answers only while an episode goes on"):
         examine(path, expert="car_driver")
 
 

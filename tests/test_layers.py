@@ -20,7 +20,7 @@ LAYERS = [
     "infrastructure",
     "policies",
     "dagger",
-    "run_folder experiment evaluation report ablation diagnosis doctor demo results",
+    "run_folder experiment evaluation report ablation diagnosis doctor demo results pixels",
 ]
 RANKS = {room: rank for rank, room in enumerate(" ".join(LAYERS).split())}
 

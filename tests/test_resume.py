@@ -18,7 +18,9 @@ from rl_il.experiment import resume, run
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure import rl_trainer
 from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder
+from rl_il.infrastructure.logger import read_config
 from rl_il.infrastructure.rl_trainer import RLTrainer
+from rl_il.policies.cnn_policy import CNNPolicySL
 from rl_il.policies.mlp_policy import MLPPolicySL
 
 TINY = RunConfig(
@@ -41,6 +43,19 @@ VARIANTS = {
     "rare evaluation": replace(TINY, scalar_log_freq=2, env_name="LunarLanderContinuous-v3", loss="nll"),
     "bc": replace(TINY, do_dagger=False, n_iter=1, num_agent_train_steps_per_iter=60),
 }
+PIXELS = replace(
+    TINY,
+    env_name="CarRacing-v3",
+    n_demos=1,
+    num_agent_train_steps_per_iter=4,
+    train_batch_size=8,
+    batch_episodes=2,
+    ep_len=12,
+    n_iter=5,
+    beta_decay=0.5,
+    augment="shift,brightness,flip_steer",
+    val_fraction=0.2,
+)
 
 
 def in_folder(folder: Path, config: RunConfig):
@@ -66,10 +81,11 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert without_times(one) == without_times(other)
     assert (one / "episodes.csv").read_text() == (other / "episodes.csv").read_text()
     assert scalars_of(one) == scalars_of(other)
+    load = CNNPolicySL.load if read_config(one).env_name == "CarRacing-v3" else MLPPolicySL.load
     names = sorted(path.name for path in one.glob("*.pt"))
     assert names == sorted(path.name for path in other.glob("*.pt"))
     for name in names:
-        a, b = (MLPPolicySL.load(folder / name).state_dict() for folder in (one, other))
+        a, b = (load(folder / name).state_dict() for folder in (one, other))
         assert all(torch.equal(a[key], b[key]) for key in a), name
     summaries = [json.loads((folder / "summary.json").read_text()) | {"wall_seconds": 0} for folder in (one, other)]
     assert summaries[0] == summaries[1]
@@ -185,7 +201,9 @@ from test_resume import TINY, in_folder
 from pathlib import Path
 from rl_il.infrastructure import checkpoint
 from rl_il.infrastructure.checkpoint import Checkpoints
+from rl_il.infrastructure.logger import read_config
 from rl_il.infrastructure.rl_trainer import RLTrainer
+from rl_il.policies.cnn_policy import CNNPolicySL
 
 def kill(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -384,7 +402,9 @@ sys.path[:0] = [{str(Path(__file__).parent)!r}]
 from pathlib import Path
 from test_resume import TINY, in_folder
 from rl_il.errors import run_command
+from rl_il.infrastructure.logger import read_config
 from rl_il.infrastructure.rl_trainer import RLTrainer
+from rl_il.policies.cnn_policy import CNNPolicySL
 original = RLTrainer.store
 def store(self, itr, trajectories):
     if itr == 2:
@@ -423,3 +443,28 @@ def test_a_folder_that_may_not_be_written_ends_the_run_with_a_sentence(tmp_path,
     monkeypatch.setattr("tempfile.mkstemp", lambda **_: refuse(None, 0, []))
     with pytest.raises(InputError, match=r"config.json: cannot be written \(Permission denied\)"):
         in_folder(tmp_path / "run", TINY)
+
+
+def test_pixels_stopped_in_round_3_go_on(tmp_path, monkeypatch):
+    """Augmented minibatches, an expert that labels while it watches, and acts at times."""
+    whole = in_folder(tmp_path / "whole", PIXELS).folder
+    trained = []
+
+    def train(trainer, itr, original=RLTrainer.train):
+        trained.append(itr)
+        return original(trainer, itr)
+
+    def batch(trainer, rows, original=RLTrainer.batch):
+        if (trainer.itr, trainer.steps_done) == (3, 2):
+            raise Interrupted("", signal.SIGTERM, between_steps=True)
+        return original(trainer, rows)
+
+    monkeypatch.setattr(RLTrainer, "train", train)
+    with monkeypatch.context() as patch:
+        patch.setattr(RLTrainer, "batch", batch)
+        with pytest.raises(Interrupted):
+            in_folder(tmp_path / "run", PIXELS)
+    assert trained == [0, 1, 2, 3]
+    resume(tmp_path / "run", verbose=False)
+    assert trained == [0, 1, 2, 3, 3, 4]
+    assert_same_run(whole, tmp_path / "run")

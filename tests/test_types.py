@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from fakes import walk
 
 from rl_il.errors import InputError
 from rl_il.types import EXPERT, HUMAN, LEARNER, Trajectory
@@ -90,3 +91,23 @@ def test_the_first_bad_row_is_named(name, rows, bad):
     arrays[name][1:, 1] = bad
     with pytest.raises(InputError, match=rf"{name} hold NaN or infinity \(first in row 1 of {rows}\)"):
         trajectory(**arrays)
+
+
+# Pieces -------------------------------------------------------------------------------------------------
+
+
+def test_a_piece_keeps_its_steps_and_the_observation_after_them():
+    whole = walk(6, action=2, labelled=np.arange(6) % 2 == 0, source=np.full(6, 2, np.int8), expert_acs=np.arange(6))
+    piece = whole[1:4]
+    np.testing.assert_array_equal(piece.obs[:, 0], [1, 2, 3, 4])
+    np.testing.assert_array_equal(piece.labels, [1, 2, 3])
+    np.testing.assert_array_equal(piece.labelled, [False, True, False])
+    np.testing.assert_array_equal(piece.source, [2, 2, 2])
+    assert piece.episode_return == 6
+    assert not piece.terminated and whole[2:].terminated and whole[-1:].terminated
+
+
+@pytest.mark.parametrize("steps", [slice(3, 3), slice(6, 9), slice(0, 4, 2)])
+def test_a_piece_has_successive_steps(steps):
+    with pytest.raises(InputError, match="successive steps"):
+        walk(6)[steps]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.envs import make_env
+from rl_il.envs import is_picture, make_env
 from rl_il.experiment import (
     Episodes,
     count_eval_episodes,
@@ -134,7 +134,9 @@ def with_one_compile(configs: Sequence[RunConfig]) -> list[RunConfig]:
     and a training that is evaluated on its way can only be one or the other."""
     if any(config.compile != "auto" for config in configs):
         return list(configs)
-    compiled = any(config.compiles(labelled_steps(config)) for config in configs)
+    compiled = any(config.compiles(labelled_steps(config)) for config in configs) and not any(
+        is_picture(make_env(env_name).observation_space) for env_name in {config.env_name for config in configs}
+    )
     return [replace(config, compile="on") for config in configs] if compiled else list(configs)
 
 

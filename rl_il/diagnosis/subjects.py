@@ -22,7 +22,7 @@ from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import rollout_source
 from rl_il.policies.experts import SCRIPTED_EXPERTS, latest_policy, load_actor
 from rl_il.report.runs import Run, read_run
-from rl_il.types import Actor, Trajectory, reads_simulator
+from rl_il.types import Actor, Trajectory, answers_live_only
 
 LossFunction = Callable[[np.ndarray, np.ndarray], float]
 
@@ -129,10 +129,10 @@ def read_subject(found: Named, common: RunConfig, demos: str | None, env: gym.En
 
 def check_reads_observations(name: str, actor: Actor, env: gym.Env) -> None:
     """Raises `InputError` for an actor that cannot be asked about recorded states."""
-    if reads_simulator(actor):
+    if answers_live_only(actor):
         raise InputError(
-            f"{name} reads the simulator of {name_of(env)}, so it cannot be asked about recorded states; give one"
-            " that reads observations"
+            f"{name} answers only while an episode of {name_of(env)} goes on, so it cannot be asked about recorded"
+            " states: it reads the simulator, or remembers earlier pictures; give one that reads single observations"
         )
 
 

@@ -24,7 +24,7 @@ from rl_il.errors import InputError
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import returns_and_lengths
 from rl_il.policies.experts import load_expert
-from rl_il.types import Expert, Trajectory, reads_simulator
+from rl_il.types import Expert, Trajectory, answers_live_only
 
 SEVERITIES = (ERROR, WARNING, NOTE)
 CHECKS: dict[str, Callable[..., Iterator[Finding]]] = CHEAP_CHECKS | {
@@ -124,9 +124,11 @@ def find_expert(env: gym.Env | None, expert: str | None) -> Expert | None:
     if not (expert or env_spec(name_of(env)).expert):
         return None
     found = load_expert(expert, env)
-    if reads_simulator(found) and expert:
-        raise InputError(f"--expert {expert}: reads the simulator, so it cannot label recorded states")
-    return None if reads_simulator(found) else found
+    if answers_live_only(found) and expert:
+        raise InputError(
+            f"--expert {expert}: answers only while an episode goes on, so it cannot label recorded states"
+        )
+    return None if answers_live_only(found) else found
 
 
 def load_what_is_whole(path: Path, raw: RawFile, env: gym.Env | None) -> tuple[list[Trajectory], list[Finding]]:

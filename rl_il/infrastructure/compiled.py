@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rl_il.infrastructure.adam import BETA1, BETA2, EPSILON, AdamW
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
+from rl_il.types import Batch
 
 if TYPE_CHECKING:  # the room above
     from rl_il.policies.mlp_policy import MLPPolicySL
@@ -49,8 +50,8 @@ class CompiledUpdate:
         self._free: list[bool] = []  # which of the optimiser's parameters want a gradient
         self._trained: list[int] = []  # which of them the loss depends on
 
-    def on(self, buffer: ReplayBuffer) -> Callable[[Tensor], float]:
-        """A function from row numbers `(N,)` to the loss there, which makes the gradient step.
+    def on(self, buffer: ReplayBuffer, batch: Callable[[Tensor], Batch]) -> Callable[[Tensor], float]:
+        """A function from row numbers `(N,)` to the loss of their `batch`, which makes the gradient step.
 
         It holds until `on` is called again or a parameter is replaced. The first call compiles, and each one after
         parameters were frozen or freed.
@@ -62,10 +63,9 @@ class CompiledUpdate:
         step, inputs = self._step, self._inputs()
 
         def update(rows: Tensor) -> float:
-            batch = buffer.batch(rows)
             if len(rows) != self.batch_rows:
-                return self.policy.update(*batch)["Training Loss"]
-            return step(*batch, *inputs).item()
+                return self.policy.update(*batch(rows))["Training Loss"]
+            return step(*batch(rows), *inputs).item()
 
         return update
 

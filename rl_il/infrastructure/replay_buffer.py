@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,42 +16,74 @@ STEPS_AT_ONCE = 1000  # minibatches whose row numbers are drawn together
 
 
 class ReplayBuffer:
-    """Keeps the newest `max_size` labelled steps.
+    """Keeps the newest `max_size` steps.
 
     Storage doubles until `max_size` and is then written in a ring, so that adding costs the rows added and
     not the rows kept. Floats are stored in single precision; integers and pixels keep their dtype.
+
+    Args:
+      max_size: steps that it keeps.
+      device: where they lie.
+      frame_stack: with 1 a minibatch holds observations `(N, *ob_shape)`. With k it holds `(N, k, *ob_shape)`, each
+        with the k - 1 before it, oldest first; at an episode's start the first one is repeated. Each is stored once
+        and stacked when it is drawn; those of unlabelled steps are kept too, since later ones look back at them.
+      view: from observations `(N, *ob_shape)` to what is stored of them, such as a picture without its colours.
     """
 
-    def __init__(self, max_size: int = 1_000_000, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        max_size: int = 1_000_000,
+        device: torch.device | str = "cpu",
+        frame_stack: int = 1,
+        view: Callable[[np.ndarray], np.ndarray] = lambda obs: obs,
+    ):
         self.max_size = max_size
         self.device = torch.device(device)
+        self.frame_stack, self.view = frame_stack, view
         self.added = 0  # rows ever added; the next one goes to `added % max_size`
         self._obs: torch.Tensor | None = None  # (capacity, *ob_shape)
         self._acs: torch.Tensor | None = None  # (capacity,) or (capacity, ac_dim)
+        self._behind: torch.Tensor | None = None  # (capacity,) rows of its episode just before each, k - 1 at most
+        self._labelled: torch.Tensor | None = None  # (capacity,) bool
+        self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: all of them
+        self._back = torch.arange(frame_stack - 1, -1, -1, device=self.device)
         self._warned = False
 
     def __len__(self) -> int:
+        return self._kept if self._drawable is None else len(self._drawable)
+
+    @property
+    def _kept(self) -> int:
         return min(self.added, self.max_size)
 
     @property
     def obs(self) -> torch.Tensor:
-        """`(len(self), *ob_shape)`: a view of the stored observations."""
-        return self._obs[: len(self)]
+        """`(rows, *ob_shape)`: a view of the stored observations."""
+        return self._obs[: self._kept]
 
     @property
     def acs(self) -> torch.Tensor:
-        """`(len(self), ...)`: a view of the stored labels."""
-        return self._acs[: len(self)]
+        """`(rows, ...)`: a view of the stored labels."""
+        return self._acs[: self._kept]
 
     def add(self, trajectories: Sequence[Trajectory]) -> None:
-        """Appends the labelled steps of each trajectory."""
+        """Appends the labelled steps of each trajectory, and with frame stacking the others too."""
         for trajectory in trajectories:
-            keep = trajectory.labelled_steps
-            self._append(trajectory.obs[:-1][keep], trajectory.labels[keep])
+            labelled = trajectory.labelled_steps
+            keep = labelled if self.frame_stack == 1 else slice(None)
+            self._append(self.view(trajectory.obs[:-1][keep]), trajectory.labels[keep], labelled[keep])
+        if self.frame_stack > 1 and self.added:
+            self._drawable = self._labelled[: self._kept].nonzero()[:, 0]
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """The rows of these numbers."""
-        return Batch(self._obs.index_select(0, rows), self._acs.index_select(0, rows))
+        return Batch(self._stacks(rows), self._acs.index_select(0, rows))
+
+    def _stacks(self, rows: torch.Tensor) -> torch.Tensor:
+        if self.frame_stack == 1:
+            return self._obs.index_select(0, rows)
+        frames = (rows[:, None] - torch.minimum(self._behind[rows][:, None], self._back)) % self.max_size
+        return self._obs.index_select(0, frames.reshape(-1)).unflatten(0, frames.shape)
 
     def sample(self, batch_rows: int, rng: np.random.Generator) -> Batch:
         """`batch_rows` rows, drawn uniformly with replacement."""
@@ -61,37 +93,65 @@ class ReplayBuffer:
         """Row numbers of `n_steps` minibatches, drawn uniformly with replacement: no pass over the whole buffer."""
         for start in range(0, n_steps, STEPS_AT_ONCE):
             size = (min(STEPS_AT_ONCE, n_steps - start), batch_rows)
-            yield from torch.from_numpy(rng.integers(len(self), size=size)).to(self.device)
+            yield from self._rows(rng.integers(len(self), size=size))
 
     def passes(self, batch_rows: int, rng: np.random.Generator, n_epochs: int) -> Iterator[torch.Tensor]:
         """Row numbers of `n_epochs` passes in random order, each row once a pass; a pass's last minibatch may be
         smaller."""
         for _ in range(n_epochs):
-            yield from torch.from_numpy(rng.permutation(len(self))).to(self.device).split(batch_rows)
+            yield from self._rows(rng.permutation(len(self))).split(batch_rows)
 
-    def _append(self, obs: np.ndarray, acs: np.ndarray) -> None:
+    def in_order(self, batch_rows: int) -> Iterator[torch.Tensor]:
+        """Row numbers of one pass in the order of storage."""
+        return iter(self._rows(np.arange(len(self))).split(batch_rows))
+
+    def _rows(self, numbers: np.ndarray) -> torch.Tensor:
+        """From numbers in `[0, len(self))` to those of rows with a label."""
+        rows = torch.from_numpy(numbers).to(self.device)
+        return rows if self._drawable is None else self._drawable[rows]
+
+    def _append(self, obs: np.ndarray, acs: np.ndarray, labelled: np.ndarray) -> None:
+        """Adds successive steps of one episode."""
         if len(obs) == 0:
             return
-        if len(self) + len(obs) > self.max_size and not self._warned:
+        if self._kept + len(obs) > self.max_size and not self._warned:
             warnings.warn(f"the replay buffer holds {self.max_size:,} steps: the oldest are dropped", stacklevel=3)
             self._warned = True
-        obs, acs = to_tensor(obs[-self.max_size :], self.device), to_tensor(acs[-self.max_size :], self.device)
-        self._reserve(min(len(self) + len(obs), self.max_size), obs, acs)
+        columns = {"_obs": obs[-self.max_size :], "_acs": acs[-self.max_size :]}
+        if self.frame_stack > 1:
+            columns["_labelled"] = labelled[-self.max_size :]
+            columns["_behind"] = np.minimum(np.arange(len(columns["_obs"])), self.frame_stack - 1)
+        columns = {name: to_tensor(rows, self.device) for name, rows in columns.items()}
+        n = len(columns["_obs"])
+        self._reserve(min(self._kept + n, self.max_size), columns)
         start = self.added % self.max_size
-        before_end = min(len(obs), self.max_size - start)
-        for storage, rows in ((self._obs, obs), (self._acs, acs)):
+        before_end = min(n, self.max_size - start)
+        for name, rows in columns.items():
+            storage = getattr(self, name)
             storage[start : start + before_end] = rows[:before_end]
-            storage[: len(rows) - before_end] = rows[before_end:]
-        self.added += len(obs)
+            storage[: n - before_end] = rows[before_end:]
+        self.added += n
+        if self.frame_stack > 1:
+            self._forget_overwritten()
 
-    def _reserve(self, rows: int, obs: torch.Tensor, acs: torch.Tensor) -> None:
+    def _forget_overwritten(self) -> None:
+        """The oldest rows lose sight of those before them, whose place has been taken."""
+        if self.added <= self.max_size:
+            return
+        oldest = (self.added + torch.arange(self.frame_stack - 1, device=self.device)) % self.max_size
+        self._behind[oldest] = torch.minimum(self._behind[oldest], torch.arange(len(oldest), device=self.device))
+
+    def _reserve(self, rows: int, columns: dict[str, torch.Tensor]) -> None:
         """Room for `rows` rows like these; what is stored is copied only where the room doubles."""
         capacity = 0 if self._obs is None else len(self._obs)
         if rows <= capacity:
             return
-        capacity = min(max(rows, 2 * capacity, SMALLEST), self.max_size)
-        old_obs, old_acs, kept = self._obs, self._acs, len(self)
-        self._obs = torch.empty((capacity, *obs.shape[1:]), dtype=obs.dtype, device=self.device)
-        self._acs = torch.empty((capacity, *acs.shape[1:]), dtype=acs.dtype, device=self.device)
-        if kept:
-            self._obs[:kept], self._acs[:kept] = old_obs[:kept], old_acs[:kept]
+        capacity, kept = max(rows, 2 * capacity, SMALLEST), self._kept
+        if 2 * capacity > self.max_size:  # copying more than half of it once more would need memory for both
+            capacity = self.max_size
+        for name, like in columns.items():
+            old = getattr(self, name)
+            new = torch.empty((capacity, *like.shape[1:]), dtype=like.dtype, device=self.device)
+            if kept:
+                new[:kept] = old[:kept]
+            setattr(self, name, new)

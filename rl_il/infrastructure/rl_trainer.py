@@ -18,6 +18,7 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.envs import name_of
 from rl_il.errors import DivergedError, InputError
+from rl_il.infrastructure.augmentation import augment
 from rl_il.infrastructure.checkpoint import Checkpoints, state_of
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.logger import IterationResult, Logger, return_scalars
@@ -26,13 +27,14 @@ from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import (
     RolloutSource,
     begin_episodes,
-    enough_steps,
+    enough,
+    look_at,
     returns_and_lengths,
 )
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
 from rl_il.statistics import bootstrap_interval
-from rl_il.types import Actor, Expert, Trajectory
+from rl_il.types import Actor, Batch, Expert, Trajectory
 
 if TYPE_CHECKING:  # the rooms above; the loop only calls what they promise
     from torch import Tensor
@@ -79,9 +81,11 @@ class RLTrainer:
         self.env_name = name_of(env) if isinstance(env, gym.Env) else env.env_name
         self.rule, self.expert, self.logger = rule, expert, logger
         self.n_eval_episodes, self.verbose = n_eval_episodes, verbose
-        self.buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device)
-        self.validation = ReplayBuffer(config.max_replay_buffer_size, policy.device)
+        storage = (config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view)
+        self.buffer, self.validation = ReplayBuffer(*storage), ReplayBuffer(*storage)
         self.compiles = config.compiles(sum(int(t.labelled_steps.sum()) for t in demonstrations))
+        self.compiles &= policy.compile_pays or config.compile == "on"
+        self.augmentations = config.augmentations()
         self.compiled: CompiledUpdate | None = None
         self.begun: Iterator[Trajectory] | None = None  # the next iteration's collection
         self.losses: deque[float] = deque(maxlen=LOSS_WINDOW)
@@ -107,7 +111,7 @@ class RLTrainer:
         if not self.resumed:
             self.normalize()
         for itr in range(self.first_itr, self.config.n_iter):
-            trajectories = self.demonstrations if itr == 0 else self.collect(itr)
+            trajectories = self.take_demonstrations() if itr == 0 else self.collect(itr)
             self.store(itr, trajectories)
             training = self.train(itr)
             self.results.append(self.evaluate(itr, training | self.describe_data(itr, trajectories)))
@@ -119,6 +123,11 @@ class RLTrainer:
         if self.config.normalize_obs:
             self.policy.fit_normalization(np.concatenate([t.obs[:-1] for t in self.demonstrations]))
 
+    def take_demonstrations(self) -> Sequence[Trajectory]:
+        """The first iteration's data, which are not kept beside the buffer: pictures are large."""
+        trajectories, self.demonstrations = self.demonstrations, ()
+        return trajectories
+
     def collect(self, itr: int) -> list[Trajectory]:
         """Rolls out whoever the rule lets act, and has the rule label the states."""
         with self.phase("collect"):
@@ -126,7 +135,7 @@ class RLTrainer:
                 return self.recorded.pop(itr)
             episodes = self.begun or self.begin_collecting(itr)
             self.begun = None
-            trajectories = enough_steps(self.heed(episodes), self.config.batch_size)
+            trajectories = enough(self.heed(episodes), self.config.batch_size, self.config.batch_episodes)
             self.env_steps += sum(map(len, trajectories))
             return [self.rule.label(trajectory) for trajectory in trajectories]
 
@@ -156,7 +165,8 @@ class RLTrainer:
         """Adds the labelled steps to the buffer, less the fraction that is held out for validation.
 
         Single steps are held out, since one demonstration cannot be parted otherwise: the validation loss
-        says how well the policy fits the expert on such states, and nothing about where it drifts to.
+        says how well the policy fits the expert on such states, and nothing about where it drifts to. Of pictures,
+        whose neighbours are alike and are stacked, it is each episode's end.
         """
         self.expert_labels += sum(int(t.labelled_steps.sum()) for t in trajectories)
         if self.config.val_fraction == 0:
@@ -165,6 +175,11 @@ class RLTrainer:
         rng = stream(self.config.seed, "validation", itr)
         for trajectory in trajectories:
             steps = len(trajectory)
+            if self.policy.frame_stack > 1:
+                cut = steps - int(self.config.val_fraction * steps)
+                self.buffer.add([trajectory[:cut]])
+                self.validation.add([trajectory[cut:]] if cut < steps else [])
+                continue
             held_out = np.zeros(steps, bool)
             held_out[rng.permutation(steps)[: int(self.config.val_fraction * steps)]] = True
             labelled = trajectory.labelled_steps
@@ -210,8 +225,15 @@ class RLTrainer:
             self.keep_good_weights() or self.stop_diverged(itr)
             scalars = {"Training Loss": float(np.mean(self.losses))}
             if len(self.validation):
-                scalars |= self.policy.validate(self.validation.obs, self.validation.acs)
+                scalars |= self.validate()
         return scalars
+
+    def validate(self) -> dict[str, float]:
+        """The policy's metrics on the steps held out, some at a time: stacked pictures are large."""
+        minibatches = self.validation.in_order(4096)
+        parts = [(len(rows), self.policy.validate(*self.validation.batch(rows))) for rows in minibatches]
+        total = sum(n for n, _ in parts)
+        return {name: sum(n * part[name] for n, part in parts) / total for name in parts[0][1]}
 
     def keep_good_weights(self) -> bool:
         """Keeps a copy of the weights, if they are all finite; returns whether they are."""
@@ -241,11 +263,18 @@ class RLTrainer:
             try:
                 with self.phase("compile"):
                     self.compiled = self.compiled or CompiledUpdate(self.policy, self.config.train_batch_size)
-                    return self.compiled.on(self.buffer)
+                    return self.compiled.on(self.buffer, self.batch)
             except CompileError as error:
                 self.compiles = False
                 print(f"note: the gradient step is not compiled, and slower: {error}", file=sys.stderr)
-        return lambda rows: self.policy.update(*self.buffer.batch(rows))["Training Loss"]
+        return lambda rows: self.policy.update(*self.batch(rows))["Training Loss"]
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The buffer's rows of these numbers, augmented if the run asks for it."""
+        batch = self.buffer.batch(rows)
+        if not self.augmentations:
+            return batch
+        return augment(batch, self.augmentations, stream(self.config.seed, "augmentation", self.itr, self.steps_done))
 
     def evaluate(self, itr: int, scalars: dict[str, float]) -> IterationResult:
         """Rolls out fresh episodes with a frozen copy of the policy, and logs the iteration."""
@@ -258,9 +287,12 @@ class RLTrainer:
                 if self.config.do_dagger and itr + 1 < self.config.n_iter:
                     # By the same policy: workers go on with these where the evaluation has no more for them.
                     self.begun = self.begin_collecting(itr + 1)
-                trajectories = list(episodes)
-                returns, lengths = returns_and_lengths(trajectories)
+                # Episodes are kept only if the expert is to be asked about them: pictures are large.
+                trajectories = [] if self.expert is None else list(episodes)
+                returns, lengths, success = look_at(trajectories or episodes, self.env_name)
                 scalars = return_scalars("Eval", returns, lengths) | scalars
+                if success is not None:
+                    scalars["Eval_SuccessRate"] = float(success.mean())
                 if self.logger:
                     self.logger.log_episodes("learner", itr, returns, lengths)
                 if self.expert is not None:

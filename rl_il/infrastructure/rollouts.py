@@ -11,10 +11,11 @@ import faulthandler
 import functools
 import itertools
 import multiprocessing
+import os
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import episode_limit, is_discrete, make_env, name_of
+from rl_il.envs import env_spec, episode_limit, is_discrete, make_env, name_of
 from rl_il.errors import InputError
 from rl_il.infrastructure.interrupts import end_with_parent, interrupts_ignored
 from rl_il.infrastructure.lockstep import LockstepEpisodes
@@ -48,7 +49,8 @@ def sample_trajectory(
 
     A continuous action is clipped to the environment's bounds before it is executed; `acs` holds what was
     executed. If the actor is the expert (`source=EXPERT`), `expert_acs` keeps its unclipped action as the
-    label. Reaching `max_path_length` counts as a time limit. `on_step(env)` is called before each step.
+    label; if an expert is beside it, that one's. Reaching `max_path_length` counts as a time limit.
+    `on_step(env)` is called before each step.
     """
     limit = episode_limit(env, max_path_length)
     if limit is None:
@@ -59,8 +61,9 @@ def sample_trajectory(
     if reads_simulator(actor):
         actor.watch(env)
     actor.reset(seed)
-    obs, acs, executed, rewards = [np.array(ob)], [], [], []
+    obs, labels, executed, rewards, sources = [np.array(ob)], [], [], [], []
     get_action, step = actor.get_action, env.step
+    accompanied = hasattr(actor, "label")
     terminated = truncated = False
     while not (terminated or truncated):
         if on_step:
@@ -70,12 +73,13 @@ def sample_trajectory(
         try:
             ob, reward, terminated, truncated, _ = step(step_ac)
         except Exception as error:  # whatever the environment's author did not think of
-            raise InputError(_what_failed(env, seed, len(acs), error)) from error
+            raise InputError(_what_failed(env, seed, len(executed), error)) from error
         obs.append(np.array(ob))  # some environments write every observation into one array
-        acs.append(ac)
+        labels.append(actor.label if accompanied else ac)
         executed.append(step_ac)
         rewards.append(reward)
-        truncated = truncated or (not terminated and len(acs) >= limit)
+        sources.append(actor.source if accompanied else source)
+        truncated = truncated or (not terminated and len(executed) >= limit)
     dtype = np.int64 if discrete else np.float32
     return Trajectory(
         obs=np.array(obs, env.observation_space.dtype),
@@ -83,8 +87,8 @@ def sample_trajectory(
         rewards=np.array(rewards, np.float64),
         terminated=bool(terminated),
         truncated=bool(truncated),
-        expert_acs=np.array(acs, dtype) if source == EXPERT else None,
-        source=np.full(len(acs), source, np.int8),
+        expert_acs=np.array(labels, dtype) if accompanied or source == EXPERT else None,
+        source=np.array(sources, np.int8),
     )
 
 
@@ -249,14 +253,16 @@ def sample_trajectories(
 ) -> list[Trajectory]:
     """Whole episodes until they hold at least `min_timesteps` steps together. For collecting, not for
     evaluating: stopping at a step count favours short episodes."""
-    return enough_steps(begin_episodes(env, actor, rng, max_path_length, source), min_timesteps)
+    return enough(begin_episodes(env, actor, rng, max_path_length, source), min_timesteps)
 
 
-def enough_steps(episodes: Episodes | Generator[Trajectory], min_timesteps: int) -> list[Trajectory]:
-    """As many of the episodes as hold at least `min_timesteps` steps together."""
+def enough(
+    episodes: Episodes | Generator[Trajectory], min_timesteps: int, n_episodes: int | None = None
+) -> list[Trajectory]:
+    """As many of the episodes as hold at least `min_timesteps` steps together, or `n_episodes`."""
     trajectories: list[Trajectory] = []
     timesteps = 0
-    while timesteps < min_timesteps:
+    while timesteps < min_timesteps if n_episodes is None else len(trajectories) < n_episodes:
         trajectories.append(next(episodes))
         timesteps += len(trajectories[-1])
     episodes.close()
@@ -295,7 +301,19 @@ def returns_and_lengths(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray,
     return np.array([t.episode_return for t in trajectories]), np.array([len(t) for t in trajectories])
 
 
+def look_at(episodes: Iterable[Trajectory], env_name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Each episode's return, length and, if the environment says what it is, success (bool).
+
+    Each is dropped once it is counted: a hundred of CarRacing's pictures would take 2 GB.
+    """
+    reached = env_spec(env_name).success
+    rows = [(t.episode_return, len(t), bool(reached and reached(t))) for t in episodes]
+    returns, lengths, success = (np.array(column) for column in zip(*rows, strict=True))
+    return returns, lengths, success if reached else None
+
+
 def _begin_worker() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, which a policy that sees pictures brings: one core a worker
     faulthandler.enable()
     end_with_parent()
 

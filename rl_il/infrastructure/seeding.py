@@ -22,14 +22,16 @@ PURPOSES = (
     "evaluation",
     "video",
     "expert",
+    "augmentation",
 )
 
 
-def stream(root_seed: int, purpose: str, itr: int = 0) -> np.random.Generator:
-    """The generator for one purpose in one iteration."""
+def stream(root_seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+    """The generator for one purpose in one iteration, or in one step of it: `numbers` counts them."""
     if root_seed < 0:
         raise InputError(f"--seed must be 0 or more, got {root_seed}")
-    return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=(PURPOSES.index(purpose), itr)))
+    key = (PURPOSES.index(purpose), *(numbers or (0,)))
+    return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=key))
 
 
 def episode_seeds(rng: np.random.Generator) -> Iterator[int]:

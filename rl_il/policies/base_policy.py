@@ -18,6 +18,15 @@ class BasePolicy(ABC):
     """
 
     ob_shape: tuple[int, ...]
+    frame_stack = 1
+    """How many successive observations an action follows from. Above 1 `update` takes them stacked, `(N, frame_stack,
+    *view's shape)`; the replay buffer puts them together."""
+    compile_pays = True
+    """Whether a compiled gradient step is much faster than an eager one."""
+
+    def view(self, obs: np.ndarray) -> np.ndarray:
+        """What of `(N, *ob_shape)` is stored and trained on: all of it. A subclass may keep less."""
+        return obs
 
     def reset(self, seed: int = 0) -> None:
         """Called where an episode starts; a policy that draws actions draws them from `seed`."""

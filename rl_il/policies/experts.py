@@ -140,9 +140,9 @@ def _check_fit(actor: Actor, env: gym.Env) -> None:
 
 
 def _load_checkpoint(path: Path, env: gym.Env) -> Actor:
-    from rl_il.policies.mlp_policy import MLPPolicySL  # torch, which no other format needs
+    from rl_il.policies.cnn_policy import policy_class  # torch, which no other format needs
 
-    return MLPPolicySL.load(path).actor()
+    return policy_class(env).load(path).actor()
 
 
 def _load_npz(path: Path, env: gym.Env) -> NumpyActor:

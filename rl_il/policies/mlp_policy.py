@@ -73,14 +73,22 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         self.ob_shape, self.ac_dim, self.discrete = tuple(map(int, ob_shape)), int(ac_dim), bool(discrete)
         self.n_layers, self.size, self.activation, self.seed = int(n_layers), int(size), activation, int(seed)
         self.device = torch.device(device)
-        ob_dim = int(np.prod(self.ob_shape))
         with seeded_weights(seed):
-            self.network = build_mlp(ob_dim, ac_dim, n_layers, size, activation)
+            features = self.build_encoder()
+            self.network = build_mlp(features, ac_dim, n_layers, size, activation)
         self.log_std = None if discrete else nn.Parameter(torch.zeros(ac_dim))
-        self.register_buffer("ob_mean", torch.zeros(ob_dim))
-        self.register_buffer("ob_std", torch.ones(ob_dim))
         self.generator = torch.Generator(self.device)
         self.to(self.device)
+
+    @property
+    def n_outputs(self) -> int:
+        """As of a `NumpyActor`: discrete actions, or dimensions of a continuous one."""
+        return self.ac_dim
+
+    @property
+    def output(self) -> str:
+        """As of a `NumpyActor`: what becomes of the network's last layer."""
+        return "argmax" if self.discrete else "identity"
 
     @classmethod
     def for_env(cls: type[Policy], env: gym.Env, **hyperparameters: Any) -> Policy:
@@ -103,6 +111,18 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
 
     # Torch -----------------------------------------------------------------------------------------------
 
+    @classmethod
+    def count_features(cls, hyperparameters: dict[str, Any]) -> int:
+        """How many features a policy with these arguments of the constructor encodes an observation in."""
+        return math.prod(hyperparameters["ob_shape"])
+
+    def build_encoder(self) -> int:
+        """Makes what `encode` needs; returns how many features it gives. A subclass overrides all three."""
+        ob_dim = int(np.prod(self.ob_shape))
+        self.register_buffer("ob_mean", torch.zeros(ob_dim))
+        self.register_buffer("ob_std", torch.ones(ob_dim))
+        return ob_dim
+
     def encode(self, observations: Tensor) -> Tensor:
         """`(N, *ob_shape)` to `(N, features)`, what the network reads. A subclass may override it."""
         return (observations.flatten(1) - self.ob_mean) / self.ob_std
@@ -120,6 +140,10 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         """Starts an episode: actions drawn in it follow from `seed`."""
         self.generator.manual_seed(seed % 2**63)
 
+    def see(self, obs: np.ndarray) -> np.ndarray:
+        """What `forward` reads to act on `(N, *ob_shape)`: their view. A subclass may add what it remembers."""
+        return self.view(obs)
+
     @torch.no_grad()
     def get_action(self, obs: np.ndarray, sample: bool = False) -> np.ndarray:
         """One observation to one action, or a batch to a batch: int64 or float32, not clipped.
@@ -127,7 +151,7 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         Greedy (the likeliest action, the Gaussian's mean), or drawn from the distribution with `sample`.
         """
         obs, single = as_batch(obs, self.ob_shape)
-        distribution = self(to_tensor(obs, self.device))
+        distribution = self(to_tensor(self.see(obs), self.device))
         acs = to_numpy(self._draw(distribution) if sample else distribution.mode)
         return acs[0] if single else acs
 
@@ -147,7 +171,7 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         return NumpyActor(
             layers=[(to_numpy(layer.weight.T), to_numpy(layer.bias)) for layer in linear],
             activation=self.activation,
-            output="argmax" if self.discrete else "identity",
+            output=self.output,
             ob_shape=self.ob_shape,
             **self._normalization(),
         )
@@ -159,11 +183,10 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
 
     def _is_plain_mlp(self) -> bool:
         """Whether a NumPy copy computes the same: nothing overridden, and the network that `build_mlp` built."""
-        own = (type(self).forward, type(self).encode, type(self).get_action)
+        names = ("forward", "build_encoder", "encode", "view", "see", "get_action")
+        own = all(getattr(type(self), name) is getattr(MLPPolicy, name) for name in names)
         hidden = [nn.Linear, ACTIVATIONS[self.activation]] * self.n_layers
-        return own == (MLPPolicy.forward, MLPPolicy.encode, MLPPolicy.get_action) and [
-            type(module) for module in self.network
-        ] == [*hidden, nn.Linear]
+        return own and [type(module) for module in self.network] == [*hidden, nn.Linear]
 
     # Files -----------------------------------------------------------------------------------------------
 
@@ -193,7 +216,7 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
             if name not in [parent.__name__ for parent in cls.__mro__]:
                 raise InputError(f"holds a {str(name)[:100]}, expected a {cls.__name__}")
             state = {key: torch.from_numpy(array) for key, array in content["state"].items()}
-            _check_size(hyperparameters, sum(map(torch.numel, state.values())), len(state))
+            _check_size(hyperparameters, cls, sum(map(torch.numel, state.values())), len(state))
             policy = cls(**hyperparameters, device=device)
             policy.load_state_dict(state)
         except InputError as error:
@@ -296,15 +319,15 @@ class MLPPolicySL(MLPPolicy):
         return metrics | {"Validation MAE": (predicted - actions).abs().mean().item()}
 
 
-def _check_size(hyperparameters: dict[str, Any], n_numbers: int, n_tensors: int) -> None:
+def _check_size(hyperparameters: dict[str, Any], policy: type[MLPPolicy], n_numbers: int, n_tensors: int) -> None:
     """Raises `ValueError` for hyperparameters of a network much larger than the weights beside them, which would fill
     the memory before anything is compared."""
     sizes = [hyperparameters.get(name, default) for name, default in (("n_layers", 2), ("size", 64), ("ac_dim", 1))]
-    sizes += hyperparameters["ob_shape"]
-    if not all(type(n) is int and 0 <= n <= MOST_UNCHECKED for n in sizes) or len(sizes) > 20:
+    shape = hyperparameters["ob_shape"]
+    if not all(type(n) is int and 0 <= n <= MOST_UNCHECKED for n in [*sizes, *shape]) or len(shape) > 17:
         raise ValueError(f"the network's sizes must be integers up to {MOST_UNCHECKED:,}")
-    n_layers, size, ac_dim, *ob_shape = sizes
-    weights = math.prod(ob_shape) * size + max(n_layers - 1, 0) * size**2 + size * ac_dim
+    n_layers, size, ac_dim = sizes
+    weights = policy.count_features(hyperparameters) * size + max(n_layers - 1, 0) * size**2 + size * ac_dim
     if n_layers > n_tensors or weights > max(2 * n_numbers, MOST_UNCHECKED):
         raise ValueError(f"describes a network of {n_layers} layers and {weights:,} weights, but holds {n_numbers:,}")
 

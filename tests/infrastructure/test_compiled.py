@@ -60,7 +60,7 @@ def train_both_ways(case: str):
     update = CompiledUpdate(fast, 64)
     for part in range(2):  # the second round has another room, other buffers and a smaller minibatch
         buffer.add([data, recording(1500, discrete, part + 1)])
-        step = update.on(buffer)
+        step = update.on(buffer, buffer.batch)
         rows = [*buffer.draws(64, np.random.default_rng(part), 99), torch.tensor([7])]
         for one in rows:
             losses[0].append(eager.update(*buffer.batch(one))["Training Loss"])
@@ -87,7 +87,7 @@ def test_the_compiled_step_keeps_parameters_in_their_range():
     """Labels without noise pull the standard deviation to nothing."""
     policy, buffer = MLPPolicySL((4,), 3, False, n_layers=0, loss="nll", learning_rate=0.1), ReplayBuffer()
     buffer.add([Trajectory(np.zeros((9, 4), np.float32), np.zeros((8, 3), np.float32), np.zeros(8))])
-    step = CompiledUpdate(policy, 8).on(buffer)
+    step = CompiledUpdate(policy, 8).on(buffer, buffer.batch)
     for _ in range(100):
         step(torch.arange(8))
     assert policy.log_std.tolist() == [-5, -5, -5]
@@ -97,7 +97,7 @@ def test_two_policies_of_one_shape_do_not_share_a_step():
     buffer = ReplayBuffer()
     buffer.add([recording(100, True)])
     first, second = (MLPPolicySL((4,), 3, True, seed=seed, size=8) for seed in (1, 2))
-    steps = [CompiledUpdate(policy, 100).on(buffer) for policy in (first, second)]
+    steps = [CompiledUpdate(policy, 100).on(buffer, buffer.batch) for policy in (first, second)]
     before = copy.deepcopy(first.state_dict())
     rows = torch.arange(100)
     expected = second.loss(*buffer.batch(rows)).item()
@@ -110,11 +110,11 @@ def test_the_learning_rate_and_the_standardisation_may_change_afterwards():
     fast, buffer = copy.deepcopy(eager), ReplayBuffer()
     buffer.add([data])
     update, rows = CompiledUpdate(fast, 100), torch.arange(100)
-    for policy, step in ((eager, None), (fast, update.on(buffer))):
+    for policy, step in ((eager, None), (fast, update.on(buffer, buffer.batch))):
         step(rows) if step else policy.update(*buffer.batch(rows))
         policy.optimizer.learning_rate = 0.05
         policy.fit_normalization(data.obs)
-    step = update.on(buffer)
+    step = update.on(buffer, buffer.batch)
     for _ in range(5):
         eager.update(*buffer.batch(rows))
         step(rows)
@@ -127,11 +127,11 @@ def test_freezing_a_layer_compiles_anew():
     fast, buffer = copy.deepcopy(eager), ReplayBuffer()
     buffer.add([data])
     update, rows = CompiledUpdate(fast, 100), torch.arange(100)
-    update.on(buffer)(rows)
+    update.on(buffer, buffer.batch)(rows)
     eager.update(*buffer.batch(rows))
     for policy in (eager, fast):
         policy.network[0].weight.requires_grad_(False)
-    step = update.on(buffer)
+    step = update.on(buffer, buffer.batch)
     for _ in range(5):
         step(rows)
         eager.update(*buffer.batch(rows))
@@ -146,13 +146,13 @@ def test_parameters_of_different_ages_are_refused():
     policy.update(*buffer.batch(torch.arange(100)))
     policy.network[0].weight.requires_grad_(True)
     with pytest.raises(CompileError, match="different numbers of steps"):
-        CompiledUpdate(policy, 100).on(buffer)
+        CompiledUpdate(policy, 100).on(buffer, buffer.batch)
 
 
 def test_only_a_smaller_minibatch_is_trained_eagerly(monkeypatch):
     policy, buffer, eager = MLPPolicySL((4,), 3, False, size=8), ReplayBuffer(), []
     buffer.add([recording(100, False)])
-    step = CompiledUpdate(policy, 40).on(buffer)
+    step = CompiledUpdate(policy, 40).on(buffer, buffer.batch)
     update = policy.update
     monkeypatch.setattr(policy, "update", lambda obs, acs: eager.append(len(obs)) or update(obs, acs))
     for rows in torch.arange(100).split(40):
@@ -171,7 +171,7 @@ def test_labels_of_a_wrong_shape_are_refused():
     buffer = ReplayBuffer()
     buffer.add([walk(5)])
     with pytest.raises(InputError, match=r"labels must have the shape \(5, 1\), got \(5,\)"):
-        CompiledUpdate(MLPPolicySL((2,), 1, False), 5).on(buffer)
+        CompiledUpdate(MLPPolicySL((2,), 1, False), 5).on(buffer, buffer.batch)
 
 
 # Where it cannot be compiled -----------------------------------------------------------------------------

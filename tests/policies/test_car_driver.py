@@ -202,13 +202,6 @@ def test_workers_drive_as_one_process_does():
     np.testing.assert_array_equal(there.obs, here.obs)
 
 
-def test_dagger_says_at_once_that_it_cannot_ask_the_driver(tmp_path):
-    config = RunConfig(env_name="CarRacing-v3", do_dagger=True, n_iter=2, logdir=str(tmp_path / "run"))
-    with pytest.raises(InputError, match=r"reads the simulator.*--expert_policy_file"):
-        run(config, verbose=False)
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_clone_is_compared_with_the_drivers_return(tmp_path):
     record_demos("CarRacing-v3", tmp_path / "laps.npz", n_demos=1, ep_len=15)
     config = RunConfig(

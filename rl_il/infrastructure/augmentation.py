@@ -1,0 +1,52 @@
+"""Changes to pictures that change what is right in a known way: more data from the same, drawn anew each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rl_il.types import Batch
+
+SHIFT = 4  # pixels, at most, as in DrQ (Kostrikov et al. 2020, arXiv:2004.13649)
+BRIGHTNESS = 0.3  # at most this share darker or brighter
+
+
+def shift(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Moves each row's pictures alike, by up to `SHIFT` pixels; the edge is repeated."""
+    *_, height, width, channels = obs.shape
+    planes = obs.permute(0, *range(1, obs.ndim - 3), -1, -3, -2).reshape(len(obs), -1, height, width)
+    padded = functional.pad(planes.float(), (SHIFT,) * 4, mode="replicate").to(obs.dtype)
+    moved = torch.empty_like(planes)
+    for i, (down, right) in enumerate(rng.integers(2 * SHIFT + 1, size=(len(obs), 2)).tolist()):
+        moved[i] = padded[i, :, down : down + height, right : right + width]
+    frames = moved.view(*obs.shape[:-3], channels, height, width)
+    return frames.movedim(-3, -1), acs
+
+
+def brightness(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Makes each row's pictures alike darker or brighter."""
+    factors = torch.from_numpy(rng.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS, len(obs))).to(obs.device, torch.float32)
+    return (obs * factors.view(-1, *[1] * (obs.ndim - 1))).clamp_(0, 255).to(obs.dtype), acs
+
+
+def flip_steer(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Mirrors half of the rows, left for right, with their first action, the steering."""
+    mirrored = torch.from_numpy(rng.random(len(obs)) < 0.5).to(obs.device)
+    sign = 1 - 2 * mirrored.to(acs.dtype)
+    acs = torch.cat((acs[:, :1] * sign[:, None], acs[:, 1:]), dim=1)
+    return torch.where(mirrored.view(-1, *[1] * (obs.ndim - 1)), obs.flip(-2), obs), acs
+
+
+AUGMENTATIONS = {"shift": shift, "brightness": brightness, "flip_steer": flip_steer}
+"""Pictures `(N, ..., height, width, channels)` uint8, labels, and where chance comes from, to the same changed."""
+
+
+def augment(batch: Batch, names: Sequence[str], rng: np.random.Generator) -> Batch:
+    """The minibatch after each of the named changes."""
+    for name in names:
+        batch = Batch(*AUGMENTATIONS[name](*batch, rng))
+    return batch

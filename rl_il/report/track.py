@@ -1,0 +1,74 @@
+"""Where cars drove on a track of CarRacing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.infrastructure.rollouts import sample_trajectory
+from rl_il.report.figures import COLOURS, new_figure, save
+from rl_il.types import Actor, Trajectory
+
+HALF_WIDTH = 40 / 6  # of Gymnasium's road, in metres
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One episode of CarRacing, seen from above; lengths in metres."""
+
+    trajectory: Trajectory
+    path: np.ndarray  # (T, 2) where the car was before each step
+    centre: np.ndarray  # (N, 2) of the road
+
+    @property
+    def off_road(self) -> np.ndarray:
+        """`(T,)` bool: steps that begin with the car's middle beside the road."""
+        nearest = np.linalg.norm(self.path[:, None] - self.centre, axis=2).min(axis=1)
+        return nearest > HALF_WIDTH
+
+
+def drive(env: gym.Env, actor: Actor, seed: int, max_path_length: int | None = None) -> Drive:
+    """Rolls out one episode and notes where the car is."""
+    path: list[tuple[float, float]] = []
+    trajectory = sample_trajectory(
+        env, actor, seed, max_path_length, on_step=lambda env: path.append(tuple(env.unwrapped.car.hull.position))
+    )
+    centre = np.array([point[2:4] for point in env.unwrapped.track])
+    return Drive(trajectory, np.array(path), centre)
+
+
+def draw_drives(path: Path, names: Sequence[str], drives: Sequence[Drive]) -> None:
+    """The paths on one track, side by side; a cross where the car first leaves the road."""
+    with new_figure(len(drives), (4.6 * len(drives), 4.8)) as (figure, axes):
+        for axis, name, each in zip(axes, names, drives, strict=True):
+            centre = np.concatenate((each.centre, each.centre[:1]))
+            axis.fill(*outline(centre, HALF_WIDTH), color="#d9d9d9", linewidth=0)
+            axis.fill(*outline(centre, -HALF_WIDTH), color="white", linewidth=0)
+            axis.plot(*each.path.T, color=COLOURS[0], linewidth=1.5)
+            axis.plot(*each.path[0], marker="o", color="black", markersize=6, linestyle="", label="start")
+            if each.off_road.any():
+                first = int(np.argmax(each.off_road))
+                label = f"leaves the road (step {first})"
+                axis.plot(*each.path[first], marker="X", color=COLOURS[1], markersize=10, linestyle="", label=label)
+            share = 100 * each.off_road.mean()
+            axis.set_title(
+                f"{name}: return {each.trajectory.episode_return:.0f}, {share:.0f} % of its steps off the road",
+                fontsize=10,
+            )
+            axis.set_aspect("equal")
+            axis.set_xlabel("metres")
+            axis.legend(fontsize=9, loc="best", framealpha=0.6)
+            axis.set_axisbelow(True)
+        save(figure, path)
+
+
+def outline(centre: np.ndarray, offset: float) -> np.ndarray:
+    """`(2, N)`: the line that runs `offset` metres to the right of a closed one `(N, 2)`, whose ends are equal."""
+    along = np.gradient(centre, axis=0)
+    along[0] = along[-1] = along[0] + along[-1]
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    return (centre + offset * np.stack((along[:, 1], -along[:, 0]), axis=1)).T

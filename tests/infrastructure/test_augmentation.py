@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from rl_il.config import AUGMENTATIONS as NAMES
+from rl_il.infrastructure.augmentation import AUGMENTATIONS, BRIGHTNESS, SHIFT, augment
+from rl_il.types import Batch
+
+LABELS = torch.tensor([[0.5, 1.0, 0.0], [-0.25, 0.0, 1.0], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0]])
+
+
+def pictures(channels: int = 1) -> torch.Tensor:
+    """Four stacks of two pictures of 12 x 20; every pixel of the first has another value."""
+    numbers = torch.arange(4 * 2 * 12 * 20 * channels).reshape(4, 2, 12, 20, channels)
+    return (numbers % 240).to(torch.uint8)
+
+
+def test_the_command_line_knows_them_all():
+    assert tuple(AUGMENTATIONS) == NAMES
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_shift_moves_all_of_a_rows_pictures_alike_and_repeats_the_edge(channels):
+    before = pictures(channels)
+    obs, acs = AUGMENTATIONS["shift"](before, LABELS, np.random.default_rng(0))
+    moves = np.random.default_rng(0).integers(2 * SHIFT + 1, size=(4, 2)) - SHIFT
+    assert len({*map(tuple, moves)}) > 1
+    for i, (down, right) in enumerate(moves):
+        rows = np.clip(np.arange(12) + down, 0, 11)
+        columns = np.clip(np.arange(20) + right, 0, 19)
+        np.testing.assert_array_equal(obs[i], before[i][:, rows][:, :, columns])
+    assert torch.equal(acs, LABELS) and obs.dtype == torch.uint8
+
+
+def test_brightness_scales_each_rows_pictures_and_stays_in_bytes():
+    before = pictures()
+    obs, acs = AUGMENTATIONS["brightness"](before, LABELS, np.random.default_rng(1))
+    factors = np.random.default_rng(1).uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS, 4).astype(np.float32)
+    expected = np.clip(before.numpy() * factors[:, None, None, None, None], 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(obs, expected)
+    assert expected.max() == 255  # some would have left the range
+    assert torch.equal(acs, LABELS) and obs.dtype == torch.uint8
+
+
+def test_a_mirrored_row_steers_the_other_way():
+    before = pictures()
+    obs, acs = AUGMENTATIONS["flip_steer"](before, LABELS, np.random.default_rng(2))
+    mirrored = np.random.default_rng(2).random(4) < 0.5
+    assert 0 < mirrored.sum() < 4
+    for i in range(4):
+        np.testing.assert_array_equal(obs[i], before[i].flip(-2) if mirrored[i] else before[i])
+        np.testing.assert_array_equal(acs[i], LABELS[i] * torch.tensor([-1.0 if mirrored[i] else 1.0, 1, 1]))
+
+
+def test_they_follow_one_another_and_leave_the_buffer_as_it_is():
+    before, labels = pictures(), LABELS.clone()
+    kept = before.clone()
+    batch = augment(Batch(before, labels), ["flip_steer", "shift"], np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    expected = AUGMENTATIONS["shift"](*AUGMENTATIONS["flip_steer"](kept, LABELS, rng), rng)
+    assert all(torch.equal(one, other) for one, other in zip(batch, expected, strict=True))
+    assert torch.equal(before, kept) and torch.equal(labels, LABELS)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_single_pictures_are_changed_as_stacks_are(name):
+    stacked, _ = AUGMENTATIONS[name](pictures(), LABELS, np.random.default_rng(4))
+    single, _ = AUGMENTATIONS[name](pictures()[:, 0], LABELS, np.random.default_rng(4))
+    assert torch.equal(single, stacked[:, 0])

@@ -1,0 +1,82 @@
+"""The replay buffer's stacks of successive observations."""
+
+import numpy as np
+import pytest
+import torch
+
+from rl_il.infrastructure.replay_buffer import ReplayBuffer
+from rl_il.types import Trajectory
+
+
+def counted(first: int, steps: int, **fields) -> Trajectory:
+    """Steps `first, first + 1, ...`, each observed as its number (a byte) and labelled with it."""
+    numbers = np.arange(first, first + steps + 1, dtype=np.uint8)
+    return Trajectory(numbers[:, None], numbers[:-1].astype(np.int64), np.zeros(steps), **fields)
+
+
+def stacks(buffer: ReplayBuffer) -> dict[int, list[int]]:
+    """Each drawable step's label, and what was stacked for it."""
+    found = {}
+    for rows in buffer.in_order(2):
+        obs, acs = buffer.batch(rows)
+        assert obs.dtype == torch.uint8 and obs.shape == (len(rows), buffer.frame_stack, 1)
+        found |= dict(zip(acs.tolist(), obs[:, :, 0].tolist(), strict=True))
+    return found
+
+
+def test_each_observation_comes_with_those_before_it_and_the_first_is_repeated():
+    buffer = ReplayBuffer(frame_stack=3)
+    buffer.add([counted(10, 4), counted(20, 2)])
+    assert stacks(buffer) == {
+        10: [10, 10, 10], 11: [10, 10, 11], 12: [10, 11, 12], 13: [11, 12, 13], 20: [20, 20, 20], 21: [20, 20, 21],
+    }  # fmt: skip
+
+
+def test_nothing_is_stored_twice():
+    buffer = ReplayBuffer(frame_stack=4)
+    buffer.add([counted(0, 100)])
+    assert buffer.obs.shape == (100, 1)
+
+
+def test_unlabelled_steps_are_looked_back_at_but_not_drawn():
+    buffer = ReplayBuffer(frame_stack=2)
+    buffer.add([counted(0, 5, labelled=np.array([True, False, False, True, False]))])
+    buffer.add([counted(10, 1)])
+    assert len(buffer) == 3
+    assert stacks(buffer) == {0: [0, 0], 3: [2, 3], 10: [10, 10]}
+    rng = np.random.default_rng(0)
+    drawn = {label for rows in buffer.draws(5, rng, 20) for label in buffer.batch(rows).acs.tolist()}
+    assert drawn == {0, 3, 10}
+    once = [label for rows in buffer.passes(2, rng, 1) for label in buffer.batch(rows).acs.tolist()]
+    assert sorted(once) == [0, 3, 10]
+
+
+def test_episodes_without_a_label_leave_nothing_to_draw():
+    buffer = ReplayBuffer(frame_stack=2)
+    buffer.add([counted(0, 3, labelled=np.zeros(3, bool))])
+    assert len(buffer) == 0
+
+
+@pytest.mark.filterwarnings("ignore:the replay buffer holds")
+def test_in_a_full_ring_the_oldest_rows_see_no_overwritten_ones():
+    buffer = ReplayBuffer(max_size=6, frame_stack=3)
+    buffer.add([counted(0, 5)])
+    buffer.add([counted(20, 3)])  # in the places of steps 5 (none), 0 and 1
+    assert stacks(buffer) == {
+        2: [2, 2, 2], 3: [2, 2, 3], 4: [2, 3, 4], 20: [20, 20, 20], 21: [20, 20, 21], 22: [20, 21, 22],
+    }  # fmt: skip
+    buffer.add([counted(40, 1)])
+    assert stacks(buffer)[4] == [3, 3, 4]
+
+
+@pytest.mark.filterwarnings("ignore:the replay buffer holds")
+def test_an_episode_longer_than_the_ring_keeps_its_end():
+    buffer = ReplayBuffer(max_size=3, frame_stack=2)
+    buffer.add([counted(0, 8)])
+    assert stacks(buffer) == {5: [5, 5], 6: [5, 6], 7: [6, 7]}
+
+
+def test_the_view_is_what_is_stored():
+    buffer = ReplayBuffer(view=lambda obs: obs[:, :1] + 1)
+    buffer.add([counted(3, 2)])
+    assert buffer.obs.tolist() == [[4], [5]]
