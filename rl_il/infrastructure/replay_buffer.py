@@ -47,6 +47,7 @@ class ReplayBuffer:
         self._labelled: torch.Tensor | None = None  # (capacity,) bool
         self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: all of them
         self._back = torch.arange(frame_stack - 1, -1, -1, device=self.device)
+        self._episode_rows = 0  # of the episode that was added last
         self._warned = False
 
     def __len__(self) -> int:
@@ -66,12 +67,17 @@ class ReplayBuffer:
         """`(rows, ...)`: a view of the stored labels."""
         return self._acs[: self._kept]
 
-    def add(self, trajectories: Sequence[Trajectory]) -> None:
-        """Appends the labelled steps of each trajectory, and with frame stacking the others too."""
+    def add(self, trajectories: Sequence[Trajectory], continued: bool = False) -> None:
+        """Appends the labelled steps of each trajectory, and with frame stacking the others too.
+
+        `continued`: the first one goes on where the last that was added ended, and looks back at it.
+        """
         for trajectory in trajectories:
             labelled = trajectory.labelled_steps
             keep = labelled if self.frame_stack == 1 else slice(None)
+            self._episode_rows = self._episode_rows if continued else 0
             self._append(self.view(trajectory.obs[:-1][keep]), trajectory.labels[keep], labelled[keep])
+            continued = False
         if self.frame_stack > 1 and self.added:
             self._drawable = self._labelled[: self._kept].nonzero()[:, 0]
 
@@ -120,7 +126,8 @@ class ReplayBuffer:
         columns = {"_obs": obs[-self.max_size :], "_acs": acs[-self.max_size :]}
         if self.frame_stack > 1:
             columns["_labelled"] = labelled[-self.max_size :]
-            columns["_behind"] = np.minimum(np.arange(len(columns["_obs"])), self.frame_stack - 1)
+            before = self._episode_rows if len(obs) <= self.max_size else 0  # else it is not all there
+            columns["_behind"] = np.minimum(before + np.arange(len(columns["_obs"])), self.frame_stack - 1)
         columns = {name: to_tensor(rows, self.device) for name, rows in columns.items()}
         n = len(columns["_obs"])
         self._reserve(min(self._kept + n, self.max_size), columns)
@@ -131,6 +138,7 @@ class ReplayBuffer:
             storage[start : start + before_end] = rows[:before_end]
             storage[: n - before_end] = rows[before_end:]
         self.added += n
+        self._episode_rows += len(obs)
         if self.frame_stack > 1:
             self._forget_overwritten()
 

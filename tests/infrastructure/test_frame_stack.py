@@ -80,3 +80,13 @@ def test_the_view_is_what_is_stored():
     buffer = ReplayBuffer(view=lambda obs: obs[:, :1] + 1)
     buffer.add([counted(3, 2)])
     assert buffer.obs.tolist() == [[4], [5]]
+
+
+def test_an_episode_may_come_in_pieces():
+    whole, pieces = ReplayBuffer(frame_stack=3), ReplayBuffer(frame_stack=3)
+    episodes = [counted(0, 5), counted(20, 3)]
+    whole.add(episodes)
+    for episode in episodes:
+        for step in range(len(episode)):
+            pieces.add([episode[step : step + 1]], continued=step > 0)
+    assert stacks(pieces) == stacks(whole)
