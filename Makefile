@@ -86,4 +86,4 @@ lint: setup ## ruff, as CI runs it
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and the run folders
-	rm -rf .venv data/q1_* data/q2_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/fuzz
+	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/fuzz

@@ -93,7 +93,6 @@ def make_run_folder(config: RunConfig) -> Path:
 
 def describe_run(config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> dict[str, Any]:
     """What config.json holds: enough to run the same again."""
-    packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
     return {
         "config": dataclasses.asdict(config),
         "defaults": {  # what the flags that were left out came to
@@ -103,6 +102,14 @@ def describe_run(config: RunConfig, trainer: RLTrainer, command_line: Sequence[s
             "eval_episodes": trainer.n_eval_episodes,
             "device": str(trainer.policy.device),
         },
+        **provenance(command_line),
+    }
+
+
+def provenance(command_line: Sequence[str]) -> dict[str, Any]:
+    """What made a run: the command, the checkout, the versions."""
+    packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
+    return {
         "command_line": list(command_line),
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version()}

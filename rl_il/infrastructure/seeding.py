@@ -22,6 +22,8 @@ PURPOSES = (
     "evaluation",
     "video",
     "expert",
+    "teaching",
+    "teacher",
 )
 
 
