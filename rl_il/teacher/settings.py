@@ -72,7 +72,7 @@ class TeachConfig:
     n_layers: int = option(2, "hidden layers")
     size: int = option(64, "units in a hidden layer")
     activation: str = option("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
-    learning_rate: float = option(5e-3, "Adam's step size", "lr")
+    learning_rate: float = option(2e-3, "Adam's step size", "lr")
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
     loss: str | None = option(None, "what is minimised (default: nll for discrete actions, else mse)", choices=LOSSES)
 
