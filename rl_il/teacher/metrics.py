@@ -81,6 +81,7 @@ class Metrics:
             "updates": updates,
             "loss": loss,
             "source": episode.mode,
+            "ended": episode.ended,
         }
         self.history.append(message)
         return message

@@ -37,11 +37,10 @@ class Page:
         self._shown: dict[str, Any] | None = None
         self._was_resting = False
 
-    def run(self, check_signals: Callable[[], None] = lambda: None, episodes: int | None = None) -> None:
-        """Until `check_signals` raises or so many more episodes are finished."""
-        last = None if episodes is None else len(self.teaching.metrics.history) + episodes
+    def run(self, check_signals: Callable[[], None], finished: Callable[[], bool]) -> None:
+        """Until `check_signals` raises or `finished()`."""
         due = time.monotonic()
-        while last is None or len(self.teaching.metrics.history) < last:
+        while not finished():
             check_signals()
             self.teaching.learner.check()
             self.obey()

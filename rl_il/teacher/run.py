@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +27,14 @@ def teach(config: TeachConfig, command_line: Sequence[str] = (), resume: Path | 
         teaching = open_teaching(stack, config, config.teacher is not None, resume, command_line)
         print(f"run folder: {teaching.folder}" + (" (going on)" if resume else ""), flush=True)
         check_signals = stack.enter_context(noted_signals())
-        if config.teacher:
-            from rl_il.teacher.scripted import run_scripted
-
-            run = run_scripted
-        else:
-            run = run_page
         try:
-            run(teaching, check_signals)
+            if config.teacher:
+                from rl_il.teacher.scripted import run_scripted
+
+                run_scripted(teaching, check_signals)
+            else:
+                goal = None if config.episodes is None else len(teaching.metrics.history) + config.episodes
+                run_page(teaching, check_signals, lambda: len(teaching.metrics.history) == goal)
         except KeyboardInterrupt as interruption:
             path = teaching.close(keep_running_episode=config.teacher is None)
             say_what_next(teaching, path)
@@ -52,8 +52,8 @@ def settings_to_go_on(folder: Path, **changes: object) -> TeachConfig:
     return replace(read_teach_config(folder), **{name: value for name, value in changes.items() if value is not None})
 
 
-def run_page(teaching: Teaching, check_signals) -> None:
-    """Serves the page until Ctrl-C, or until the episodes asked for are finished."""
+def run_page(teaching: Teaching, check_signals: Callable[[], None], finished: Callable[[], bool]) -> None:
+    """Serves the page until `finished()`."""
     from rl_il.teacher.page import Page
 
     page = Page(teaching, teaching.config.port)
@@ -62,7 +62,7 @@ def run_page(teaching: Teaching, check_signals) -> None:
         print(f"open this page: {page.server.url}", "Ctrl-C saves and ends.", sep="\n", flush=True)
         if teaching.config.open:
             webbrowser.open(page.server.url)
-        page.run(check_signals, teaching.config.episodes)
+        page.run(check_signals, finished)
     finally:
         page.server.stop()
 

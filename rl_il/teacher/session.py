@@ -36,6 +36,7 @@ class Episode:
     stop: int
     taken_over: int  # steps that the teacher chose
     snapshot: int  # that played last
+    ended: str | None  # terminated, truncated or reset; None: not yet
 
     @property
     def intervention_rate(self) -> float:
@@ -225,7 +226,9 @@ class Session:
         self.labelled = self.labels.labelled(self.start, stop).tolist()
         taken_over = sum(source != LEARNER for source in self.sources)
         trajectory = self._trajectory(self.obs, slice(None))
-        return Episode(self.episode, self.mode, trajectory, self.start, stop, taken_over, self.playing.number)
+        return Episode(
+            self.episode, self.mode, trajectory, self.start, stop, taken_over, self.playing.number, self.ended
+        )
 
     def state(self) -> dict[str, Any]:
         """What the page shows of it: plain numbers and texts."""
