@@ -20,18 +20,23 @@ from rl_il.teacher.session import Episode
 from rl_il.teacher.settings import TeachConfig
 
 
+def import_mlflow() -> Any:
+    """The optional package. Raises `InputError` with the command that installs it."""
+    try:
+        import mlflow
+    except ImportError as error:
+        raise InputError("--tracker mlflow: needs `pip install mlflow`") from error
+    return mlflow
+
+
 class MLflowTracker:
     """Sends settings and metrics to MLflow, wherever its own environment variables say."""
 
     def __init__(self, config: TeachConfig, folder: Path):
-        try:
-            import mlflow
-        except ImportError as error:
-            raise InputError("--tracker mlflow: needs `pip install mlflow`") from error
-        self.mlflow = mlflow
-        mlflow.set_experiment("rl_il")
-        mlflow.start_run(run_name=folder.name)
-        mlflow.log_params(dataclasses.asdict(config))
+        self.mlflow = import_mlflow()
+        self.mlflow.set_experiment("rl_il")
+        self.mlflow.start_run(run_name=folder.name)
+        self.mlflow.log_params(dataclasses.asdict(config))
 
     def log(self, scalars: dict[str, float], episode: int) -> None:
         """Sends one episode's metrics."""

@@ -19,7 +19,7 @@ from rl_il.infrastructure.checkpoint import lock_folder
 from rl_il.infrastructure.logger import Logger, new_folder
 from rl_il.infrastructure.rollouts import RolloutSource, RolloutWorkers
 from rl_il.infrastructure.video import make_drawing_env
-from rl_il.teacher.metrics import Background, Metrics, MLflowTracker, measure
+from rl_il.teacher.metrics import Background, Metrics, MLflowTracker, import_mlflow, measure
 from rl_il.teacher.recording import Recording
 from rl_il.teacher.session import Episode, Session
 from rl_il.teacher.settings import MODES, TeachConfig
@@ -231,6 +231,8 @@ def open_teaching(
     """The run in its locked folder; a mistake in the settings is found before the folder is made."""
     env = make_env(config.env_name) if inline else make_page_env(config.env_name)
     check_keys(config, env)
+    if config.tracker:
+        import_mlflow()
     folder = resume or make_teach_folder(config)
     stack.enter_context(lock_folder(folder))
     teaching = Teaching(config, folder, env, inline, going_on=resume is not None, modes=modes)
