@@ -91,6 +91,14 @@ def make_run_folder(config: RunConfig) -> Path:
     return new_folder(REPOSITORY / "data" / name, numbered=True)
 
 
+def make_teach_folder(env_name: str, logdir: str | None) -> Path:
+    """`logdir` itself, or a new `data/teach_...` with the environment's name and the time."""
+    if logdir:
+        return new_folder(Path(logdir), numbered=False)
+    name = f"teach_{env_name}_{time.strftime('%d-%m-%Y_%H-%M-%S')}".replace("/", "-").replace(":", "-")
+    return new_folder(REPOSITORY / "data" / name, numbered=True)
+
+
 def describe_run(config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> dict[str, Any]:
     """What config.json holds: enough to run the same again."""
     return {

@@ -14,6 +14,7 @@ from rl_il.errors import InputError, Interrupted
 from rl_il.files import check_writable
 from rl_il.infrastructure.interrupts import noted_signals
 from rl_il.teacher.run import run_page
+from rl_il.teacher.server import check_port
 from rl_il.teacher.settings import TeachConfig
 from rl_il.teacher.teaching import Teaching, open_teaching
 from rl_il.teacher.window import check_display, run_window
@@ -45,6 +46,8 @@ def record_human_demos(
     check_writable(out)
     if local:
         check_display()
+    else:
+        check_port(config.port)
     with ExitStack() as stack:
         teaching = open_teaching(stack, config, inline=False, command_line=command_line, modes=["demonstrate"])
 

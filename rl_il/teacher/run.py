@@ -23,6 +23,10 @@ def teach(config: TeachConfig, command_line: Sequence[str] = (), resume: Path | 
       InputError: something in the settings does not exist or does not fit.
       Interrupted: Ctrl-C or SIGTERM; everything is saved, and the message says how to go on.
     """
+    if not config.teacher:
+        from rl_il.teacher.server import check_port
+
+        check_port(config.port)
     with ExitStack() as stack:
         teaching = open_teaching(stack, config, config.teacher is not None, resume, command_line)
         print(f"run folder: {teaching.folder}" + (" (going on)" if resume else ""), flush=True)

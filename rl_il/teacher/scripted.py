@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.policies.experts import load_expert
 from rl_il.report.tables import plain
 from rl_il.teacher.standin import StandIn
 from rl_il.teacher.teaching import Teaching
@@ -22,9 +21,8 @@ def run_scripted(teaching: Teaching, check_signals: Callable[[], None] = lambda:
     Prints a line an episode, then a table; leaves `curve.png` in the run folder.
     """
     config, session = teaching.config, teaching.session
-    expert = load_expert(config.expert_policy_file, teaching.env)
     standin = StandIn(
-        expert, session.keys, config.disagreement_steps, config.takeover_steps, config.noise, config.seed
+        teaching.expert, session.keys, config.disagreement_steps, config.takeover_steps, config.noise, config.seed
     )
     teaching.tell = print_message
     episodes, begun = config.episodes or EPISODES, None

@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,20 @@ MOST_WAITING = 4  # tabs that are told the session is taken
 SECONDS_TO_HELLO = 5.0
 MESSAGES_PER_SECOND, BURST = 500.0, 1000.0  # four times the fastest frames' acknowledgements, and keys
 WRONG_TOKEN, REPLACED = 4401, 4409  # closing codes
+
+
+def check_port(port: int) -> None:
+    """Raises `InputError` for a port that is taken, before anything is made."""
+    try:
+        with socket.create_server((HOST, port)):
+            pass
+    except OSError as error:
+        raise _taken(port, error) from error
+
+
+def _taken(port: int, error: OSError) -> InputError:
+    why = error.strerror or error
+    return InputError(f"--port {port}: cannot be used ({why}); give another, or 0 for any free one")
 
 
 class Server:
@@ -67,10 +82,7 @@ class Server:
         self._thread.start()
         self._ready.wait()
         if self._error:
-            error = self._error
-            raise InputError(
-                f"--port {self.port}: cannot be used ({error.strerror or error}); give another, or 0 for any"
-            ) from error
+            raise _taken(self.port, self._error) from self._error
 
     def stop(self) -> None:
         """Closes every connection and the port."""

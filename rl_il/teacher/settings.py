@@ -107,6 +107,10 @@ class TeachConfig:
                 teacher_name(self.teacher)
             except argparse.ArgumentTypeError as error:
                 raise InputError(f"--teacher {error}") from error
+            if self.mode != "teach":
+                raise InputError(f"--teacher scripted takes over from the agent; drop --mode {self.mode}")
+        elif self.expert_policy_file:
+            raise InputError("--expert_policy_file is the expert behind --teacher scripted; add that, or drop it")
 
     @property
     def noise(self) -> float:

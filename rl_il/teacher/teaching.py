@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -14,16 +13,20 @@ import numpy as np
 from rl_il.envs import key_map, make_env
 from rl_il.errors import InputError
 from rl_il.experiment import build_policy
-from rl_il.files import REPOSITORY
 from rl_il.infrastructure.checkpoint import lock_folder
-from rl_il.infrastructure.logger import Logger, new_folder
+from rl_il.infrastructure.logger import Logger
 from rl_il.infrastructure.rollouts import RolloutSource, RolloutWorkers
 from rl_il.infrastructure.video import make_drawing_env
+from rl_il.policies.experts import load_expert
+from rl_il.run_folder import make_teach_folder
 from rl_il.teacher.metrics import Background, Metrics, MLflowTracker, import_mlflow, measure
 from rl_il.teacher.recording import Recording
 from rl_il.teacher.session import Episode, Session
 from rl_il.teacher.settings import MODES, TeachConfig
-from rl_il.types import EXPERT, HUMAN
+from rl_il.types import EXPERT, HUMAN, Expert
+
+if TYPE_CHECKING:  # it imports torch
+    from rl_il.policies.mlp_policy import MLPPolicySL
 
 
 class Teaching:
@@ -33,6 +36,7 @@ class Teaching:
       config: the run.
       folder: its folder, new or to go on with.
       env: the environment that is taught in.
+      policy: what learns.
       inline: whether training and measuring happen where they fall due, so that a seed gives one result; else in the
         background.
       going_on: whether the folder holds a run to go on with.
@@ -44,6 +48,7 @@ class Teaching:
         config: TeachConfig,
         folder: Path,
         env: gym.Env,
+        policy: MLPPolicySL,
         inline: bool = False,
         going_on: bool = False,
         modes: Sequence[str] | None = None,
@@ -54,7 +59,6 @@ class Teaching:
         self.config, self.folder, self.env, self.inline = config, folder, env, inline
         self.tell: Callable[[dict[str, Any]], None] = lambda message: None  # whoever shows what happens
         self.recording = Recording(folder, config.env_name)
-        policy = build_policy(config.run_config(), env)
         self.labels = Labels(config.labels, config.approval_weight, config.max_replay_buffer_size, policy.device)
         self.learner = Learner(
             policy,
@@ -66,6 +70,7 @@ class Teaching:
             config.train_batch_size,
         )
         self.metrics = Metrics(Logger(folder), MLflowTracker(config, folder) if config.tracker else None)
+        self.expert: Expert | None = None  # behind the stand-in
         self.unsaved_from = 0  # steps of the running episode that are saved already
         self._measurement, self._source = Background(), None
         if going_on:
@@ -212,14 +217,6 @@ def check_keys(config: TeachConfig, env: gym.Env) -> None:
         )
 
 
-def make_teach_folder(config: TeachConfig) -> Path:
-    """`--logdir` itself, or a new `data/teach_...` with the environment's name and the time."""
-    if config.logdir:
-        return new_folder(Path(config.logdir), numbered=False)
-    name = f"teach_{config.env_name}_{time.strftime('%d-%m-%Y_%H-%M-%S')}".replace("/", "-").replace(":", "-")
-    return new_folder(REPOSITORY / "data" / name, numbered=True)
-
-
 def open_teaching(
     stack: ExitStack,
     config: TeachConfig,
@@ -231,11 +228,14 @@ def open_teaching(
     """The run in its locked folder; a mistake in the settings is found before the folder is made."""
     env = make_env(config.env_name) if inline else make_page_env(config.env_name)
     check_keys(config, env)
+    expert = load_expert(config.expert_policy_file, env) if config.teacher else None
     if config.tracker:
         import_mlflow()
-    folder = resume or make_teach_folder(config)
+    policy = build_policy(config.run_config(), env)
+    folder = resume or make_teach_folder(config.env_name, config.logdir)
     stack.enter_context(lock_folder(folder))
-    teaching = Teaching(config, folder, env, inline, going_on=resume is not None, modes=modes)
+    teaching = Teaching(config, folder, env, policy, inline, going_on=resume is not None, modes=modes)
+    teaching.expert = expert
     if resume is None:
         teaching.recording.write_config(config, command_line)
     return teaching
