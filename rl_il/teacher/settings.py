@@ -21,7 +21,7 @@ def teacher_name(text: str) -> str:
         if name != "scripted" or (colon and not 0 <= float(noise) < 1):
             raise ValueError
     except ValueError:
-        message = f"must be scripted, or scripted:NOISE with 0 <= NOISE < 1, got {text!r}"
+        message = f"must be scripted, or scripted:NOISE with 0 <= NOISE < 1, got {text!r:.100}"
         raise argparse.ArgumentTypeError(message) from None
     return text
 
@@ -87,7 +87,7 @@ class TeachConfig:
         for item in dataclasses.fields(self):
             value, choices = getattr(self, item.name), item.metadata["choices"]
             if choices and value is not None and value not in choices:
-                raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r}")
+                raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r:.100}")
         positive = "ep_len episodes disagreement_steps takeover_steps publish_every rest_after train_batch_size"
         for name in (positive + " max_replay_buffer_size eval_episodes size learning_rate").split():
             value = getattr(self, name)
