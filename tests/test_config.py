@@ -13,6 +13,7 @@ from rl_il.config import (
     add_arguments,
     command_of,
     from_arguments,
+    from_json,
     option,
     parse_value,
     positive_integer,
