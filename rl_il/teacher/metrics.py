@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 from collections.abc import Callable
 from copy import deepcopy
@@ -34,18 +35,34 @@ class MLflowTracker:
 
     def __init__(self, config: TeachConfig, folder: Path):
         self.mlflow = import_mlflow()
-        self.mlflow.set_experiment("rl_il")
-        self.mlflow.start_run(run_name=folder.name)
-        self.mlflow.log_params(dataclasses.asdict(config))
+        self.broken = False
+        try:
+            self.mlflow.set_experiment("rl_il")
+            self.mlflow.start_run(run_name=folder.name)
+            self.mlflow.log_params(dataclasses.asdict(config))
+        except Exception as error:  # of MLflow, its database, or the network
+            raise InputError(
+                f"--tracker mlflow: {_first_line(error)}; set MLFLOW_TRACKING_URI, or drop it"
+            ) from error
 
     def log(self, scalars: dict[str, float], episode: int) -> None:
         """Sends one episode's metrics."""
-        names = {name: name.replace(" ", "_") for name in scalars}
-        self.mlflow.log_metrics({names[name]: value for name, value in scalars.items()}, step=episode)
+        if self.broken:
+            return
+        try:
+            self.mlflow.log_metrics({name.replace(" ", "_"): scalars[name] for name in scalars}, step=episode)
+        except Exception as error:  # the run folder has them all; teaching goes on
+            self.broken = True
+            print(f"note: MLflow gets no more metrics: {_first_line(error)}", file=sys.stderr)
 
     def close(self) -> None:
         """Ends the run there."""
-        self.mlflow.end_run()
+        if not self.broken:
+            self.mlflow.end_run()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
 class Metrics:

@@ -42,7 +42,7 @@ class TeachConfig:
     expert_policy_file: str | None = option(
         None, "the expert behind --teacher scripted (default: the one shipped for the environment)", "epf"
     )
-    disagreement_steps: int = option(3, "the stand-in takes over after so many steps of disagreement in a row")
+    disagreement_steps: int = option(1, "the stand-in takes over after so many steps of disagreement in a row")
     takeover_steps: int = option(15, "and acts for so many steps, or until they agree, whichever is later")
     episodes: int | None = option(None, "end after so many episodes (default: go on until Ctrl-C; scripted: 10)")
     key_values: str | None = option(

@@ -296,6 +296,35 @@ def test_metrics_go_to_mlflow_too(finished, tmp_path, monkeypatch):
         assert scalars["Return"] == float(row["Return"]) and " " not in "".join(scalars)
 
 
+def failing_mlflow(monkeypatch, fails):
+    def call(name):
+        def work(*args, **kwargs):
+            if name == fails:
+                raise ConnectionError("no server\nand much more")
+
+        return work
+
+    fake = types.ModuleType("mlflow")
+    for name in ("set_experiment", "start_run", "log_params", "log_metrics", "end_run"):
+        setattr(fake, name, call(name))
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+
+
+def test_an_mlflow_that_cannot_be_reached_is_a_users_mistake(by_hand, monkeypatch):
+    failing_mlflow(monkeypatch, "start_run")
+    with pytest.raises(InputError, match="--tracker mlflow: no server; set MLFLOW_TRACKING_URI"):
+        by_hand(tracker="mlflow")
+
+
+def test_an_mlflow_that_fails_later_does_not_end_the_teaching(by_hand, monkeypatch, capsys):
+    failing_mlflow(monkeypatch, "log_metrics")
+    teaching = by_hand(tracker="mlflow")
+    steps(teaching, 11, "Digit2")
+    teaching.close()
+    assert len(rows(teaching.folder)) == 2
+    assert capsys.readouterr().err == "note: MLflow gets no more metrics: no server\n"
+
+
 def test_without_mlflow_the_command_is_named_and_no_folder_is_left(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(InputError, match="pip install mlflow"):
