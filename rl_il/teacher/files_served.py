@@ -9,11 +9,11 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 HOST = "127.0.0.1"  # and nothing else: whoever reaches the page can steer and save
-FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/teach.css": ("teach.css", "text/css; charset=utf-8"),
-    "/teach.js": ("teach.js", "text/javascript; charset=utf-8"),
-}
+KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+STATIC = resources.files("rl_il.teacher") / "static"
+FILES = {f"/{file.name}": file for file in STATIC.iterdir() if file.name.rpartition(".")[2] in KINDS}
+FILES["/"] = FILES.pop("/index.html")
+"""What is served under which path: a table, so that no path is ever looked up in the file system."""
 SOCKET = "/socket"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
@@ -36,8 +36,8 @@ def answer(request: Request, port: int) -> Response | None:
         return None if origins in [[f"http://{name}"] for name in names] else respond(http.HTTPStatus.FORBIDDEN)
     if request.path not in FILES:
         return respond(http.HTTPStatus.NOT_FOUND)
-    name, kind = FILES[request.path]
-    return respond(http.HTTPStatus.OK, (resources.files("rl_il.teacher") / "static" / name).read_bytes(), kind)
+    file = FILES[request.path]
+    return respond(http.HTTPStatus.OK, file.read_bytes(), f"{KINDS[file.name.rpartition('.')[2]]}; charset=utf-8")
 
 
 def respond(status: http.HTTPStatus, body: bytes | None = None, kind: str = "text/plain; charset=utf-8") -> Response:

@@ -238,8 +238,8 @@ class Server:
             if not isinstance(text, str):
                 await tab.connection.close(1003, "text only")
                 return
-            if self._tab is not tab:  # another tab holds the session now
-                return
+            if self._tab is not tab:  # another tab holds the session now, and this one is being told
+                continue
             self._take(tab, text)
 
     def _take(self, tab: Tab, text: str) -> None:
