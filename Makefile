@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help setup demo study results ablations drift pixels chaos fuzz soak test test-sb3 test-envpool test-ray test-experts lint clean
+.PHONY: browser help setup demo study results ablations drift pixels chaos fuzz soak test test-sb3 test-envpool test-ray test-browser test-browser-slow page-picture test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,20 @@ test-ray: setup ## ablations on a Ray cluster of two nodes, one of which dies (i
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(BIN)/python -m pytest -q -m ray
 
+browser: setup
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ echo "error: the page is tried in a real browser; apt-get install chromium" >&2; exit 2; }
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[browser]"
+
+test-browser: browser ## the teacher's page in Chromium (installs Playwright, 140 MB; 2 minutes)
+	$(BIN)/python -m pytest -q -s -m browser
+
+test-browser-slow: browser ## frames a second, key to picture, and LunarLander taught through the page (8 minutes)
+	$(BIN)/python -m pytest -q -s -m browser_slow
+
+page-picture: browser ## the README's picture of the teacher's page (2 minutes)
+	$(BIN)/python tests/teacher/browsing.py data/results/teacher/page.png
+
 test-experts: setup ## a short training by the experts' recipe (installs JAX; a few minutes)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[experts]"
 	$(BIN)/python -m pytest -q -m experts
@@ -89,4 +103,4 @@ lint: setup ## ruff, as CI runs it
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and the run folders
-	rm -rf .venv data/q1_* data/q2_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/fuzz
+	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/fuzz

@@ -8,7 +8,7 @@ setup(
     description="Behavioural cloning and DAgger that read like the algorithms in the book",
     license="MIT",
     packages=find_packages(include=["rl_il", "rl_il.*"]),
-    package_data={"rl_il.report": ["page.html"]},
+    package_data={"rl_il.report": ["page.html"], "rl_il.teacher": ["static/*"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.6",
@@ -19,6 +19,8 @@ setup(
         "matplotlib>=3.8",
         "tqdm>=4.66",
         "Jinja2>=3.1",
+        "pillow>=10",
+        "websockets>=13",
     ],
     extras_require={
         "mp4": ["imageio-ffmpeg>=0.5"],
@@ -27,6 +29,8 @@ setup(
         "envpool": ["envpool>=1.2"],
         "experts": ["sbx-rl>=0.24"],
         "ray": ["ray>=2.40"],
+        "mlflow": ["mlflow-skinny>=2.14"],
+        "browser": ["playwright>=1.50"],
         "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.8", "tensorboard>=2.16", "imageio-ffmpeg>=0.5"],
     },
 )

@@ -309,6 +309,8 @@ def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
         if type(value) not in kinds and not (type(value) is int and float in kinds):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             raise InputError(f"{name} must be {expected}, got {type(value).__name__}")
+        if type(value) is int and float in kinds and abs(value) > 2**1000:
+            raise InputError(f"{name} must be a number that a float holds, got {value.bit_length()} bits")
     return config_class(**known)
 
 

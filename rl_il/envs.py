@@ -22,6 +22,7 @@ import numpy as np
 
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
+from rl_il.keys import CAR_RACING, LUNAR_LANDER, LUNAR_LANDER_CONTINUOUS, MOUNTAIN_CAR, KeyMap, digit_keys
 from rl_il.types import Trajectory
 
 
@@ -39,6 +40,7 @@ class EnvSpec:
     camera: str | None = None  # MuJoCo's camera that follows the body; its default one stands still
     picture_rows: int | None = None  # of an observed picture, from the top, that show the world; then come dials
     success: Callable[[Trajectory], bool] | None = None  # whether an episode reached the task's goal
+    keys: KeyMap | None = None  # what a person's keys do
 
     @property
     def expert_path(self) -> str | None:
@@ -53,11 +55,13 @@ class EnvSpec:
 
 
 ENVS: dict[str, EnvSpec] = {
-    "LunarLander-v3": EnvSpec("LunarLander-v3.npz", "LunarLander-v3.npz"),
-    "LunarLanderContinuous-v3": EnvSpec("LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz"),
-    "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz"),
+    "LunarLander-v3": EnvSpec("LunarLander-v3.npz", "LunarLander-v3.npz", keys=LUNAR_LANDER),
+    "LunarLanderContinuous-v3": EnvSpec(
+        "LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz", keys=LUNAR_LANDER_CONTINUOUS
+    ),
+    "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz", keys=MOUNTAIN_CAR),
     "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz", "BipedalWalker-v3.npz"),
-    "CarRacing-v3": EnvSpec("car_driver", "CarRacing-v3.npz", picture_rows=84, success=lap_finished),
+    "CarRacing-v3": EnvSpec("car_driver", "CarRacing-v3.npz", picture_rows=84, success=lap_finished, keys=CAR_RACING),
     "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "Hopper-v5": EnvSpec("Hopper-v5.npz", "Hopper-v5.npz", camera="track"),
@@ -175,6 +179,14 @@ def is_picture(observation_space: gym.Space) -> bool:
 def is_discrete(action_space: gym.Space) -> bool:
     """Whether actions are integers `0 .. n - 1`."""
     return isinstance(action_space, gym.spaces.Discrete)
+
+
+def key_map(env: gym.Env) -> KeyMap | None:
+    """The keys for the environment: its row's, or digits for integer actions; None where nobody could act by keys."""
+    spec = ENVS.get(name_of(env), EnvSpec())
+    if spec.keys is None and is_discrete(env.action_space):
+        return digit_keys(int(env.action_space.n))
+    return spec.keys
 
 
 def episode_limit(env: gym.Env, ep_len: int | None = None) -> int | None:

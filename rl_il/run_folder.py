@@ -91,9 +91,16 @@ def make_run_folder(config: RunConfig) -> Path:
     return new_folder(REPOSITORY / "data" / name, numbered=True)
 
 
+def make_teach_folder(env_name: str, logdir: str | None) -> Path:
+    """`logdir` itself, or a new `data/teach_...` with the environment's name and the time."""
+    if logdir:
+        return new_folder(Path(logdir), numbered=False)
+    name = f"teach_{env_name}_{time.strftime('%d-%m-%Y_%H-%M-%S')}".replace("/", "-").replace(":", "-")
+    return new_folder(REPOSITORY / "data" / name, numbered=True)
+
+
 def describe_run(config: RunConfig, trainer: RLTrainer, command_line: Sequence[str]) -> dict[str, Any]:
     """What config.json holds: enough to run the same again."""
-    packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
     return {
         "config": dataclasses.asdict(config),
         "defaults": {  # what the flags that were left out came to
@@ -103,6 +110,14 @@ def describe_run(config: RunConfig, trainer: RLTrainer, command_line: Sequence[s
             "eval_episodes": trainer.n_eval_episodes,
             "device": str(trainer.policy.device),
         },
+        **provenance(command_line),
+    }
+
+
+def provenance(command_line: Sequence[str]) -> dict[str, Any]:
+    """What made a run: the command, the checkout, the versions."""
+    packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
+    return {
         "command_line": list(command_line),
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version()}

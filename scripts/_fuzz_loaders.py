@@ -17,7 +17,7 @@ import numpy as np
 from _fuzz_archives import mutate_npy, mutate_zip
 from _fuzz_pickles import mutate_pickle
 from _fuzz_text import mutate_bytes, mutate_csv, mutate_json
-from _fuzzing import Case, Loader
+from _fuzzing import Case, Loader, write_case
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
@@ -28,6 +28,8 @@ from rl_il.errors import InputError
 from rl_il.policies.experts import load_actor
 from rl_il.policies.sb3 import NORMALISER_MODULES
 from rl_il.report.runs import read_run
+from rl_il.teacher.labels import Labels
+from rl_il.teacher.recording import read_teach_config
 from rl_il.types import Trajectory
 
 ENVS = {"discrete": "MountainCar-v0", "continuous": "MountainCarContinuous-v0"}
@@ -133,6 +135,20 @@ def load_and_act(suffix: str, folder: Path) -> None:
     check_actor(load_actor(path, env), env)
 
 
+def load_session(folder: Path) -> None:
+    """A teaching run's settings and episodes, as training and going on read them."""
+    config = read_teach_config(folder)
+    _check(isinstance(config.run_config(), RunConfig), "settings")
+    env = _env("discrete")
+    trajectories = load_trajectories(folder, env, may_lack_labels=True)
+    check_trajectories(trajectories, env)
+    labels = Labels(config.labels, config.approval_weight, 1000)
+    for trajectory in trajectories:
+        labels.add(trajectory)
+    counts = labels.counts
+    _check(counts["human"] + counts["approved"] <= sum(map(len, trajectories)), "labels")
+
+
 def load_any_pickle(folder: Path) -> None:
     """`load_pickle` with the modules of Stable-Baselines3's normaliser."""
     check_tree(load_pickle(folder / "x.pkl", NORMALISER_MODULES))
@@ -218,6 +234,7 @@ SOURCES: dict[str, tuple[Callable[[], list[Case]], Callable[[Path], None]]] = {
     "checkpoint": (_fuzz_seeds.checkpoint_seeds, functools.partial(load_and_act, ".pt")),
     "sb3": (_fuzz_seeds.sb3_seeds, functools.partial(load_and_act, ".zip")),
     "run_folder": (_fuzz_seeds.run_seeds, load_run),
+    "session": (_fuzz_seeds.session_seeds, load_session),
     "events": (_fuzz_seeds.event_seeds, load_events),
 }
 """A new loader is a row here: its good files, and what reads and checks them."""
@@ -228,7 +245,6 @@ def make_loader(name: str) -> Loader:
     make_seeds, load = SOURCES[name]
     seeds = make_seeds()
     with tempfile.TemporaryDirectory() as folder:  # imports what the loader imports, before anybody watches
-        for file, content in seeds[0].items():
-            (Path(folder) / file).write_bytes(content)
+        write_case(Path(folder), seeds[0])
         load(Path(folder))
     return Loader(name, seeds, mutate_case, load)

@@ -71,6 +71,23 @@ def demo_seeds() -> list[Case]:
     return seeds
 
 
+def session_seeds() -> list[Case]:
+    """The folder of a teaching run."""
+    from rl_il.teacher.settings import TeachConfig
+
+    seeds = []
+    for rule in ("human", "weighted"):
+        config = dataclasses.asdict(TeachConfig(labels=rule, updates_per_step=0.5))
+        case = {"config.json": to_json({"teaching": config, "command_line": ["python"]}, indent=2).encode()}
+        for i, trajectory in enumerate(_trajectories("discrete")):
+            sources = np.arange(len(trajectory)) % 3
+            trajectory = dataclasses.replace(trajectory, source=sources.astype(np.int8), labelled=sources > 0)
+            saved = _made(lambda path, t=trajectory: save_trajectories(path, [t], {"episode": 1}))
+            case[f"session/episode_{i:06d}.npz"] = saved
+        seeds.append(case)
+    return seeds
+
+
 def course_demo_seeds() -> list[Case]:
     paths = [
         {

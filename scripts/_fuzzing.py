@@ -159,6 +159,7 @@ def write_case(folder: Path, case: Case, before: Case | None = None) -> None:
         (folder / name).unlink()
     for name, content in case.items():
         if before.get(name) != content:
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
 
 
@@ -221,7 +222,7 @@ class _Worker:
         sys.addaudithook(spy)
         _limit_memory(self.limits.memory)
         files = self.folder / "files"
-        before = {path.name: b"" for path in files.iterdir()}
+        before = {str(path.relative_to(files)): b"" for path in files.rglob("*") if path.is_file()}
         parent = os.getppid()
         while self.done() < len(self.indices) and os.getppid() == parent:
             index = self.indices[self.done()]

@@ -17,9 +17,8 @@ EXAMPLES = """examples:
 
 Failing inputs are written to --out, where failure.txt says what went wrong. The same seed gives the same inputs.
 """
-LOADERS = (
-    "demonstrations course_demonstrations pickle meta weights course_expert checkpoint sb3 run_folder events".split()
-)
+LOADERS = "demonstrations course_demonstrations pickle meta weights course_expert checkpoint sb3".split()
+LOADERS += "run_folder session events".split()
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from rl_il.config import (
     add_arguments,
     command_of,
     from_arguments,
+    from_json,
     option,
     parse_value,
     positive_integer,
@@ -291,3 +292,8 @@ def test_the_command_says_only_what_is_not_default_and_not_the_folder():
         command_of(RunConfig(seed=2, logdir="there"))
         == "python scripts/run_hw1.py --env_name LunarLander-v3 --seed 2"
     )
+
+
+def test_an_integer_too_large_for_a_float_is_refused():
+    with pytest.raises(InputError, match="learning_rate must be a number that a float holds"):
+        from_json(RunConfig, {"learning_rate": 10**400})

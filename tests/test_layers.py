@@ -16,11 +16,11 @@ SCRIPTS = sorted((REPOSITORY / "scripts").glob("[!_]*.py"))
 # Within a layer a room may import from the rooms before it. A folder is one room.
 LAYERS = [
     "errors types statistics config files",
-    "envs datasets",
+    "keys envs datasets",
     "infrastructure",
     "policies",
     "dagger",
-    "run_folder experiment evaluation report ablation diagnosis doctor demo results pixels",
+    "run_folder experiment evaluation report teacher ablation diagnosis doctor demo results pixels",
 ]
 RANKS = {room: rank for rank, room in enumerate(" ".join(LAYERS).split())}
 

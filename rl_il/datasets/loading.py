@@ -20,6 +20,13 @@ from rl_il.types import Trajectory
 Loader = Callable[[Path, int | None], tuple[list[Trajectory], bool]]
 FORMATS: dict[str, Loader] = {".npz": npz.load, ".pkl": cs285.load}
 """A new file format is a module with a `load(path, episode_limit)` and its suffix here."""
+SESSION = "session"  # the folder in a teaching run that holds an episode a file
+
+
+def session_files(run_folder: Path) -> list[Path]:
+    """The files of a teaching run's episodes, in order; none if it is no such run's folder."""
+    files = (run_folder / SESSION).glob("episode_*.npz")
+    return sorted(path for path in files if path.stem.removeprefix("episode_").isdecimal())
 
 
 def load_trajectories(
@@ -27,28 +34,27 @@ def load_trajectories(
     env: gym.Env | None = None,
     n_demos: int | None = None,
     rng: np.random.Generator | None = None,
+    may_lack_labels: bool = False,
 ) -> list[Trajectory]:
     """Reads demonstrations.
 
     Args:
-      path: a file whose suffix is in `FORMATS`.
+      path: a file whose suffix is in `FORMATS`, or the folder of a teaching run.
       env: if given, observations and actions must fit its spaces, and take their dtypes.
       n_demos: keep this many episodes, drawn without replacement by `rng` (without `rng`: the first ones).
+      may_lack_labels: whether a file without any label is one to read too.
 
     Raises:
       InputError: a file that is missing, broken, does not fit, or lacks the episodes asked for. The message
         begins with the path.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: unknown demonstration format; expected {' or '.join(FORMATS)}")
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file")
+    limit = episode_limit(env) if env else None
     try:
-        trajectories, has_boundaries = FORMATS[path.suffix](path, episode_limit(env) if env else None)
+        trajectories, has_boundaries = _load_session(path) if os.path.isdir(path) else _load_file(path, limit)
         if n_demos is not None:
             trajectories = _choose(trajectories, has_boundaries, n_demos, rng)
-        if not any(t.labelled_steps.any() for t in trajectories):
+        if not (may_lack_labels or any(t.labelled_steps.any() for t in trajectories)):
             raise InputError("holds no labelled step")
         if env and _is_course_ant(trajectories, env):
             print(f"note: {path} has 111 numbers, {name_of(env)} 27; the contact forces are cut off", file=sys.stderr)
@@ -56,6 +62,29 @@ def load_trajectories(
         return [_fit(t, env) for t in trajectories] if env else trajectories
     except InputError as error:
         raise InputError(f"{path}: {one_line(error)}") from error
+
+
+def _load_file(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
+    if path.suffix not in FORMATS:
+        raise InputError(f"unknown demonstration format; expected {' or '.join(FORMATS)}, or a teaching run's folder")
+    if not os.path.isfile(path):
+        raise InputError("no such file")
+    return FORMATS[path.suffix](path, limit)
+
+
+def _load_session(folder: Path) -> tuple[list[Trajectory], bool]:
+    """All episodes of a teaching run, also of one that was killed."""
+    trajectories = []
+    for file in session_files(folder):
+        try:
+            trajectories += npz.load(file, None)[0]
+        except InputError as error:
+            raise InputError(f"{file.name}: {one_line(error)}") from error
+    if not trajectories:
+        raise InputError("is a folder without session/episode_*.npz; expected a file, or a teaching run's folder")
+    if len({(t.obs.shape[1:], t.acs.shape[1:], t.acs.dtype.kind) for t in trajectories}) > 1:
+        raise InputError("its episodes observe or act in different shapes; are they of one environment?")
+    return trajectories, True
 
 
 def _choose(

@@ -22,16 +22,17 @@ PURPOSES = (
     "evaluation",
     "video",
     "expert",
+    "teaching",
+    "teacher",
     "augmentation",
 )
 
 
-def stream(root_seed: int, purpose: str, *numbers: int) -> np.random.Generator:
-    """The generator for one purpose in one iteration, or in one step of it: `numbers` counts them."""
+def stream(root_seed: int, purpose: str, itr: int = 0, *step: int) -> np.random.Generator:
+    """The generator for one purpose in one iteration, or in one gradient step of it."""
     if root_seed < 0:
         raise InputError(f"--seed must be 0 or more, got {root_seed}")
-    key = (PURPOSES.index(purpose), *(numbers or (0,)))
-    return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=key))
+    return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=(PURPOSES.index(purpose), itr, *step)))
 
 
 def episode_seeds(rng: np.random.Generator) -> Iterator[int]:

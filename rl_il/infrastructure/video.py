@@ -36,7 +36,7 @@ def record_frames(
     Raises:
       RenderError: the environment cannot draw on this machine; the message names what to install.
     """
-    env = _make_drawing_env(env_name)
+    env = make_drawing_env(env_name)
     native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
     stride = -(-native // FRAMES_PER_SECOND)
     limit = min(filter(None, (max_path_length, max_frames * stride)))
@@ -46,12 +46,12 @@ def record_frames(
     def draw(env: gym.Env) -> None:
         nonlocal steps
         if steps % stride == 0:
-            frames.append(_shrink(_render(env)))
+            frames.append(_shrink(render_frame(env)))
         steps += 1
 
     try:
         sample_trajectory(env, actor, seed, limit, on_step=draw)
-        frames.append(_shrink(_render(env)))
+        frames.append(_shrink(render_frame(env)))
     finally:
         env.close()
     return np.array(frames), native / stride
@@ -69,14 +69,14 @@ def frames_at(
       RenderError: the environment cannot draw on this machine; the message names what to install.
       InputError: the episode ends before the last of `steps`.
     """
-    env = _make_drawing_env(env_name)
+    env = make_drawing_env(env_name)
     frames: dict[int, np.ndarray] = {}
     step = 0
 
     def draw(env: gym.Env) -> None:
         nonlocal step
         if step in steps:
-            frames[step] = _shrink(_render(env))
+            frames[step] = _shrink(render_frame(env))
         step += 1
 
     try:
@@ -139,14 +139,16 @@ def _mp4_bytes(frames: np.ndarray, fps: float) -> bytes:
     return file.getvalue()
 
 
-def _make_drawing_env(env_name: str) -> gym.Env:
+def make_drawing_env(env_name: str) -> gym.Env:
+    """The environment, for drawing. Raises `RenderError` where it cannot be made so."""
     try:
         return make_env(env_name, render=True)
     except (InputError, TypeError) as error:  # TypeError: its constructor takes no render_mode
         raise RenderError(f"{env_name} cannot draw here: {error}") from error
 
 
-def _render(env: gym.Env) -> np.ndarray:
+def render_frame(env: gym.Env) -> np.ndarray:
+    """Its picture now, `(height, width, 3)` uint8. Raises `RenderError` with what to install."""
     try:
         return env.render()
     except Exception as error:  # glfw, EGL and OpenGL each raise classes of their own

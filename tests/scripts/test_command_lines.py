@@ -181,6 +181,35 @@ MISTAKES = {
     "record_demos CAR --n_demos 1 --min_return 0": "only 0 of 20 episodes reach it",
     "record_demos CAR --n_demos 1 --ep_len 5 --out demos.txt": "demos.txt",
     "record_demos CAR --n_demos 1 --ep_len 5 --out FILES/flat.npz/demos.npz": "demos.npz",
+    # teach, and demonstrations by hand
+    "teach --env_name MountanCar-v0": "MountainCar-v0",
+    "teach --env_name BipedalWalker-v3": "has no keys",
+    "teach --env_name BipedalWalker-v3 --mode watch --teacher scripted": "drop --mode watch",
+    "teach --env_name CartPole-v1 --teacher scripted": "no expert is shipped",
+    "teach --teacher scripted --expert_policy_file FILES/nowhere.pt": "nowhere.pt: no such file",
+    "teach --expert_policy_file FILES/car.pt": "--teacher scripted",
+    "teach --teacher human": "must be scripted, or scripted:NOISE",
+    "teach --teacher scripted:1": "must be scripted, or scripted:NOISE",
+    "teach --teacher scripted:nan": "must be scripted, or scripted:NOISE",
+    "teach --labels all": "invalid choice",
+    "teach --approval_weight 1.5": "--approval_weight must be between 0 and 1",
+    "teach --approval_weight nan": "--approval_weight must be between 0 and 1",
+    "teach --updates_per_step -1": "--updates_per_step must be 0 or more",
+    "teach --publish_every 0": "--publish_every must be above 0",
+    "teach --eval_every 0": "--eval_every must be -1 (never) or above 0",
+    "teach --port 70000": "--port must be between 0 and 65535",
+    "teach --port 1 --env_name BipedalWalker-v3 --mode watch --key_values ArrowUp=1": "--",
+    "teach --env_name CarRacing-v3 --port 0 --key_values ArrowUp=fast": "must be KEY=NUMBER",
+    "teach --host 0.0.0.0": "unrecognized arguments",
+    "teach --loss mse --teacher scripted": "discrete",
+    "teach --resume FILES/nowhere": "is FILES/nowhere the folder of a teaching run?",
+    "teach --resume FILES/occupied": "the folder of a teaching run?",
+    "teach --resume FILES/nowhere --env_name LunarLander-v3": "drop --env_name",
+    "record_demos CAR --human --policy random": "you act yourself; drop --policy",
+    "record_demos CAR --human --out demos.txt": "must end in .npz",
+    "record_demos CAR --human --local": "there is no display here",
+    "record_demos CAR --local": "--local and --port are for --human",
+    "record_demos --human --env_name Hopper-v5": "has no keys",
     "demo --n_iter 1 --out demo": "--n_iter > 1",
     "demo --env_name LunarLandr-v3 --out demo": "LunarLander-v3",
     "demo --env_name CarRacing-v3 --eval_episodes 1 --out demo": "holds 3 episodes",
@@ -201,6 +230,7 @@ def test_a_mistake_ends_with_one_sentence_and_status_2_and_nothing_is_written(
     tmp_path, files, call, command, sentence_part
 ):
     before = tree_of(tmp_path)
+    sentence_part = sentence_part.replace("FILES", str(files))
     for short, long in SHORT_FOR.items() | {("FILES", str(files))}:
         command = command.replace(short, long)
     status, _, err = call(command)

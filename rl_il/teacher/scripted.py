@@ -1,0 +1,98 @@
+"""Teaching by the stand-in, without a page and as fast as it goes: the same seed gives the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_il.report.tables import plain
+from rl_il.teacher.standin import StandIn
+from rl_il.teacher.teaching import Teaching
+
+EPISODES = 10  # where nobody says how many
+
+
+def run_scripted(teaching: Teaching, check_signals: Callable[[], None] = lambda: None) -> None:
+    """The stand-in teaches until as many episodes are finished as the settings say, from the run's beginning on.
+
+    Prints a line an episode, then a table; leaves `curve.png` in the run folder.
+    """
+    config, session = teaching.config, teaching.session
+    standin = StandIn(
+        teaching.expert, session.keys, config.disagreement_steps, config.takeover_steps, config.noise, config.seed
+    )
+    teaching.tell = print_message
+    episodes, begun = config.episodes or EPISODES, None
+    while session.episode < episodes:
+        check_signals()
+        if begun != session.episode:
+            begun = session.episode
+            standin.begin_episode(teaching.env, begun, session.seed_now)
+        if session.ended is None:
+            session.hold(standin.choose(session.ob, session.intention))
+        session.step()
+        teaching.learner.work()
+        if session.ended is not None and session.episode == episodes - 1:
+            break
+    print(plain(summary_table(teaching.metrics.history)), flush=True)
+    path = teaching.folder / "curve.png"
+    plot_teaching(path, f"{config.env_name}, taught by its expert's keys", teaching.metrics.history)
+    print(f"curve: {path}")
+
+
+def print_message(message: dict[str, Any]) -> None:
+    """What is told of an episode, and of a snapshot, as a line each."""
+    if message["type"] == "snapshot_return":
+        mean, n = message["return"], message["episodes"]
+        print(f"    the newest snapshot alone: {mean:.1f}, over {n} episodes", flush=True)
+    if message["type"] != "episode":
+        return
+    labels = message["labels"]
+    loss = "" if message["loss"] is None else f" | loss {message['loss']:.4f}"
+    print(
+        f"episode {message['episode'] + 1:>3} | return {message['return']:8.1f} | {message['length']:>4} steps"
+        f" | {message['intervention_rate']:4.0%} by the teacher | labels {labels['human']:,} + {labels['approved']:,}"
+        f" approved{loss} | {message['updates']:,} updates",
+        flush=True,
+    )
+
+
+def summary_table(history: list[dict[str, Any]]) -> list[list[str]]:
+    """The episodes in tenths: a header, then a row a tenth (or an episode, where there are fewer than ten)."""
+    rows = [["episodes", "mean return", "by the teacher", "labels by the teacher", "approved"]]
+    for part in np.array_split(np.arange(len(history)), min(10, len(history))):
+        episodes = [history[i] for i in part]
+        first, last = episodes[0]["episode"] + 1, episodes[-1]["episode"] + 1
+        steps = sum(episode["length"] for episode in episodes)
+        taken_over = sum(episode["length"] * episode["intervention_rate"] for episode in episodes)
+        rows.append(
+            [
+                f"{first}" if first == last else f"{first} to {last}",
+                f"{np.mean([episode['return'] for episode in episodes]):.1f}",
+                f"{taken_over / steps:.0%}",
+                f"{episodes[-1]['labels']['human']:,}",
+                f"{episodes[-1]['labels']['approved']:,}",
+            ]
+        )
+    return rows
+
+
+def plot_teaching(path: Path, title: str, history: list[dict[str, Any]]) -> None:
+    """Return and intervention rate of each episode against the labels that there were at its end."""
+    from rl_il.report.figures import COLOURS, new_figure, save
+
+    labels = [sum(episode["labels"].values()) for episode in history]
+    with new_figure(columns=2, size=(10, 4)) as (figure, (left, right)):
+        left.plot(labels, [episode["return"] for episode in history], "o-", color=COLOURS[0], markersize=4)
+        left.set_ylabel("return, teacher and agent together")
+        rates = [100 * episode["intervention_rate"] for episode in history]
+        right.plot(labels, rates, "s-", color=COLOURS[1], markersize=4)
+        right.set_ylabel("steps by the teacher, %")
+        right.set_ylim(bottom=0)
+        for axes in (left, right):
+            axes.set_xlabel("labels")
+        figure.suptitle(title)
+        save(figure, path)

@@ -1,0 +1,242 @@
+"""The teacher's page in a real Chromium, before a real session; and a stand-in for the person's hands.
+
+`python tests/teacher/browsing.py page.png` makes the README's picture of the page: LunarLander, being taught.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rl_il.envs import make_env
+from rl_il.files import atomic_write
+from rl_il.policies.experts import load_expert
+from rl_il.teacher.metrics import measure
+from rl_il.teacher.page import Page
+from rl_il.teacher.settings import TeachConfig
+from rl_il.teacher.standin import StandIn
+from rl_il.teacher.teaching import open_teaching
+
+if TYPE_CHECKING:  # without it installed, nothing here can run, but must be collected
+    from playwright.sync_api import Browser
+
+SECONDS = 15  # to wait for anything, on a machine that does much else
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+ARGS = ["--no-sandbox", "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
+# Conditions are looked at in every frame, inside one evaluation: the page's policy forbids evaluating text later.
+UNTIL = """([condition, seconds]) => new Promise((resolve, reject) => {
+  const holds = eval(condition), end = performance.now() + seconds * 1000;
+  const look = () =>
+    holds() ? resolve(true) : performance.now() > end ? reject(condition) : requestAnimationFrame(look);
+  look();
+})"""
+
+
+def expect(locator):
+    """Playwright's `expect`, with this file's patience."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=SECONDS * 1000)
+    return expect(locator)
+
+
+@contextmanager
+def chromium():
+    """Debian's Chromium, without a window."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        raise RuntimeError("no chromium here; apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGS)
+        yield browser
+        browser.close()
+
+
+class Teacher:
+    """A teaching run that serves its page from a thread, as scripts/teach.py does from its own."""
+
+    def __init__(self, folder: Path, **settings):
+        self.stack = ExitStack()
+        config = TeachConfig(logdir=str(folder), port=0, **({"eval_every": -1} | settings))
+        self.teaching = open_teaching(self.stack, config, inline=False)
+        self.session = self.teaching.session
+        self.steps: queue.Queue = queue.Queue()
+        self.failure: BaseException | None = None
+        self.page = Page(self.teaching, 0)
+        self.page.server.start()
+        self.url, self.ended = self.page.server.url, threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.page.run(self._show_step, self.ended.is_set)
+        except BaseException as error:
+            self.failure = error
+
+    def _show_step(self) -> None:
+        self.steps.put((self.session.episode, len(self.session.acs), self.session.ob, self.session.intention))
+
+    def close(self) -> None:
+        """Ends the run."""
+        self.ended.set()
+        self.thread.join()
+        self.page.server.stop()
+        self.teaching.abandon()
+        self.stack.close()
+        if self.failure:
+            raise self.failure
+
+    def newest_step(self):
+        """What the session looks like after its newest step, as soon as there is one that was not seen."""
+        step = self.steps.get(timeout=SECONDS)
+        while not self.steps.empty():
+            step = self.steps.get_nowait()
+        return step
+
+
+class Tab:
+    """One tab with the page, and what its console and its requests said."""
+
+    def __init__(self, browser: Browser, **context):
+        self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context))
+        self.page = self.context.new_page()
+        self.said, self.asked = [], []
+        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.said.append(f"pageerror: {error}"))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("websocket", lambda socket: self.asked.append(socket.url))
+
+    def open(self, teacher: Teacher, start: bool = True) -> Tab:
+        """Opens the page and, if wanted, starts the session."""
+        self.page.goto(teacher.url)
+        if start:
+            self.start()
+        return self
+
+    def start(self) -> None:
+        """Presses the button that starts or resumes, and waits until somebody acts."""
+        self.page.click("#veil-button")
+        expect(self.page.locator("#veil")).to_be_hidden()
+
+    def until(self, condition: str, seconds: float = SECONDS) -> None:
+        """Waits until the JavaScript expression is true in the page."""
+        self.page.evaluate(UNTIL, [f"() => {condition}", seconds])
+
+    def link(self, status: str) -> None:
+        """Waits for a status of the connection."""
+        expect(self.page.locator("body")).to_have_attribute("data-link", status)
+
+    def acting(self, who: str) -> None:
+        """Waits until the page says that `who` acts."""
+        expect(self.page.locator("body")).to_have_attribute("data-acting", who)
+
+    @property
+    def drawn(self) -> int:
+        """Frames drawn so far."""
+        return int(self.page.get_attribute("#picture", "data-drawn") or 0)
+
+    def number(self, selector: str) -> float:
+        """The whole number that stands there."""
+        return float(self.page.inner_text(selector).replace(",", ""))
+
+    def more_frames(self, frames: int = 5) -> None:
+        """Waits until so many more are drawn."""
+        self.until(f"+document.querySelector('#picture').dataset.drawn >= {self.drawn + frames}", 60)
+
+    def frames_per_second(self, frames: int) -> float:
+        """Measured over so many frames."""
+        start = self.page.evaluate("performance.now()")
+        self.more_frames(frames)
+        return 1000 * frames / (self.page.evaluate("performance.now()") - start)
+
+    def key_to_picture(self, code: str) -> float:
+        """Presses the key; milliseconds from there to the first frame that shows what it did."""
+        self.page.evaluate("delete document.querySelector('#picture').dataset.keyToPicture")
+        self.page.keyboard.down(code)
+        self.until("document.querySelector('#picture').dataset.keyToPicture")
+        return float(self.page.get_attribute("#picture", "data-key-to-picture"))
+
+
+class Hands:
+    """Presses the keys that the expert wants, in the browser, as a person who corrects the agent would."""
+
+    def __init__(self, tab: Tab, teacher: Teacher):
+        config = teacher.teaching.config
+        expert = load_expert(config.expert_policy_file, teacher.teaching.env)
+        self.tab, self.teacher = tab, teacher
+        self.stand_in = StandIn(expert, teacher.session.keys, config.disagreement_steps, config.takeover_steps)
+        self.held: tuple[str, ...] = ()
+        self.episode = -1
+
+    def teach(self, episodes: int) -> list[dict]:
+        """Teaches until so many episodes are finished; returns what the run's history says about each."""
+        history = self.teacher.teaching.metrics.history
+        while len(history) < episodes:
+            self.react()
+        self.hold(())
+        return history
+
+    def react(self) -> int:
+        """Looks at the newest step and holds what it calls for; returns the step's number in its episode."""
+        episode, step, ob, intention = self.teacher.newest_step()
+        if episode != self.episode:
+            self.episode = episode
+            self.stand_in.begin_episode(None, episode, 0)
+        self.hold(self.stand_in.choose(ob, intention))
+        return step
+
+    def hold(self, keys: tuple[str, ...]) -> None:
+        """Lets go of what should not be held, and presses what should."""
+        for code in set(self.held) - set(keys):
+            self.tab.page.keyboard.up(code)
+        for code in keys:
+            if code not in self.held:
+                self.tab.page.keyboard.down(code)
+        self.held = tuple(keys)
+
+
+def returns_alone(teacher: Teacher, episodes: int) -> np.ndarray:
+    """`(episodes,)` returns of the newest snapshot without anyone's help."""
+    config = teacher.teaching.config
+    env = make_env(config.env_name)
+    try:
+        return measure(teacher.teaching.learner.newest, env, episodes, config.seed, 0, config.ep_len)
+    finally:
+        env.close()
+
+
+def make_picture(path: Path) -> None:
+    """Teaches LunarLander for a while, and takes the page's picture while the stand-in corrects it."""
+    before = os.getcwd()
+    with chromium() as browser, tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # the page shows the run's folder
+        teacher = Teacher(Path("data/teach_LunarLander-v3"), env_name="LunarLander-v3", eval_every=5)
+        tab = Tab(browser).open(teacher)
+        hands = Hands(tab, teacher)
+        hands.teach(episodes=18)
+        while hands.react() < 80 or not hands.held:
+            pass
+        tab.acting("human")
+        picture = tab.page.screenshot()
+        hands.hold(())
+        teacher.close()
+        os.chdir(before)
+    with atomic_write(path) as file:
+        file.write(picture)
+    print(f"{path}: {len(picture) / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    make_picture(Path(sys.argv[1]))
