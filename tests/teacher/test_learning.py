@@ -13,7 +13,7 @@ from rl_il.infrastructure.seeding import stream
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.teacher.labels import Labels
 from rl_il.teacher.learner import MOST_OWED, Learner
-from rl_il.types import HUMAN, LEARNER
+from rl_il.types import HUMAN, LEARNER, Trajectory
 
 
 def steps(*sources, labelled=None):
@@ -284,8 +284,5 @@ def test_steps_that_come_one_at_a_time_are_stacked_as_whole_episodes_are():
         whole.add(episode[start:stop])
     batches = [each.sample(50, np.random.default_rng(0)) for each in (labels, whole)]
     assert batches[0].obs[:, :, 0].tolist() == batches[1].obs[:, :, 0].tolist()
-    stacks = {
-        ac: tuple(frames)
-        for ac, frames in zip(batches[0].acs.tolist(), batches[0].obs[:, :, 0].tolist(), strict=True)
-    }
-    assert stacks[3] == (1, 2, 3) and stacks[4] == (4, 4, 4) and stacks[5] == (4, 4, 5)
+    stacks = dict(zip(batches[0].acs.tolist(), batches[0].obs[:, :, 0].tolist(), strict=True))
+    assert (stacks[3], stacks[4], stacks[5]) == ([1, 2, 3], [4, 4, 4], [4, 4, 5])
