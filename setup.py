@@ -29,7 +29,7 @@ setup(
         "envpool": ["envpool>=1.2"],
         "experts": ["sbx-rl>=0.24"],
         "ray": ["ray>=2.40"],
-        "mlflow": ["mlflow-skinny>=2.14"],
+        "mlflow": ["mlflow>=2.14"],
         "browser": ["playwright>=1.50"],
         "dev": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.8", "tensorboard>=2.16", "imageio-ffmpeg>=0.5"],
     },

@@ -66,7 +66,7 @@ def load_trajectories(
 
 def _load_file(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
     if path.suffix not in FORMATS:
-        raise InputError(f"unknown demonstration format; expected {' or '.join(FORMATS)}, or a teaching run's folder")
+        raise InputError(f"unknown demonstration format; expected {' or '.join(FORMATS)}")
     if not os.path.isfile(path):
         raise InputError("no such file")
     return FORMATS[path.suffix](path, limit)

@@ -35,10 +35,11 @@ def test_another_suffix_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["demos.npz", "demos.pkl"])
 def test_a_missing_file_or_a_folder_is_refused(tmp_path, name):
-    for _ in range(2):
+    no_session = "is a folder without session/episode_*.npz; expected a file, or a teaching run's folder"
+    for message in ("no such file", no_session):
         with pytest.raises(InputError) as error:
             load_trajectories(str(tmp_path / name))
-        assert str(error.value) == f"{tmp_path / name}: no such file"
+        assert str(error.value) == f"{tmp_path / name}: {message}"
         (tmp_path / name).mkdir(exist_ok=True)
 
 

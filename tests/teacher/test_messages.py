@@ -33,6 +33,7 @@ WRONG = [
     '{"type": "keys", "held": [1]}',
     '{"type": "keys", "held": [["ArrowLeft"]]}',
     '{"type": "keys", "held": [], "stamp": NaN}',
+    '{"type": "keys", "held": [], "more": NaN}',
     '{"type": "keys", "held": [], "stamp": Infinity}',
     '{"type": "keys", "held": [], "stamp": 1e999}',
     '{"type": "keys", "held": [], "stamp": true}',

@@ -326,6 +326,15 @@ def test_a_flood_is_closed_and_fills_nothing(server):
     assert still_serves(server)
 
 
+def test_a_flood_that_asks_for_no_answer_is_closed_too(server):
+    with tab(server) as ws:
+        read(ws)
+        with pytest.raises(ConnectionClosed) as closed:
+            for _ in range(20_000):
+                send(ws, type="ack", seq=1)
+        assert closed.value.rcvd is None or closed.value.rcvd.code == 1008
+
+
 def test_too_many_connections_are_dropped_unread_and_room_is_made_again(server):
     held = []
     try:
