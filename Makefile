@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels chaos fuzz soak test test-sb3 test-envpool test-ray test-browser test-browser-slow page-picture test-experts lint clean
+.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-envpool test-ray test-browser test-browser-slow page-picture test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,15 @@ drift: setup ## the README's figures of drift (2 minutes)
 
 pixels: setup ## the README's CarRacing from the camera (under an hour; a stopped one goes on)
 	$(BIN)/python scripts/pixels.py --out data/results/CarRacing-v3
+
+TAUGHT := data/results/teacher
+teaching: setup ## the README's curves of teaching, by the stand-in (3 minutes)
+	rm -rf $(TAUGHT)/*/
+	$(BIN)/python scripts/teach.py --env_name MountainCar-v0 --teacher scripted --episodes 10 --eval_every 1 \
+		--eval_episodes 20 --logdir $(TAUGHT)/MountainCar-v0/run
+	$(BIN)/python scripts/teach.py --env_name LunarLander-v3 --teacher scripted --episodes 60 --disagreement_steps 3 \
+		--eval_episodes 20 --logdir $(TAUGHT)/LunarLander-v3/run
+	for env in MountainCar-v0 LunarLander-v3; do cp $(TAUGHT)/$$env/run/curve.png $(TAUGHT)/$$env.png || exit 1; done
 
 chaos: setup ## 100 runs killed at random moments, and compared with runs that nobody killed (10 minutes)
 	$(BIN)/python scripts/chaos.py

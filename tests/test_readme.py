@@ -31,6 +31,7 @@ HEAVY = (
     "rl_il.doctor.examine.examine",
     "rl_il.demo.run_demo",
     "rl_il.results.make_results",
+    "rl_il.pixels.run_pixels",
 )
 
 

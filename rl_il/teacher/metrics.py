@@ -104,6 +104,7 @@ class Metrics:
             "loss": loss,
             "source": episode.mode,
             "ended": episode.ended,
+            "snapshot_return": scalars.get("Snapshot_AverageReturn"),
         }
         self.history.append(message)
         return message

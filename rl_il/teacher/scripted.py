@@ -86,8 +86,14 @@ def plot_teaching(path: Path, title: str, history: list[dict[str, Any]]) -> None
 
     labels = [sum(episode["labels"].values()) for episode in history]
     with new_figure(columns=2, size=(10, 4)) as (figure, (left, right)):
-        left.plot(labels, [episode["return"] for episode in history], "o-", color=COLOURS[0], markersize=4)
-        left.set_ylabel("return, teacher and agent together")
+        together = [episode["return"] for episode in history]
+        left.plot(labels, together, "o-", color=COLOURS[0], markersize=4, label="teacher and agent together")
+        measured = [i for i, episode in enumerate(history) if episode["snapshot_return"] is not None]
+        if measured:
+            alone = [history[i]["snapshot_return"] for i in measured]
+            left.plot([labels[i] for i in measured], alone, "D--", color=COLOURS[2], label="the agent alone, mean")
+        left.set_ylabel("return")
+        left.legend()
         rates = [100 * episode["intervention_rate"] for episode in history]
         right.plot(labels, rates, "s-", color=COLOURS[1], markersize=4)
         right.set_ylabel("steps by the teacher, %")

@@ -80,6 +80,7 @@ def test_a_row_an_episode_says_what_was_measured(finished):
         assert float(row["Intervention_Rate"]) == np.mean(episode.source != LEARNER)
         assert int(row["Labels_Human"]) == count and row["Labels_Approved"] == "0"
     assert [bool(row["Snapshot_AverageReturn"]) for row in table] == [False, True, False, True]
+    assert (finished / "curve.png").read_bytes()[:4] == b"\x89PNG"
     assert float(table[-1]["Updates"]) > 20 and float(table[-1]["Training Loss"]) > 0
 
 
