@@ -33,6 +33,7 @@ MODES = {
     "pixels": "scripts/run_hw1.py --env_name CarRacing-v3 --n_demos 1 --do_dagger --n_iter 5 --ep_len 25"
     " --batch_episodes 2 --num_agent_train_steps_per_iter 12 --train_batch_size 8 --size 16 --eval_episodes 1"
     " --video_log_freq -1 --augment shift,brightness,flip_steer --beta_decay 0.5 --num_workers 2",
+    "teacher": "scripts/teach.py --teacher scripted --episodes 6 --ep_len 80 --eval_every 2 --eval_episodes 2",
     "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 --seeds 2 --processes 2",
 }
 MOST_KILLS = 5  # of one run, before it is left to end
@@ -167,17 +168,20 @@ def compare(mode: str, killed: Path, whole: Path) -> list[str]:
 
 def contents(folder: Path) -> dict[str, object]:
     """Everything that a run leaves, by name, without its times."""
+    from rl_il.datasets.npz import read_npz
     from rl_il.files import read_csv
     from rl_il.infrastructure.events import read_events
-    from rl_il.infrastructure.logger import read_config
     from rl_il.policies.cnn_policy import CNNPolicySL
     from rl_il.policies.mlp_policy import MLPPolicySL
 
     found: dict[str, object] = {"files": sorted(p.name for p in folder.iterdir() if "tfevents" not in p.name)}
     rows = read_csv(folder / "metrics.csv")
     found["metrics.csv"] = [{k: v for k, v in row.items() if k != "TimeSinceStart"} for row in rows]
-    found["episodes.csv"] = (folder / "episodes.csv").read_text()
-    policy_class = CNNPolicySL if read_config(folder).env_name == "CarRacing-v3" else MLPPolicySL
+    for path in folder.glob("episodes.csv"):
+        found[path.name] = path.read_text()
+    for path in folder.glob("**/*.npz"):  # what a teacher's session recorded
+        found[str(path.relative_to(folder))] = {name: array.tolist() for name, array in read_npz(path).items()}
+    policy_class = CNNPolicySL if "CarRacing" in (folder / "config.json").read_text() else MLPPolicySL
     for path in folder.glob("*.pt"):
         found[path.name] = {name: tensor.tolist() for name, tensor in policy_class.load(path).state_dict().items()}
     events = [event for path in sorted(folder.glob("*tfevents*")) for _, event in read_events(path)]

@@ -1,3 +1,4 @@
+import signal
 import sys
 from pathlib import Path
 
@@ -7,6 +8,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from rl_il.envs import make_env
+
+# A shell starts what it runs in the background with SIGINT ignored, and every process of a test would inherit that:
+# those that send it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FakeEnv(gym.Env):

@@ -186,7 +186,7 @@ class Teaching:
         self.learner.stop()
         if keep_running_episode:
             path = self.save()
-            self.save_learning(self.session.episode + 1)
+            self.save_learning(max(self.recording.episodes, default=-1) + 1)
         else:
             path = self.recording.save_all()
         self.abandon()
