@@ -68,7 +68,7 @@ teaching: setup ## the README's curves of teaching, by the stand-in (3 minutes)
 chaos: setup ## 100 runs killed at random moments, and compared with runs that nobody killed (10 minutes)
 	$(BIN)/python scripts/chaos.py
 
-fuzz: setup ## every loader on 100,000 damaged and hostile files (5 minutes)
+fuzz: setup ## every loader on 100,000 damaged and hostile files
 	$(BIN)/python scripts/fuzz.py
 
 soak: setup ## half an hour of small iterations: memory, open files and threads must not grow
@@ -112,4 +112,4 @@ lint: setup ## ruff, as CI runs it
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and the run folders
-	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/fuzz
+	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick data/fuzz

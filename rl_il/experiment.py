@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,12 @@ from rl_il.datasets.odd import quick_look
 from rl_il.envs import env_spec, episode_limit, is_discrete, make_env
 from rl_il.errors import DivergedError, InputError, Interrupted
 from rl_il.files import remove_leftovers
-from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder, restore
+from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder
 from rl_il.infrastructure.interrupts import noted_signals
 from rl_il.infrastructure.logger import Logger, is_finished, read_config
 from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, rollout_source
 from rl_il.infrastructure.seeding import stream
+from rl_il.infrastructure.trainer_state import restore
 from rl_il.policies.experts import load_expert
 from rl_il.run_folder import describe_run, make_run_folder, print_summary, summarise
 from rl_il.types import Expert, Trajectory, answers_live_only, reads_simulator
@@ -141,7 +143,7 @@ def tidy_up(folder: Path) -> None:
 def go_on_from_checkpoint(trainer: RLTrainer) -> None:
     """Puts the trainer where the run in its folder was stopped."""
     remove_leftovers(trainer.logger.folder)
-    saved = trainer.checkpoints.load()
+    saved = load_checkpoint(trainer)
     if saved is None:
         trainer.logger.start_again()
         where = "nothing was saved yet: from its beginning"
@@ -150,6 +152,12 @@ def go_on_from_checkpoint(trainer: RLTrainer) -> None:
         where = f"going on after gradient step {trainer.steps_done:,} of iteration {trainer.first_itr}"
     if trainer.verbose:
         print(f"run folder: {trainer.logger.folder} ({where})", flush=True)
+
+
+def load_checkpoint(trainer: RLTrainer) -> tuple[dict[str, Any], list[list[Trajectory]]] | None:
+    """The last state and the data of the run in its folder, if there are any."""
+    with closing(make_env(trainer.config.env_name)) as env:
+        return trainer.checkpoints.load(env)
 
 
 def _how_to_go_on(trainer: RLTrainer) -> str:
@@ -165,30 +173,49 @@ def _how_to_go_on(trainer: RLTrainer) -> str:
 def run_lengths(configs: Sequence[RunConfig], expert_episodes: Episodes | None = None) -> Iterator[RunResult]:
     """Clonings that differ in their length alone: one training, which is evaluated at each length on the way.
 
-    Each leaves the run folder that `run` would, but for the times.
+    Each leaves the run folder that `run` would, but for the times. The training is the longest one's: its checkpoint
+    lies in that folder, and what was stopped goes on from there.
 
     Args:
-      configs: in order of `num_agent_train_steps_per_iter` or `n_epochs`; all eager, or all compiled.
+      configs: in order of `num_agent_train_steps_per_iter` or `n_epochs`; all eager, or all compiled. Each names its
+        folder, which is new, but for the longest one's.
       expert_episodes: as for `run`.
     """
     with prepare(configs[-1], verbose=False) as (trainer, expert):
-        episodes = expert_episodes or measure_expert(trainer, expert)
-        trainer.normalize()
-        trainer.store(0, trainer.demonstrations)
-        minibatches, _ = trainer.minibatches(0)
-        steps_done = 0
+        episodes, loggers = expert_episodes or measure_expert(trainer, expert), []
         for config in configs:
-            trainer.config, trainer.results = config, []
-            begin_folder(make_run_folder(config), config, trainer, ())
-            trainer.checkpoints = None  # each is short, and begun again from its start
+            begin_folder(Path(config.logdir), config, trainer, ())
             trainer.logger.log_episodes("expert", 0, *episodes)
+            loggers.append(trainer.logger)
+        begin_lengths(trainer, configs[0])
+        minibatches, _ = trainer.minibatches(0)
+        minibatches = itertools.islice(minibatches, trainer.steps_done, None)
+        for trainer.config, trainer.logger in zip(configs, loggers, strict=True):
             _, steps = trainer.minibatches(0)
-            training = trainer.fit(0, minibatches, steps - steps_done)
-            steps_done = steps
+            training = trainer.fit(0, minibatches, steps - trainer.steps_done)
+            trainer.write_checkpoint()
             trainer.results = [trainer.evaluate(0, training | trainer.describe_data(0, trainer.demonstrations))]
             trainer.save(0)
+            trainer.steps_done = steps
             trainer.logger.close()
             yield finish_folder(trainer, episodes, "finished")
+        tidy_up(trainer.logger.folder)
+
+
+def begin_lengths(trainer: RLTrainer, shortest: RunConfig) -> None:
+    """Fills the buffer, and goes on from a checkpoint unless that is beyond the shortest one's end."""
+    saved, longest = load_checkpoint(trainer), trainer.config
+    if saved:
+        trainer.demonstrations = saved[1][0]
+    trainer.normalize()
+    trainer.store(0, trainer.demonstrations)
+    trainer.config = shortest
+    _, steps = trainer.minibatches(0)
+    trainer.config = longest
+    if saved and saved[0]["steps_done"] <= steps:
+        restore(trainer, *saved)
+    else:
+        trainer.logger.start_again()
 
 
 @contextmanager

@@ -69,9 +69,9 @@ class KeyMap:
         return action
 
     def nearest(self, action: np.ndarray) -> tuple[str, ...]:
-        """The keys whose action is nearest to this one; never none, which would be no action at all."""
+        """The keys whose action is nearest to this one; none only for an integer action that has no key."""
         if self.discrete:
-            return next((key.code,) for key in self.keys if key.value == action)
+            return next(((key.code,) for key in self.keys if key.value == action), ())
         return min(self._combinations(), key=lambda codes: float(np.sum((self.action(codes) - action) ** 2)))
 
     def _combinations(self) -> list[tuple[str, ...]]:

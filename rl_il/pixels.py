@@ -77,12 +77,13 @@ def run_pixels(experiment: Experiment, out: Path, seed: int, num_workers: int) -
       the table.
     """
     start = time.perf_counter()
-    config = replace(experiment.config, seed=seed, num_workers=num_workers, expert_data=str(out / "laps.npz"))
-    if not (out / "laps.npz").exists():
+    laps = out / f"laps_{experiment.laps[-1]}_seed_{seed}.npz"
+    config = replace(experiment.config, seed=seed, num_workers=num_workers, expert_data=str(laps))
+    if not laps.exists():
         print(f"recording {experiment.laps[-1]} laps of the expert", flush=True)
         record_demos(
             config.env_name,
-            out / "laps.npz",
+            laps,
             n_demos=experiment.laps[-1],
             seed=seed,
             ep_len=config.ep_len,
@@ -115,9 +116,10 @@ def finished(config: RunConfig, folder: Path, expert_episodes: Episodes | None =
     Raises `InputError` if the folder holds a run with other settings.
     """
     config = replace(config, logdir=str(folder))
+    same = {name: getattr(config, name) for name in ("logdir", "num_workers", "expert_data")}  # of another spelling
     if not (folder / "config.json").exists():
         run(config, expert_episodes=expert_episodes)
-    elif replace(read_config(folder), logdir=config.logdir, num_workers=config.num_workers) != config:
+    elif replace(read_config(folder), **same) != config:
         raise InputError(f"{folder}: holds a run with other settings; choose another --out, or remove it")
     elif not is_finished(folder):
         resume(folder, config.num_workers)

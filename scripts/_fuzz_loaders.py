@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _fuzz_resume
 import _fuzz_seeds
 import numpy as np
 from _fuzz_archives import mutate_npy, mutate_zip
@@ -25,6 +26,7 @@ from rl_il.datasets.npz import read_meta, read_npz
 from rl_il.datasets.safe_pickle import load_pickle
 from rl_il.envs import is_discrete, make_env
 from rl_il.errors import InputError
+from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.policies.experts import load_actor
 from rl_il.policies.sb3 import NORMALISER_MODULES
 from rl_il.report.runs import read_run
@@ -142,7 +144,7 @@ def load_session(folder: Path) -> None:
     env = _env("discrete")
     trajectories = load_trajectories(folder, env, may_lack_labels=True)
     check_trajectories(trajectories, env)
-    labels = Labels(config.labels, config.approval_weight, 1000)
+    labels = Labels(config.labels, config.approval_weight, ReplayBuffer(1000))
     for trajectory in trajectories:
         labels.add(trajectory)
     counts = labels.counts
@@ -180,11 +182,11 @@ def _mutate_member(rng: random.Random, name: str, data: bytes, other: bytes) -> 
     """A zip's member by what it is: an array, a pickle, JSON, another zip, or bytes."""
     if data.startswith(b"\x93NUMPY"):
         return mutate_npy(rng, data, other)
-    if data.startswith(b"\x80"):
+    if name.endswith(".pkl"):
         return mutate_pickle(rng, data, other if other.startswith(b"\x80") else data)
     if data.startswith(b"PK"):
         return mutate_zip(rng, data, other, _mutate_member)
-    return mutate_json(rng, data, other) if data.startswith(b"{") else mutate_bytes(rng, data, other)
+    return mutate_json(rng, data, other) if data.startswith(b'{"') else mutate_bytes(rng, data, other)
 
 
 def _mutate_events(rng: random.Random, data: bytes, other: bytes) -> bytes:
@@ -224,6 +226,12 @@ def mutate_case(rng: random.Random, case: Case, other: Case) -> Case:
     return case | {name: mutate_bytes(rng, case[name], same)}
 
 
+def mutate_resumed(rng: random.Random, case: Case, other: Case) -> Case:
+    """A checkpoint to go on from: mostly with checksums that are right again, since whoever is hostile mends them."""
+    mutated = _fuzz_resume.mutate_state(rng, case) if rng.random() < 0.5 else mutate_case(rng, case, other)
+    return _fuzz_resume.seal(mutated) if rng.random() < 0.95 else mutated
+
+
 SOURCES: dict[str, tuple[Callable[[], list[Case]], Callable[[Path], None]]] = {
     "demonstrations": (_fuzz_seeds.demo_seeds, functools.partial(load_demonstrations, ".npz")),
     "course_demonstrations": (_fuzz_seeds.course_demo_seeds, functools.partial(load_demonstrations, ".pkl")),
@@ -236,6 +244,7 @@ SOURCES: dict[str, tuple[Callable[[], list[Case]], Callable[[Path], None]]] = {
     "run_folder": (_fuzz_seeds.run_seeds, load_run),
     "session": (_fuzz_seeds.session_seeds, load_session),
     "events": (_fuzz_seeds.event_seeds, load_events),
+    "resume": (_fuzz_resume.resume_seeds, _fuzz_resume.load_resumed),
 }
 """A new loader is a row here: its good files, and what reads and checks them."""
 
@@ -247,4 +256,4 @@ def make_loader(name: str) -> Loader:
     with tempfile.TemporaryDirectory() as folder:  # imports what the loader imports, before anybody watches
         write_case(Path(folder), seeds[0])
         load(Path(folder))
-    return Loader(name, seeds, mutate_case, load)
+    return Loader(name, seeds, mutate_resumed if name == "resume" else mutate_case, load)

@@ -85,10 +85,10 @@ def mutate_json(rng: Rng, data: bytes, other: bytes) -> bytes:
         )
     tree = json.loads(data)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        places = list(_places(tree))
-        if not places:
+        found = list(places(tree))
+        if not found:
             break
-        owner, key = rng.choice(places)
+        owner, key = rng.choice(found)
         if rng.random() < 0.15:
             del owner[key]
         elif isinstance(owner, dict) and rng.random() < 0.05:
@@ -103,12 +103,12 @@ def mutate_json(rng: Rng, data: bytes, other: bytes) -> bytes:
     return text.encode()
 
 
-def _places(tree: Any):
+def places(tree: Any):
     """(container, key) of every value in the tree."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in list(items):
         yield tree, key
-        yield from _places(value)
+        yield from places(value)
 
 
 CELLS = [

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
 
 SMALL = "--n_demos 2 --num_agent_train_steps_per_iter 300 --batch_size 200 --size 16 --ep_len 100 --eval_episodes 3"
 DAGGER = f"scripts/run_hw1.py {SMALL} --video_log_freq -1 --val_fraction 0.1 --do_dagger --n_iter 12"
+LENGTHS = "--param num_agent_train_steps_per_iter --values 300 1500 3000"  # of one training
 MODES = {
     "bc": f"scripts/run_hw1.py {SMALL} --video_log_freq -1 --num_agent_train_steps_per_iter 6000",
     "dagger": DAGGER,
@@ -34,7 +35,7 @@ MODES = {
     " --batch_episodes 2 --num_agent_train_steps_per_iter 12 --train_batch_size 8 --size 16 --eval_episodes 1"
     " --video_log_freq -1 --augment shift,brightness,flip_steer --beta_decay 0.5 --num_workers 2",
     "teacher": "scripts/teach.py --teacher scripted --episodes 6 --ep_len 80 --eval_every 2 --eval_episodes 2",
-    "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 --seeds 2 --processes 2",
+    "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 {LENGTHS} --seeds 2 --processes 2",
 }
 MOST_KILLS = 5  # of one run, before it is left to end
 EARLIEST = 0.2  # of the time that a run takes; half of the kills wait on until a file is being written

@@ -10,7 +10,7 @@ from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY
 
 EXAMPLES = """examples:
-  every loader (make fuzz; five minutes):
+  every loader (make fuzz):
     python scripts/fuzz.py
   two of them, quickly:
     python scripts/fuzz.py --loader checkpoint sb3 --inputs 5000
@@ -18,7 +18,7 @@ EXAMPLES = """examples:
 Failing inputs are written to --out, where failure.txt says what went wrong. The same seed gives the same inputs.
 """
 LOADERS = "demonstrations course_demonstrations pickle meta weights course_expert checkpoint sb3".split()
-LOADERS += "run_folder session events".split()
+LOADERS += "run_folder session events resume".split()
 
 
 def main() -> None:

@@ -94,7 +94,7 @@ def test_a_folder_with_another_experiment_is_left_alone(made):
 
 
 def test_the_laps_are_whole_pictures(made):
-    laps = load_trajectories(made[0] / "laps.npz")
+    laps = load_trajectories(made[0] / "laps_2_seed_3.npz")
     assert [lap.obs.shape for lap in laps] == [(13, 96, 96, 3)] * 2 and laps[0].obs.dtype == np.uint8
 
 

@@ -86,11 +86,12 @@ class Training:
     def run(self, outdir: Path) -> Iterator[None]:
         """Makes the run folders."""
         configs = [replace(config, logdir=str(outdir / config.logdir)) for config in self.configs]
-        if len(configs) == 1 and can_go_on(configs[0]):
+        goes_on = can_go_on(configs[-1])
+        if len(configs) == 1 and goes_on:
             resume(Path(configs[0].logdir), verbose=False)
             yield
             return
-        for config in configs:
+        for config in configs[:-1] if goes_on else configs:
             shutil.rmtree(config.logdir, ignore_errors=True)  # what an interrupted one left
         if len(configs) == 1:
             run(configs[0], verbose=False, expert_episodes=self.expert_episodes)

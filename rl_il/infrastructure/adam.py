@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
+
+from rl_il.errors import InputError
+from rl_il.infrastructure.pytorch_utils import can_replace
 
 STATE = ("first_moments", "second_moments", "counts")
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch's defaults, and the course's
@@ -58,10 +62,19 @@ class AdamW:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        """Takes over what `state_dict` gave; in place, since a compiled step may hold views."""
-        for name in STATE:
-            for tensor, saved in zip(getattr(self, name), state[name], strict=True):
-                tensor.copy_(saved)
+        """Takes over what `state_dict` gave; in place, since a compiled step may hold views.
+
+        Raises `InputError`, before anything is changed, for a state of other parameters.
+        """
+        if not isinstance(state, dict) or not all(isinstance(state.get(name), list) for name in STATE):
+            raise InputError(f"Adam's state must have the lists {', '.join(STATE)}")
+        pairs = [(own, saved) for name in STATE for own, saved in zip_longest(getattr(self, name), state[name])]
+        if not all(own is not None and can_replace(saved, own) for own, saved in pairs):
+            raise InputError("Adam's state is that of other parameters")
+        if not all(count >= 0 for count in state["counts"]):
+            raise InputError("Adam has counted its steps below 0")
+        for own, saved in pairs:
+            own.copy_(saved)
 
     @torch.no_grad()
     def pack(self, chosen: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

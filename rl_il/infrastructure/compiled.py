@@ -56,7 +56,7 @@ class CompiledUpdate:
         It holds until `on` is called again or a parameter is replaced. The first call compiles, and each one after
         parameters were frozen or freed.
         """
-        self.policy.check_labels(buffer.acs, len(buffer))
+        self.policy.check_labels(buffer.acs, len(buffer.acs))
         free = [parameter.requires_grad for parameter in self.policy.optimizer.parameters]
         if self._step is None or free != self._free:
             self._step, self._free = self._compile(buffer), free

@@ -100,10 +100,21 @@ class Logger:
         """Drops what the folder's event files say; the tables are written anew from their beginning."""
         drop_events(self.folder, 0)
 
-    @property
-    def metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv so far."""
-        return [dict(row) for row in self._rows]
+    def results(self) -> list[IterationResult]:
+        """The iterations so far."""
+        pairs: dict[int, list[tuple[float, int]]] = {}
+        for row in self._episodes:
+            if row["policy"] == "learner":
+                pairs.setdefault(row["iteration"], []).append((row["return"], row["length"]))
+        return [
+            IterationResult(
+                itr,
+                {name: value for name, value in row.items() if name != "iteration"},
+                np.array([episode_return for episode_return, _ in pairs.get(itr, [])], np.float64),
+                np.array([length for _, length in pairs.get(itr, [])], int),
+            )
+            for itr, row in enumerate(self._rows)
+        ]
 
     def episodes(self, policy: str, itr: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns and lengths of the episodes logged for the `learner` or the `expert`."""

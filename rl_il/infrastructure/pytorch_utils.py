@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,12 @@ def to_tensor(array: np.ndarray | torch.Tensor, device: torch.device) -> torch.T
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """The tensor's values on the CPU, without its gradient."""
     return tensor.detach().cpu().numpy()
+
+
+def can_replace(saved: Any, tensor: torch.Tensor) -> bool:
+    """Whether what was read from a file is a tensor of the same shape and dtype; bfloat16 is read as float32."""
+    dtype = torch.float32 if tensor.dtype == torch.bfloat16 else tensor.dtype
+    return isinstance(saved, torch.Tensor) and saved.shape == tensor.shape and saved.dtype == dtype
 
 
 def build_mlp(input_size: int, output_size: int, n_layers: int, size: int, activation: str) -> nn.Sequential:

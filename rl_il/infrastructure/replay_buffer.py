@@ -45,13 +45,13 @@ class ReplayBuffer:
         self._acs: torch.Tensor | None = None  # (capacity,) or (capacity, ac_dim)
         self._behind: torch.Tensor | None = None  # (capacity,) rows of its episode just before each, k - 1 at most
         self._labelled: torch.Tensor | None = None  # (capacity,) bool
-        self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: all of them
+        self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: to be found
         self._back = torch.arange(frame_stack - 1, -1, -1, device=self.device)
         self._episode_rows = 0  # of the episode that was added last
         self._warned = False
 
     def __len__(self) -> int:
-        return self._kept if self._drawable is None else len(self._drawable)
+        return self._kept if self.frame_stack == 1 else len(self._rows_with_label())
 
     @property
     def _kept(self) -> int:
@@ -78,8 +78,7 @@ class ReplayBuffer:
             self._episode_rows = self._episode_rows if continued else 0
             self._append(self.view(trajectory.obs[:-1][keep]), trajectory.labels[keep], labelled[keep])
             continued = False
-        if self.frame_stack > 1 and self.added:
-            self._drawable = self._labelled[: self._kept].nonzero()[:, 0]
+        self._drawable = None
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """The rows of these numbers."""
@@ -114,7 +113,14 @@ class ReplayBuffer:
     def _rows(self, numbers: np.ndarray) -> torch.Tensor:
         """From numbers in `[0, len(self))` to those of rows with a label."""
         rows = torch.from_numpy(numbers).to(self.device)
-        return rows if self._drawable is None else self._drawable[rows]
+        return rows if self.frame_stack == 1 else self._rows_with_label()[rows]
+
+    def _rows_with_label(self) -> torch.Tensor:
+        """Found when they are asked for, not with each step that is added."""
+        if self._drawable is None:
+            labelled = torch.empty(0) if self._labelled is None else self._labelled[: self._kept]
+            self._drawable = labelled.nonzero()[:, 0]
+        return self._drawable
 
     def _append(self, obs: np.ndarray, acs: np.ndarray, labelled: np.ndarray) -> None:
         """Adds successive steps of one episode."""

@@ -19,7 +19,7 @@ from rl_il.config import RunConfig
 from rl_il.envs import name_of
 from rl_il.errors import DivergedError, InputError
 from rl_il.infrastructure.augmentation import augment
-from rl_il.infrastructure.checkpoint import Checkpoints, state_of
+from rl_il.infrastructure.checkpoint import Checkpoints
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.logger import IterationResult, Logger, return_scalars
 from rl_il.infrastructure.progress import progress, seconds
@@ -32,6 +32,7 @@ from rl_il.infrastructure.rollouts import (
     returns_and_lengths,
 )
 from rl_il.infrastructure.seeding import stream
+from rl_il.infrastructure.trainer_state import state_of
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
 from rl_il.statistics import bootstrap_interval
 from rl_il.types import Actor, Batch, Expert, Trajectory
@@ -113,8 +114,9 @@ class RLTrainer:
         for itr in range(self.first_itr, self.config.n_iter):
             trajectories = self.take_demonstrations() if itr == 0 else self.collect(itr)
             self.store(itr, trajectories)
-            training = self.train(itr)
-            self.results.append(self.evaluate(itr, training | self.describe_data(itr, trajectories)))
+            data = self.describe_data(itr, trajectories)
+            del trajectories  # the buffer has them; pictures are large
+            self.results.append(self.evaluate(itr, self.train(itr) | data))
             self.save(itr)
         return self.results
 
@@ -189,6 +191,8 @@ class RLTrainer:
     def train(self, itr: int) -> dict[str, float]:
         """Fits the policy to the buffer, going on from the weights it has."""
         minibatches, n_steps = self.minibatches(itr)
+        if self.steps_to_skip > n_steps:
+            raise InputError(f"the checkpoint is of gradient step {self.steps_to_skip}, but there are {n_steps}")
         if self.steps_to_skip == 0:
             self.losses.clear()
         self.steps_done, self.steps_to_skip = self.steps_to_skip, 0

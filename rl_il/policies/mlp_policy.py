@@ -25,9 +25,9 @@ from rl_il.errors import InputError
 from rl_il.files import atomic_write
 from rl_il.infrastructure.adam import AdamW
 from rl_il.infrastructure.pytorch_utils import ACTIVATIONS, build_mlp, seeded_weights, to_numpy, to_tensor
+from rl_il.infrastructure.torch_file import read_torch
 from rl_il.policies.actors import NumpyActor, as_batch
 from rl_il.policies.base_policy import BasePolicy
-from rl_il.policies.torch_file import read_torch
 from rl_il.types import Actor
 
 LOG_STD_RANGE = (-5.0, 2.0)  # keeps a nearly noiseless expert's likelihood, and its gradient, finite

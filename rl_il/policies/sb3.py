@@ -22,8 +22,8 @@ from rl_il.datasets.quoting import one_line
 from rl_il.datasets.safe_pickle import load_pickle
 from rl_il.envs import is_discrete, name_of
 from rl_il.errors import InputError
+from rl_il.infrastructure.torch_file import read_torch
 from rl_il.policies.actors import ACTIVATIONS, NumpyActor
-from rl_il.policies.torch_file import read_torch
 
 # Algorithms, hidden layers' prefix, output layer's prefix (None: the last hidden one), default activation.
 # A file is of the first row whose output layer it has.

@@ -42,8 +42,9 @@ class Inbox:
         self.changed.set()
 
     def leave(self) -> None:
-        """Nobody is there any more: no key is held."""
+        """Nobody is there any more: no key is held, and what was asked for last is not done."""
         with self._lock:
+            self._commands.clear()
             self._left, self._keys, self._tap = True, Keys((), None), None
         self.changed.set()
 

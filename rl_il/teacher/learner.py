@@ -9,6 +9,7 @@ import numpy as np
 
 from rl_il.errors import DivergedError
 from rl_il.infrastructure.seeding import stream
+from rl_il.infrastructure.trainer_state import to_tensors, weights_for
 from rl_il.teacher.labels import Labels
 from rl_il.types import Actor
 
@@ -171,12 +172,16 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`; the labels are there already."""
+        """Goes on from `state`, with arrays for tensors; the labels are there already.
+
+        Raises `InputError` for the state of another policy.
+        """
         with self.lock:
-            self.policy.load_state_dict(state["snapshot"])
+            snapshot, weights = (weights_for(self.policy, state[name]) for name in ("snapshot", "policy"))
+            self.policy.optimizer.load_state_dict(to_tensors(state["optimizer"]))
+            self.policy.load_state_dict(snapshot)
             number, updates = state["snapshot_number"], state["snapshot_updates"]
-            self.newest = Snapshot(number, updates, self.policy.actor(), state["snapshot"])
-            self.policy.load_state_dict(state["policy"])
-            self.policy.optimizer.load_state_dict(state["optimizer"])
+            self.newest = Snapshot(number, updates, self.policy.actor(), snapshot)
+            self.policy.load_state_dict(weights)
             self.updates, self.loss, self.since_label = state["updates"], state["loss"], state["since_label"]
             self._owed, self._seen = state["owed"], self.labels.added

@@ -110,8 +110,8 @@ class Page:
 
     def show(self) -> None:
         """Sends a frame, if anybody is there."""
-        resting, self._was_resting = self._was_resting, self.teaching.learner.resting
-        if self._was_resting and not resting:
+        was_resting, self._was_resting = self._was_resting, self.teaching.learner.resting
+        if self._was_resting and not was_resting:
             self.server.say(notice("training rests: no new label for a while"))
         if self.server.watched:
             self._shown = self.state()

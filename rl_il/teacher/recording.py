@@ -2,7 +2,7 @@
 
   config.json                     the settings
   session/episode_000000.npz ...  every step with who chose it and whether it is a label
-  demonstrations.npz              all of them in one file, written when the run is saved or ends
+  demonstrations.npz              all of them in one file, written when the run ends
   policy_itr_12.pt                the policy after that episode
   metrics.csv, events.out...      a row an episode
   checkpoint/                     weights, optimiser and counters
@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import numpy as np
 
 from rl_il.config import from_json
 from rl_il.datasets import load_trajectories, save_trajectories
@@ -27,6 +27,8 @@ from rl_il.datasets.loading import SESSION, session_files
 from rl_il.errors import InputError
 from rl_il.files import remove_leftovers, write_json
 from rl_il.infrastructure.checkpoint import Checkpoints
+from rl_il.infrastructure.torch_file import read_torch
+from rl_il.infrastructure.trainer_state import as_text, expect, from_text, is_count, naming
 from rl_il.run_folder import provenance
 from rl_il.teacher.settings import TeachConfig
 from rl_il.types import Trajectory
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from rl_il.policies.mlp_policy import MLPPolicySL
 
 DEMONSTRATIONS = "demonstrations.npz"
+PARTS = "itr updates loss since_label owed policy optimizer snapshot snapshot_number snapshot_updates log".split()
 
 
 class Recording:
@@ -42,7 +45,7 @@ class Recording:
 
     def __init__(self, folder: Path, env_name: str):
         self.folder, self.env_name = folder, env_name
-        self.checkpoints = Checkpoints(folder)
+        self.checkpoints = Checkpoints(folder, read_learning)
         self.episodes: dict[int, tuple[int, int]] = {}  # saved ones: the numbers of their first step and the next
 
     def write_config(self, config: TeachConfig, command_line: Sequence[str]) -> None:
@@ -81,9 +84,10 @@ class Recording:
         save_trajectories(path, trajectories, {"env_name": self.env_name, "made_by": "teach.py"})
         return path
 
-    def save_learning(self, episodes: int, policy: MLPPolicySL, state: dict[str, Any]) -> None:
-        """Writes the policy after so many episodes, and what it takes to go on."""
-        self.checkpoints.save({"itr": episodes, **state})
+    def save_learning(self, episodes: int, policy: MLPPolicySL, state: dict[str, Any], log: dict[str, Any]) -> None:
+        """Writes the policy after so many episodes, and what it takes to go on: the learner's state, and what was
+        logged (`rows`, `history`)."""
+        self.checkpoints.save({"itr": episodes, **state, "log": as_text(log)})
         policy.save(self.folder / f"policy_itr_{episodes}.pt")
         for old in self.folder.glob("policy_itr_*.pt"):
             if old.name != f"policy_itr_{episodes}.pt":
@@ -95,6 +99,7 @@ class Recording:
         Raises `InputError` for a damaged file: it says which, and removing it is the user's choice.
         """
         remove_leftovers(self.folder)
+        (self.folder / DEMONSTRATIONS).unlink(missing_ok=True)  # more is to come
         trajectories, step = [], 0
         for path in session_files(self.folder):
             number = int(path.stem.rsplit("_", 1)[1])
@@ -119,6 +124,41 @@ class Recording:
         return load_trajectories(self.path(number), may_lack_labels=True)
 
 
+def read_learning(path: Path) -> dict[str, Any]:
+    """What was saved of a learner, with arrays for tensors.
+
+    Raises `InputError` unless each part is what it should be: whoever can change a checkpoint can also change its
+    checksums.
+    """
+    with naming(path):
+        state = read_torch(path)
+        expect(isinstance(state, dict) and set(PARTS) <= state.keys(), f"it must hold {', '.join(PARTS)}")
+        for name in ("itr", "updates", "since_label", "snapshot_number", "snapshot_updates"):
+            expect(is_count(state[name]), f"{name} must be a count")
+        for name in ("loss", "owed"):
+            number = state[name]
+            known = type(number) is float and math.isfinite(number)
+            expect(known or (name, number) == ("loss", None), f"{name} must be a number")
+        log = from_text(state["log"], path.stat().st_size)
+        lists = isinstance(log, dict) and log.keys() == {"rows", "history"} and set(map(type, log.values())) == {list}
+        expect(lists, "the log must be lists of rows and episodes")
+        for row in log["rows"]:
+            expect(isinstance(row, dict) and is_count(row.get("iteration")), "a row must have an iteration")
+            expect(all(type(value) in (int, float) for value in row.values()), "a row must hold numbers")
+        expect(all(map(_is_episode, log["history"])), "the history must hold what is told of an episode")
+        return state | log
+
+
+def _is_episode(message: Any) -> bool:
+    """Whether it is what `Metrics.log` tells of an episode."""
+    if not isinstance(message, dict) or not isinstance(message.get("labels"), dict):
+        return False
+    labels, alone = message["labels"], message.get("snapshot_return")
+    numbers = [message.get("return"), message.get("intervention_rate"), *([] if alone is None else [alone])]
+    counts = [message.get("episode"), message.get("length"), labels.get("human"), labels.get("approved")]
+    return all(type(x) is float and math.isfinite(x) for x in numbers) and all(map(is_count, counts))
+
+
 def read_teach_config(folder: Path) -> TeachConfig:
     """The settings of the teaching run in this folder. Raises `InputError` where config.json is missing or broken."""
     path = folder / "config.json"
@@ -129,8 +169,3 @@ def read_teach_config(folder: Path) -> TeachConfig:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__} {error}"[:200]
         raise InputError(f"{path}: cannot be read ({why}); is {folder} the folder of a teaching run?") from error
-
-
-def count_labels(trajectories: Sequence[Trajectory]) -> int:
-    """How many steps of these are labels."""
-    return int(sum(np.count_nonzero(t.labelled_steps) for t in trajectories))

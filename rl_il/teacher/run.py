@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import webbrowser
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,11 +65,21 @@ def run_page(teaching: Teaching, check_signals: Callable[[], None], finished: Ca
     page.server.start()
     try:
         print(f"open this page: {page.server.url}", "Ctrl-C saves and ends.", sep="\n", flush=True)
-        if teaching.config.open:
-            webbrowser.open(page.server.url)
-        page.run(check_signals, finished)
+        with opened(page.server.url) if teaching.config.open else nullcontext():
+            page.run(check_signals, finished)
     finally:
         page.server.stop()
+
+
+@contextmanager
+def opened(url: str) -> Iterator[None]:
+    """Opens the page in the browser, by a file that only its owner can read: every user of the machine can read a
+    command line, and so a token in it."""
+    with tempfile.TemporaryDirectory() as folder:  # mode 0700
+        file = Path(folder) / "teach.html"
+        file.write_text(f'<meta http-equiv="refresh" content="0; url={url}">')
+        webbrowser.open(file.as_uri())
+        yield
 
 
 def say_what_next(teaching: Teaching, path: Path | None) -> None:

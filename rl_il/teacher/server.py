@@ -30,7 +30,7 @@ MOST_CONNECTIONS = 32  # a browser opens up to six for the page's files
 MOST_WAITING = 4  # tabs that are told the session is taken
 SECONDS_TO_HELLO = 5.0
 MESSAGES_PER_SECOND, BURST = 500.0, 1000.0  # four times the fastest frames' acknowledgements, and keys
-WRONG_TOKEN, REPLACED = 4401, 4409  # closing codes
+WRONG_TOKEN, TOO_LATE, REPLACED = 4401, 4408, 4409  # closing codes
 
 
 def check_port(port: int) -> None:
@@ -206,11 +206,14 @@ class Server:
         return tab
 
     async def _hello(self, connection: ServerConnection, seconds: float | None) -> Hello | None:
-        """The tab's hello; None, and the connection closed, if it is none or has the wrong token."""
+        """The tab's hello; None, and the connection closed, if it is none, too late, or has the wrong token."""
         try:
             text = await asyncio.wait_for(connection.recv(), seconds)
             message = parse(text) if isinstance(text, str) else None
-        except (InputError, asyncio.TimeoutError):
+        except asyncio.TimeoutError:
+            await connection.close(TOO_LATE, "no hello")
+            return None
+        except InputError:
             message = None
         known = message.token if isinstance(message, Hello) else ""
         if hmac.compare_digest(known.encode(errors="replace"), self.token.encode()):

@@ -30,7 +30,7 @@ class StandIn:
         self,
         expert: Expert,
         keys: KeyMap,
-        disagreement_steps: int = 3,
+        disagreement_steps: int,
         takeover_steps: int = 15,
         noise: float = 0.0,
         seed: int = 0,

@@ -16,6 +16,7 @@ from rl_il.experiment import build_policy
 from rl_il.infrastructure.checkpoint import lock_folder
 from rl_il.infrastructure.logger import Logger
 from rl_il.infrastructure.rollouts import RolloutSource, RolloutWorkers
+from rl_il.infrastructure.trainer_state import naming
 from rl_il.infrastructure.video import make_drawing_env
 from rl_il.policies.experts import load_expert
 from rl_il.run_folder import make_teach_folder
@@ -102,7 +103,8 @@ class Teaching:
         for trajectory in self.recording.load(self.env, most):
             self.labels.add(trajectory)
         if saved:
-            self.learner.restore(saved)
+            with naming(self.recording.checkpoints.state_file):
+                self.learner.restore(saved)
             self.metrics.history = saved["history"]
             self.metrics.logger.go_on_from(saved["itr"], saved["rows"], [])
         else:
@@ -143,7 +145,11 @@ class Teaching:
 
     def collect_measurement(self) -> None:
         """Takes a snapshot's returns, if they are there."""
-        result = self._measurement.take(wait=self.inline)
+        try:
+            result = self._measurement.take(wait=self.inline)
+        except InputError as error:  # no reason to end the lesson
+            self.tell({"type": "notice", "level": "error", "text": f"the snapshot was not measured: {error}"})
+            return
         if result is not None:
             updates, returns = result
             self.metrics.add_snapshot_return(updates, returns)
@@ -167,28 +173,26 @@ class Teaching:
         return removed
 
     def save(self) -> Path | None:
-        """Writes everything there is, the running episode too; returns the file of all episodes."""
+        """Writes the running episode too, as far as it is; returns the folder, None if there is nothing to save."""
         episode = None if self.session.ended else self.session.so_far()
         if episode:
             self.recording.save_episode(episode.number, episode.start, episode.trajectory)
             self.unsaved_from = len(episode.trajectory)
-        return self.recording.save_all()
+        return self.folder if self.recording.episodes else None
 
     def save_learning(self, episodes: int) -> None:
         """Writes the policy, and what it takes to go on after so many episodes."""
         with self.learner.lock:  # nothing changes while it is written
-            state = self.learner.state()
-            state |= {"rows": self.metrics.logger.rows, "history": self.metrics.history}
-            self.recording.save_learning(episodes, self.learner.policy, state)
+            log = {"rows": self.metrics.logger.rows, "history": self.metrics.history}
+            self.recording.save_learning(episodes, self.learner.policy, self.learner.state(), log)
 
     def close(self, keep_running_episode: bool = True) -> Path | None:
         """Stops learning, saves, and closes what is open; returns the file of all episodes."""
         self.learner.stop()
         if keep_running_episode:
-            path = self.save()
+            self.save()
             self.save_learning(max(self.recording.episodes, default=-1) + 1)
-        else:
-            path = self.recording.save_all()
+        path = self.recording.save_all()
         self.abandon()
         return path
 

@@ -1,7 +1,12 @@
 """The page's loop in the corridor: pace, commands, what is shown."""
 
 import io
+import stat
+import webbrowser
 from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import fakes  # noqa: F401  (registers the corridors)
 import numpy as np
@@ -11,6 +16,7 @@ from PIL import Image
 from rl_il.teacher import page as page_module
 from rl_il.teacher.messages import Command, Keys
 from rl_il.teacher.page import OBEY, Page, jpeg
+from rl_il.teacher.run import opened
 from rl_il.teacher.settings import TeachConfig
 from rl_il.teacher.teaching import open_teaching
 
@@ -150,7 +156,7 @@ def test_commands_are_obeyed(open_page):
     run(page, 1)
     undone, saved = page.server.said[-2:]
     assert undone["text"] == "2 labels undone" and undone["level"] == "info"
-    assert saved["text"] == f"saved: {page.teaching.folder / 'demonstrations.npz'}"
+    assert saved["text"] == f"saved: {page.teaching.folder}"
     assert page.session.labels.counts["human"] == 2
 
 
@@ -237,3 +243,17 @@ def test_an_observed_picture_is_shown_as_it_is(open_page):
     page.session.ob = np.full((96, 96, 3), 77, np.uint8)
     assert page.picture() is page.session.ob
     assert jpeg(page.picture())[:2] == b"\xff\xd8"
+
+
+def test_the_browser_is_sent_by_a_file_that_only_its_owner_can_read(monkeypatch):
+    seen = []
+
+    def look(address):
+        path = Path(url2pathname(urlparse(address).path))
+        seen.append((path.read_text(), stat.S_IMODE(path.parent.stat().st_mode)))
+        assert "secret" not in address
+
+    monkeypatch.setattr(webbrowser, "open", look)
+    with opened("http://127.0.0.1:1/#token=secret"):
+        pass
+    assert seen == [('<meta http-equiv="refresh" content="0; url=http://127.0.0.1:1/#token=secret">', 0o700)]

@@ -483,3 +483,10 @@ def test_who_leaves_takes_a_tap_along():
     inbox.put(keys("a"))
     inbox.leave()
     assert [inbox.take_keys() for _ in range(2)] == [keys(), None]
+
+
+def test_what_was_asked_for_last_is_not_done_when_nobody_is_there_any_more():
+    inbox = Inbox()
+    inbox.put(Command("pause", False))
+    inbox.leave()
+    assert inbox.take() == (True, False, [])

@@ -116,7 +116,10 @@ export class History {
   /** Starts from the finished episodes that the server tells. */
   reset(episodes) {
     Object.assign(this, { rates: [], returns: [], alone: [], losses: [], lossGap: 1 });
-    episodes.forEach((episode) => this.addEpisode(episode));
+    for (const episode of episodes) {
+      this.addEpisode(episode);
+      if (typeof episode.snapshot_return === "number") this.addAlone(episode.snapshot_return);
+    }
     this.draw();
   }
 

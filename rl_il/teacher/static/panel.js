@@ -30,7 +30,7 @@ export function build(welcome) {
   say("task", welcome.env_name);
   say("undo-word", `Undo ${welcome.undo_seconds} s`);
   say("run-folder", welcome.run_folder ?? "");
-  say("approved-means", welcome.labels_rule === "human" ? "not trained on" : "steps let pass");
+  say("approved-means", welcome.labels_rule === "human" ? "only yours are learnt" : "steps let pass");
   for (const button of document.querySelectorAll("[data-mode]")) {
     button.hidden = !welcome.modes.includes(button.dataset.mode);
   }

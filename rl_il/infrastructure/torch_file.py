@@ -28,6 +28,7 @@ DTYPES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
     "BoolStorage": "?",
+    "BFloat16Storage": "u2",  # the upper half of a single-precision number, which it becomes
 }
 MOST_DIMENSIONS = 16
 MOST_PICKLE = 4_000_000  # bytes that say what the tensors are called; the numbers lie beside them
@@ -36,6 +37,7 @@ MOST_PICKLE = 4_000_000  # bytes that say what the tensors are called; the numbe
 def read_torch(file: Path | BinaryIO) -> Any:
     """The saved value: dicts, lists, tuples, strings, numbers, and tensors as arrays of their own.
 
+    bfloat16, which NumPy lacks, becomes float32.
     Raises `InputError` for a file that is damaged, holds anything else, or was written by torch before 1.6.
     """
     try:
@@ -67,7 +69,7 @@ class _Storage(StandIn):
 
 class _StorageType(StandIn):
     def __init__(self, name: str):
-        self.dtype = np.dtype(DTYPES[name])
+        self.name, self.dtype = name, np.dtype(DTYPES[name])
 
 
 class _Tensor(StandIn):
@@ -152,4 +154,7 @@ class _TensorUnpickler(DataUnpickler):
         data = self.storages[key]
         if len(data) != count * kind.dtype.itemsize:
             raise InputError(f"holds {len(data)} bytes for {count} numbers of {kind.dtype.itemsize} bytes")
-        return _Storage(np.frombuffer(data, kind.dtype.newbyteorder(">" if self.big else "<")))
+        numbers = np.frombuffer(data, kind.dtype.newbyteorder(">" if self.big else "<"))
+        if kind.name == "BFloat16Storage":
+            numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
+        return _Storage(numbers)

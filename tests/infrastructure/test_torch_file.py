@@ -13,8 +13,8 @@ import torch
 from course_files import RunsCode
 
 from rl_il.errors import InputError
+from rl_il.infrastructure.torch_file import read_torch
 from rl_il.policies.mlp_policy import MLPPolicySL
-from rl_il.policies.torch_file import read_torch
 
 
 def saved(value):
@@ -48,6 +48,14 @@ def test_tensors_come_back_as_arrays_of_their_own(dtype):
     np.testing.assert_array_equal(array, tensor.numpy())
 
 
+def test_bfloat16_comes_back_as_single_precision():
+    array = read(saved({"a": torch.tensor([[1.5, -2.25], [3e38, 1 / 3]], dtype=torch.bfloat16).T}))["a"]
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(
+        array, [[1.5, np.float32(torch.tensor(3e38).bfloat16().item())], [-2.25, 0.333984375]]
+    )
+
+
 def test_views_of_one_storage_come_back_equal():
     whole = torch.arange(12.0).reshape(3, 4)
     views = {
@@ -79,7 +87,7 @@ def test_a_module_s_state_with_its_parameters_is_read():
 
 def test_reading_does_not_import_torch(tmp_path):
     (tmp_path / "x.pt").write_bytes(saved({"a": torch.ones(2)}))
-    code = "import sys; from pathlib import Path; from rl_il.policies.torch_file import read_torch;"
+    code = "import sys; from pathlib import Path; from rl_il.infrastructure.torch_file import read_torch;"
     code += f"assert read_torch(Path({str(tmp_path / 'x.pt')!r}))['a'].sum() == 2; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -140,9 +148,7 @@ def test_code_in_it_is_not_run(tmp_path):
     assert not sentinel.exists()
 
 
-@pytest.mark.parametrize(
-    "value", [torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.complex64), {1, 2}, object]
-)
+@pytest.mark.parametrize("value", [torch.ones(2, dtype=torch.complex64), {1, 2}, object])
 def test_what_is_no_plain_number_is_refused(value):
     with pytest.raises(InputError):
         read(saved({"a": value}))
