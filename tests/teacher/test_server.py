@@ -263,7 +263,7 @@ def test_whoever_does_not_say_hello_first_is_closed_and_asks_for_nothing(server,
 def test_whoever_says_nothing_is_closed(server, monkeypatch):
     monkeypatch.setattr(server_module, "SECONDS_TO_HELLO", 0.2)
     with tab(server, hello=False) as ws:
-        assert closing_code(ws) == 4401
+        assert closing_code(ws) == 4408
 
 
 def test_a_handshake_that_never_ends_is_dropped(monkeypatch):
@@ -322,7 +322,8 @@ def test_a_flood_is_closed_and_fills_nothing(server):
             for _ in range(100_000):
                 send(ws, type="command", name="undo", value=1)
         assert closed.value.rcvd is None or closed.value.rcvd.code == 1008
-    assert len(server.inbox.take()[2]) == MOST_COMMANDS
+    wait_for(lambda: not server.watched)
+    assert server.inbox.take()[2] == []  # what a tab that is gone asked for is not done
     assert still_serves(server)
 
 
@@ -490,3 +491,10 @@ def test_what_was_asked_for_last_is_not_done_when_nobody_is_there_any_more():
     inbox.put(Command("pause", False))
     inbox.leave()
     assert inbox.take() == (True, False, [])
+
+
+def test_no_more_commands_wait_than_there_is_room_for():
+    inbox = Inbox()
+    taken = [inbox.put(Command("undo", 1.0)) for _ in range(MOST_COMMANDS + 5)]
+    assert taken == [True] * MOST_COMMANDS + [False] * 5
+    assert len(inbox.take()[2]) == MOST_COMMANDS
