@@ -22,14 +22,14 @@ class Accompanied:
     afterwards: they read the simulator, or remember the episode.
 
     Attributes:
-      label: what the expert would do in the state of the last action, not clipped.
+      expert_label: what the expert would do in the state of the last action, not clipped.
       source: who acted there, LEARNER or EXPERT.
     """
 
     def __init__(self, learner: Actor, expert: Expert, beta: float = 0.0):
         self.learner, self.expert, self.beta = learner, expert, beta
         self.ob_shape = learner.ob_shape
-        self.label: np.ndarray | None = None
+        self.expert_label: np.ndarray | None = None
         self.source = LEARNER
         self._rng = np.random.default_rng()
 
@@ -46,9 +46,9 @@ class Accompanied:
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         """The action of whoever acts, for a single observation. Both see it: either may remember it."""
-        ac, self.label = self.learner.get_action(obs), self.expert.get_action(obs)
+        ac, self.expert_label = self.learner.get_action(obs), self.expert.get_action(obs)
         self.source = EXPERT if self._rng.random() < self.beta else LEARNER
-        return self.label if self.source == EXPERT else ac
+        return self.expert_label if self.source == EXPERT else ac
 
 
 class CollectionRule(ABC):

@@ -30,7 +30,7 @@ class Actor(Protocol):
     One that reads the simulator (`reads_simulator`) also has `watch(env)`, called before its `reset`. It and one that
     remembers earlier observations (`frame_stack` above 1) take single observations only, each of an episode in turn.
     One that has an expert beside it (`dagger.Accompanied`) also says after each action what the expert would have
-    done (`label`), and who acted (`source`).
+    done (`expert_label`), and who acted (`source`).
     """
 
     ob_shape: tuple[int, ...]
@@ -48,6 +48,11 @@ Expert = Actor  # an expert is an actor whose actions are taken as labels
 def reads_simulator(actor: Actor) -> bool:
     """Whether the actor needs the simulator's state: it can act and label while it is rolled out, not afterwards."""
     return hasattr(actor, "watch")
+
+
+def has_expert_beside(actor: Actor) -> bool:
+    """Whether the actor says after each action what an expert would have done, and who of the two acted."""
+    return hasattr(actor, "expert_label")
 
 
 def answers_live_only(actor: Actor) -> bool:

@@ -132,7 +132,7 @@ def test_beta_is_how_often_the_expert_acts(itr):
     actor = DAgger(StepModuloThree(), beta_decay=0.6).actor(ConstantActor(1), itr)
     actor.reset(seed=1)
     obs = np.array([2, 9], np.float32)
-    acs = np.array([(actor.get_action(obs), actor.source, actor.label) for _ in range(4000)])
+    acs = np.array([(actor.get_action(obs), actor.source, actor.expert_label) for _ in range(4000)])
     beta = 0.6**itr
     assert abs((acs[:, 1] == EXPERT).mean() - beta) < 5 * (beta * (1 - beta) / 4000) ** 0.5
     np.testing.assert_array_equal(acs[:, 0], np.where(acs[:, 1] == EXPERT, 2, 1))

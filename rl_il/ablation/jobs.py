@@ -7,6 +7,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,15 @@ def with_one_compile(configs: Sequence[RunConfig]) -> list[RunConfig]:
     if any(config.compile != "auto" for config in configs):
         return list(configs)
     compiled = any(config.compiles(labelled_steps(config)) for config in configs) and not any(
-        is_picture(make_env(env_name).observation_space) for env_name in {config.env_name for config in configs}
+        map(shows_pictures, {config.env_name for config in configs})
     )
     return [replace(config, compile="on") for config in configs] if compiled else list(configs)
+
+
+def shows_pictures(env_name: str) -> bool:
+    """Whether its policies convolve, which compiling makes no faster."""
+    with closing(make_env(env_name)) as env:
+        return is_picture(env.observation_space)
 
 
 def labelled_steps(config: RunConfig) -> int:

@@ -167,8 +167,8 @@ class RLTrainer:
         """Adds the labelled steps to the buffer, less the fraction that is held out for validation.
 
         Single steps are held out, since one demonstration cannot be parted otherwise: the validation loss
-        says how well the policy fits the expert on such states, and nothing about where it drifts to. Of pictures,
-        whose neighbours are alike and are stacked, it is each episode's end.
+        says how well the policy fits the expert on such states, and nothing about where it drifts to. Where
+        observations are stacked, and so lie in their neighbours' stacks too, it is each episode's end.
         """
         self.expert_labels += sum(int(t.labelled_steps.sum()) for t in trajectories)
         if self.config.val_fraction == 0:

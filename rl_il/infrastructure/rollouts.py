@@ -29,7 +29,7 @@ from rl_il.errors import InputError
 from rl_il.infrastructure.interrupts import end_with_parent, interrupts_ignored
 from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.seeding import episode_seeds
-from rl_il.types import EXPERT, LEARNER, Actor, Trajectory, reads_simulator
+from rl_il.types import EXPERT, LEARNER, Actor, Trajectory, has_expert_beside, reads_simulator
 
 OnStep = Callable[[gym.Env], None]
 
@@ -63,7 +63,7 @@ def sample_trajectory(
     actor.reset(seed)
     obs, labels, executed, rewards, sources = [np.array(ob)], [], [], [], []
     get_action, step = actor.get_action, env.step
-    accompanied = hasattr(actor, "label")
+    accompanied = has_expert_beside(actor)
     terminated = truncated = False
     while not (terminated or truncated):
         if on_step:
@@ -75,7 +75,7 @@ def sample_trajectory(
         except Exception as error:  # whatever the environment's author did not think of
             raise InputError(_what_failed(env, seed, len(executed), error)) from error
         obs.append(np.array(ob))  # some environments write every observation into one array
-        labels.append(actor.label if accompanied else ac)
+        labels.append(actor.expert_label if accompanied else ac)
         executed.append(step_ac)
         rewards.append(reward)
         sources.append(actor.source if accompanied else source)

@@ -117,7 +117,8 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         return math.prod(hyperparameters["ob_shape"])
 
     def build_encoder(self) -> int:
-        """Makes what `encode` needs; returns how many features it gives. A subclass overrides all three."""
+        """Makes what `encode` needs; returns how many features it gives. A subclass that encodes in another way
+        overrides this, `count_features` and `encode`."""
         ob_dim = int(np.prod(self.ob_shape))
         self.register_buffer("ob_mean", torch.zeros(ob_dim))
         self.register_buffer("ob_std", torch.ones(ob_dim))

@@ -18,6 +18,7 @@ from rl_il.infrastructure.logger import Logger
 from rl_il.infrastructure.rollouts import RolloutSource, RolloutWorkers
 from rl_il.infrastructure.trainer_state import naming
 from rl_il.infrastructure.video import make_drawing_env
+from rl_il.keys import KeyMap
 from rl_il.policies.experts import load_expert
 from rl_il.run_folder import make_teach_folder
 from rl_il.teacher.metrics import Background, Metrics, MLflowTracker, import_mlflow, measure
@@ -205,7 +206,7 @@ class Teaching:
                 source.close()
 
 
-def key_map_of(config: TeachConfig, env: gym.Env):
+def key_map_of(config: TeachConfig, env: gym.Env) -> KeyMap | None:
     """The environment's keys with the strengths that the settings ask for."""
     keys = key_map(env)
     if config.key_values:
