@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -373,3 +374,14 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path):
     assert process.returncode == 130
     assert "saved: 0 episodes" in out and "--resume" in err
     assert json.loads((tmp_path / "run" / "config.json").read_text())["teaching"]["port"] == 0
+
+
+def test_a_run_that_was_finished_goes_on_to_what_it_was(finished, tmp_path):
+    """Killed after its last episode was saved, before it ended."""
+    copy = shutil.copytree(finished, tmp_path / "run")
+    (copy / "demonstrations.npz").unlink()
+    teach(settings_to_go_on(copy), resume=copy)
+    assert {path.name for path in copy.glob("*.pt")} == {"policy_itr_4.pt"} and same_weights(copy, finished)
+    assert rows(copy) == rows(finished)
+    one, other = demonstrations(copy), demonstrations(finished)
+    assert all(np.array_equal(one[name], other[name]) for name in other)
