@@ -16,9 +16,10 @@ from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY, check_writable
 from rl_il.infrastructure.progress import progress
-from rl_il.infrastructure.rollouts import look_at, returns_and_lengths, rollout_source, sample_n_trajectories
+from rl_il.infrastructure.rollouts import look_at, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
+from rl_il.infrastructure.workers import rollout_source
 from rl_il.policies.experts import SCRIPTED_EXPERTS, load_actor
 from rl_il.statistics import describe
 from rl_il.types import EXPERT, Trajectory

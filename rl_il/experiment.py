@@ -25,9 +25,10 @@ from rl_il.files import remove_leftovers
 from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder
 from rl_il.infrastructure.interrupts import noted_signals
 from rl_il.infrastructure.logger import Logger, is_finished, read_config
-from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, rollout_source
+from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.trainer_state import restore
+from rl_il.infrastructure.workers import rollout_source
 from rl_il.policies.experts import load_expert
 from rl_il.run_folder import describe_run, make_run_folder, print_summary, summarise
 from rl_il.types import Expert, Trajectory, answers_live_only, reads_simulator

@@ -160,7 +160,7 @@ def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
     """Environment steps/s of a cloned policy that acts greedily: the same episodes on both sides."""
     from _peers import CoursePolicy
 
-    from rl_il.infrastructure.rollouts import RolloutWorkers
+    from rl_il.infrastructure.workers import RolloutWorkers
 
     tasks = (("LunarLander-v3", 2.5, 20, 200), ("HalfCheetah-v5", 1.3, 5, 24), ("Ant-v5", 1.3, 3, 8))
     for env_name, target, few, many in tasks:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
+from rl_il.infrastructure.seeding import episode_seeds
 from rl_il.types import Trajectory
 
 OB_SHAPE = (2,)
@@ -15,6 +17,11 @@ OB_SHAPE = (2,)
 def corridor_length(seed: int) -> int:
     """Steps of the `Corridor` episode that starts from `seed`."""
     return 3 + seed % 4
+
+
+def first_seeds(seed: int, n: int) -> list[int]:
+    """The seeds of the first episodes that a generator of this seed is used for."""
+    return list(itertools.islice(episode_seeds(np.random.default_rng(seed)), n))
 
 
 class Corridor(gym.Env):

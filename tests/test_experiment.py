@@ -363,7 +363,7 @@ def test_envpool_rolls_out_what_gymnasium_would(dagger_run, tmp_path, monkeypatc
                 rolled_out.append(sample_trajectory(self.env, actor, seed, max_path_length, source))
                 yield rolled_out[-1]
 
-    monkeypatch.setattr("rl_il.infrastructure.rollouts.LockstepEpisodes", Recording)
+    monkeypatch.setattr("rl_il.infrastructure.workers.LockstepEpisodes", Recording)
     run_in(tmp_path / "run", replace(config, video_log_freq=-1, vec_env="envpool"))
     assert len(rolled_out) > config.n_iter
 

@@ -145,7 +145,7 @@ def modules_after(code: str) -> set[str]:
     [
         ("rl_il.config", {"torch", "gymnasium", "numpy", "matplotlib"}),
         ("rl_il.policies.experts", {"torch", "matplotlib"}),
-        ("rl_il.infrastructure.rollouts", {"torch", "matplotlib"}),
+        ("rl_il.infrastructure.workers", {"torch", "matplotlib"}),
         ("rl_il.experiment", {"torch", "matplotlib", "tensorboardX"}),
     ],
 )

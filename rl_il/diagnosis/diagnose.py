@@ -30,9 +30,10 @@ from rl_il.envs import is_discrete, make_env
 from rl_il.files import REPOSITORY, atomic_write
 from rl_il.infrastructure.logger import new_folder
 from rl_il.infrastructure.progress import progress
-from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, rollout_source, sample_n_trajectories
+from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import episode_seeds, stream
 from rl_il.infrastructure.video import RenderError, frames_at
+from rl_il.infrastructure.workers import rollout_source
 from rl_il.policies.experts import load_expert
 from rl_il.report.drift import Drift, OnStates, Strip, draw_drift, draw_strip, drift_caption, drift_table
 from rl_il.report.tables import markdown

@@ -24,13 +24,7 @@ from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.logger import IterationResult, Logger, return_scalars
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
-from rl_il.infrastructure.rollouts import (
-    RolloutSource,
-    begin_episodes,
-    enough,
-    look_at,
-    returns_and_lengths,
-)
+from rl_il.infrastructure.rollouts import RolloutSource, begin_episodes, enough, look_at, returns_and_lengths
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.trainer_state import state_of
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames

@@ -15,9 +15,10 @@ from rl_il.errors import InputError
 from rl_il.experiment import build_policy
 from rl_il.infrastructure.checkpoint import lock_folder
 from rl_il.infrastructure.logger import Logger
-from rl_il.infrastructure.rollouts import RolloutSource, RolloutWorkers
+from rl_il.infrastructure.rollouts import RolloutSource
 from rl_il.infrastructure.trainer_state import naming
 from rl_il.infrastructure.video import make_drawing_env
+from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.keys import KeyMap
 from rl_il.policies.experts import load_expert
 from rl_il.run_folder import make_teach_folder

@@ -10,8 +10,9 @@ from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure.lockstep import LockstepEpisodes
-from rl_il.infrastructure.rollouts import begin_episodes, rollout_source, sample_n_trajectories
+from rl_il.infrastructure.rollouts import begin_episodes, sample_n_trajectories
 from rl_il.infrastructure.seeding import episode_seeds
+from rl_il.infrastructure.workers import rollout_source
 from rl_il.policies.actors import RandomActor
 from rl_il.types import EXPERT
 

@@ -14,8 +14,9 @@ from rl_il.errors import InputError
 from rl_il.infrastructure import rl_trainer
 from rl_il.infrastructure.logger import Logger
 from rl_il.infrastructure.rl_trainer import RLTrainer, agreement
-from rl_il.infrastructure.rollouts import RolloutWorkers, begin_episodes
+from rl_il.infrastructure.rollouts import begin_episodes
 from rl_il.infrastructure.seeding import stream
+from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.actors import ScriptedActor
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.types import LEARNER, Trajectory

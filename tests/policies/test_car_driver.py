@@ -11,7 +11,8 @@ from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.evaluation import record_demos
 from rl_il.experiment import run
-from rl_il.infrastructure.rollouts import RolloutWorkers, sample_n_trajectories, sample_trajectory
+from rl_il.infrastructure.rollouts import sample_n_trajectories, sample_trajectory
+from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.car_driver import Car, CarDriver, RacingLine, drive, look_ahead, racing_line, read_car
 from rl_il.policies.experts import load_expert
 

@@ -7,7 +7,8 @@ from fakes import PICTURE, picture_of
 
 from rl_il.envs import make_env
 from rl_il.errors import InputError
-from rl_il.infrastructure.rollouts import RolloutWorkers, sample_n_trajectories
+from rl_il.infrastructure.rollouts import sample_n_trajectories
+from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.cnn_policy import CNNPolicySL, picture_settings, policy_class
 from rl_il.policies.experts import load_actor
 from rl_il.policies.mlp_policy import MLPPolicySL

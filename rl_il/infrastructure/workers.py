@@ -1,0 +1,181 @@
+"""Worker processes that roll out whole episodes, each with an environment of its own. They import no torch."""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import itertools
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+import gymnasium as gym
+
+from rl_il.envs import make_env
+from rl_il.errors import InputError
+from rl_il.infrastructure.interrupts import end_with_parent, interrupts_ignored
+from rl_il.infrastructure.lockstep import LockstepEpisodes
+from rl_il.infrastructure.rollouts import RolloutSource, sample_trajectory
+from rl_il.types import Actor, Trajectory
+
+MOST_DEATHS = 3  # of worker processes, before an episode is given up
+MOST_SECONDS = 600  # without an answer, before a worker process is taken for hanging
+
+
+class RolloutWorkers:
+    """Processes that roll out whole episodes. Takes the place of an environment below; close it when done.
+
+    If one of them dies (a segmentation fault prints its traceback), new ones are started and the unfinished
+    episodes are rolled out again: their seeds make them the same.
+    """
+
+    def __init__(self, env_name: str, num_workers: int):
+        self.env_name, self.num_workers = env_name, num_workers
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
+        pool = ProcessPoolExecutor(self.num_workers, context, initializer=_begin_worker)
+        with interrupts_ignored():  # Ctrl-C is the parent's to handle; it ends the processes
+            for _ in range(self.num_workers):
+                pool.submit(_worker_env, self.env_name)
+        return pool
+
+    def episodes(
+        self, actor: Actor, seeds: Sequence[int] | Iterator[int], max_path_length: int | None, source: int
+    ) -> Episodes:
+        """The seeds' episodes in order. All of a sequence are asked for at once; of an endless iterator a few, ahead
+        of need."""
+        return Episodes(self, seeds, (actor, max_path_length, source))
+
+    def submit(self, seed: int, arguments: tuple) -> tuple[ProcessPoolExecutor, Future]:
+        """Asks for an episode. The pool is named with it, since it may be replaced before the answer."""
+        actor, max_path_length, source = arguments
+        try:
+            future = self._pool.submit(_worker_trajectory, self.env_name, actor, seed, max_path_length, source)
+        except BrokenProcessPool as error:  # it is found dead before it is asked
+            future = Future()
+            future.set_exception(error)
+        return self._pool, future
+
+    def result(self, pool: ProcessPoolExecutor, future: Future) -> Trajectory:
+        """The episode, when it is finished. Processes that don't answer are killed, and so break their pool."""
+        try:
+            return future.result(timeout=MOST_SECONDS)
+        except FutureTimeout:
+            if future.done():  # the environment raised this very error
+                raise
+            print(f"note: no episode for {MOST_SECONDS} s; the worker processes are killed", file=sys.stderr)
+            _kill(pool)
+            return future.result()
+
+    def kill(self) -> None:
+        """Ends the processes at once; nobody waits for their episodes."""
+        _kill(self._pool)
+
+    def replace(self, broken: ProcessPoolExecutor) -> None:
+        """Starts new processes in the place of this pool, unless that was done already."""
+        if broken is self._pool:
+            print("note: a worker process died; its episodes are rolled out again", file=sys.stderr)
+            self._pool.shutdown()
+            self._pool = self._start()
+
+    def close(self) -> None:
+        """Ends the processes; episodes under way are finished first."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):  # kill_workers() comes with Python 3.14
+        process.kill()
+
+
+class Episodes:
+    """An iterator over episodes that worker processes have begun."""
+
+    def __init__(self, workers: RolloutWorkers, seeds: Sequence[int] | Iterator[int], arguments: tuple):
+        self._workers, self._arguments = workers, arguments
+        ahead = len(seeds) if isinstance(seeds, Sequence) else workers.num_workers + 1
+        self._seeds = iter(seeds)
+        self._pending: deque[tuple[int, ProcessPoolExecutor, Future]] = deque()
+        self._begin(ahead)
+
+    def _begin(self, n: int) -> None:
+        for seed in itertools.islice(self._seeds, n):
+            self._pending.append((seed, *self._workers.submit(seed, self._arguments)))
+
+    def __iter__(self) -> Episodes:
+        return self
+
+    def __next__(self) -> Trajectory:
+        if not self._pending:
+            raise StopIteration
+        for deaths in itertools.count(1):
+            _, pool, future = self._pending[0]
+            try:
+                trajectory = self._workers.result(pool, future)
+            except BrokenProcessPool as error:
+                if deaths == MOST_DEATHS:
+                    raise InputError(
+                        f"the processes that roll out {self._workers.env_name} died {deaths} times at one episode; if"
+                        " memory is short, give fewer --num_workers"
+                    ) from error
+                self._workers.replace(pool)
+                self._pending = deque(map(self._again, self._pending))
+            else:
+                self._pending.popleft()
+                self._begin(1)
+                return trajectory
+
+    def _again(self, episode: tuple[int, ProcessPoolExecutor, Future]) -> tuple[int, ProcessPoolExecutor, Future]:
+        """The episode, or the same asked for again if it died with its process."""
+        seed, _, future = episode
+        lost = future.done() and isinstance(future.exception(), BrokenProcessPool)
+        return (seed, *self._workers.submit(seed, self._arguments)) if lost else episode
+
+    def close(self) -> None:
+        """Drops the episodes that nobody asked for."""
+        for _, _, future in self._pending:
+            future.cancel()
+        self._pending.clear()
+
+
+def _begin_worker() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, which a policy that sees pictures brings: one core a worker
+    faulthandler.enable()
+    end_with_parent()
+
+
+def _worker_trajectory(env_name: str, actor: Actor, seed: int, max_path_length: int | None, source: int):
+    return sample_trajectory(_worker_env(env_name), actor, seed, max_path_length, source)
+
+
+@functools.cache
+def _worker_env(env_name: str) -> gym.Env:
+    return make_env(env_name)
+
+
+@contextmanager
+def rollout_source(
+    env_name: str, env: gym.Env, num_workers: int, vec_env: str = "gymnasium"
+) -> Iterator[RolloutSource]:
+    """The environment itself, `num_workers` processes that hold one like it each, or envpool's; closed at the end."""
+    if vec_env == "envpool":
+        source = LockstepEpisodes(env_name, env)
+    else:
+        source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
+    try:
+        yield source
+    except BaseException:
+        if isinstance(source, RolloutWorkers):
+            source.kill()
+        raise
+    finally:
+        source.close()
+        env.close()
