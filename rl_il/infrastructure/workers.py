@@ -7,6 +7,7 @@ import functools
 import itertools
 import multiprocessing
 import os
+import pickle
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ class RolloutWorkers:
     ) -> Episodes:
         """The seeds' episodes in order. All of a sequence are asked for at once; of an endless iterator a few, ahead
         of need."""
-        return Episodes(self, seeds, (actor, max_path_length, source))
+        return Episodes(self, seeds, (pickle.dumps(actor), max_path_length, source))
 
     def submit(self, seed: int, arguments: tuple) -> tuple[ProcessPoolExecutor, Future]:
         """Asks for an episode. The pool is named with it, since it may be replaced before the answer."""
@@ -152,13 +153,20 @@ def _begin_worker() -> None:
     end_with_parent()
 
 
-def _worker_trajectory(env_name: str, actor: Actor, seed: int, max_path_length: int | None, source: int):
+def _worker_trajectory(env_name: str, pickled: bytes, seed: int, max_path_length: int | None, source: int):
+    actor = _worker_actor(pickled)  # first: its module may be what registers the environment
     return sample_trajectory(_worker_env(env_name), actor, seed, max_path_length, source)
 
 
 @functools.cache
 def _worker_env(env_name: str) -> gym.Env:
     return make_env(env_name)
+
+
+@functools.lru_cache(maxsize=1)
+def _worker_actor(pickled: bytes) -> Actor:
+    """Made once for all its episodes, of which an evaluation has a hundred."""
+    return pickle.loads(pickled)
 
 
 @contextmanager

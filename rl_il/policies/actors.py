@@ -27,7 +27,7 @@ def _sigmoid(x: np.ndarray) -> None:
 
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], object]] = {
-    "tanh": lambda x: np.tanh(x, out=x),
+    "tanh": lambda x: np.tanh(x, x),
     "relu": lambda x: np.maximum(x, 0, out=x),
     "leaky_relu": _leaky_relu,
     "elu": _elu,
@@ -98,8 +98,8 @@ class NumpyActor:
         self._check_layers()
         self._check_scales()
         self._reads_all = len(self.ob_shape) == 1 and obs_slice == slice(None)
-        self._inputs = np.empty((1, len(self.layers[0][0])), dtype)
-        self._outputs = [np.empty((1, len(b)), dtype) for _, b in self.layers]
+        self._inputs = np.empty(len(self.layers[0][0]), dtype)
+        self._outputs = [np.empty(len(b), dtype) for _, b in self.layers]
         self._nowhere = [None] * len(self.layers)
 
     def _check_layers(self) -> None:
@@ -148,27 +148,25 @@ class NumpyActor:
         """
         obs = np.asarray(obs)
         if obs.shape == self.ob_shape:
-            self._inputs[0] = obs if self._reads_all else obs.reshape(-1)[self.obs_slice]
-            return self._head(self._forward(self._inputs, self._outputs)[0])
+            self._inputs[:] = obs if self._reads_all else obs.reshape(-1)[self.obs_slice]
+            return self._head(self._forward(self._inputs, self._outputs))
         obs, _ = as_batch(obs, self.ob_shape)
         inputs = obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype)
         return self._head(self._forward(inputs, self._nowhere))
 
     def _forward(self, h: np.ndarray, outputs: Sequence[np.ndarray | None]) -> np.ndarray:
-        """The last layer's `(N, n_outputs)`."""
+        """From inputs `(n_inputs,)` or `(N, n_inputs)` to the last layer's outputs, written into `outputs` if given."""
         if self.obs_mean is not None:
             h -= self.obs_mean
             h /= self.obs_std
         if self.obs_clip is not None:
             np.clip(h, -self.obs_clip, self.obs_clip, out=h)
-        activation, last = ACTIVATIONS[self.activation], outputs[-1]
-        *hidden, (w, b) = self.layers
-        for (v, c), output in zip(hidden, outputs, strict=False):
-            h = np.dot(h, v, out=output)
-            h += c
-            activation(h)
-        h = np.dot(h, w, out=last)
-        h += b
+        activation = ACTIVATIONS[self.activation]
+        for i, (w, b) in enumerate(self.layers):
+            if i > 0:
+                activation(h)
+            h = np.dot(h, w, outputs[i])
+            h += b
         return h
 
     def _head(self, h: np.ndarray) -> np.ndarray:
