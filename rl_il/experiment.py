@@ -150,7 +150,7 @@ def go_on_from_checkpoint(trainer: RLTrainer) -> None:
         where = "nothing was saved yet: from its beginning"
     else:
         restore(trainer, *saved)
-        where = f"going on after gradient step {trainer.steps_done:,} of iteration {trainer.first_itr}"
+        where = f"going on after gradient step {trainer.fitting.steps_done:,} of iteration {trainer.first_itr}"
     if trainer.verbose:
         print(f"run folder: {trainer.logger.folder} ({where})", flush=True)
 
@@ -190,14 +190,14 @@ def run_lengths(configs: Sequence[RunConfig], expert_episodes: Episodes | None =
             loggers.append(trainer.logger)
         begin_lengths(trainer, configs[0])
         minibatches, _ = trainer.minibatches(0)
-        minibatches = itertools.islice(minibatches, trainer.steps_done, None)
+        minibatches = itertools.islice(minibatches, trainer.fitting.steps_done, None)
         for trainer.config, trainer.logger in zip(configs, loggers, strict=True):
             _, steps = trainer.minibatches(0)
-            training = trainer.fit(0, minibatches, steps - trainer.steps_done)
+            training = trainer.fit(0, minibatches, steps - trainer.fitting.steps_done)
             trainer.write_checkpoint()
             trainer.results = [trainer.evaluate(0, training | trainer.describe_data(0, trainer.demonstrations))]
             trainer.save(0)
-            trainer.steps_done = steps
+            trainer.fitting.steps_done = steps
             trainer.logger.close()
             yield finish_folder(trainer, episodes, "finished")
         tidy_up(trainer.logger.folder)
@@ -234,7 +234,7 @@ def prepare(config: RunConfig, verbose: bool) -> Iterator[tuple[RLTrainer, Exper
         policy = build_policy(config, env)
         trainer = build_trainer(config, source, policy, demonstrations, expert, n_eval_episodes, verbose)
         del demonstrations  # the trainer forgets them too, once they are in its buffer
-        trainer.wall_seconds["startup"] = time.perf_counter() - start
+        trainer.clock.seconds["startup"] = time.perf_counter() - start
         yield trainer, expert
 
 
@@ -243,14 +243,14 @@ def begin_folder(folder: Path, config: RunConfig, trainer: RLTrainer, command_li
     trainer.logger, trainer.checkpoints = Logger(folder), Checkpoints(folder)
     trainer.logger.write_config(describe_run(config, trainer, command_line))
     if trainer.verbose:
-        steps = "compiled" if trainer.compiles else "eager"
+        steps = "compiled" if trainer.fitting.compiles else "eager"
         where = f"training on {trainer.policy.device}, {steps} gradient steps"
         print(f"run folder: {trainer.logger.folder} ({where})", flush=True)
 
 
 def finish_folder(trainer: RLTrainer, expert_episodes: Episodes, status: str) -> RunResult:
     """Writes summary.json, which marks the folder as whole."""
-    trainer.wall_seconds["total"] = trainer.wall_seconds["startup"] + trainer.elapsed()
+    trainer.clock.seconds["total"] = trainer.clock.seconds["startup"] + trainer.clock.elapsed()
     summary = summarise(trainer, expert_episodes[0]) | {"status": status}
     trainer.logger.write_summary(summary)
     return RunResult(trainer.logger.folder, summary, trainer.results, expert_episodes[0])
@@ -351,7 +351,7 @@ def measure_expert(trainer: RLTrainer, expert: Expert | None) -> Episodes:
     """The live expert on fresh episodes: stored scores come from other versions of the physics."""
     if expert is None:
         return NO_EPISODES
-    with trainer.phase("expert"):
+    with trainer.clock.phase("expert"):
         n = count_expert_episodes(trainer.n_eval_episodes)
         return returns_and_lengths(list(trainer.roll_out(expert, "expert", 0, n)))
 

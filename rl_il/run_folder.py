@@ -47,8 +47,8 @@ def summarise(trainer: RLTrainer, expert_returns: np.ndarray) -> dict[str, Any]:
         "expert_labels": trainer.expert_labels,
         "env_steps": trainer.env_steps,
         "iterations": len(trainer.results),
-        "compiled": trainer.compiles,
-        "wall_seconds": trainer.wall_seconds,
+        "compiled": trainer.fitting.compiles,
+        "wall_seconds": trainer.clock.seconds,
     }
 
 

@@ -69,14 +69,14 @@ def resume_seeds() -> list[Case]:
                 seeds.append(_case(trainer, kind))
                 trainer.logger.log_iteration(itr, {"Training Loss": 0.5, "Train_EnvstepsSoFar": 5}, False)
                 trainer.logger.log_episodes("learner", itr, np.array([1.5, float("nan")]), np.array([3, 4]))
-                trainer.itr, trainer.steps_done = itr + 1, 0
+                trainer.fitting.itr, trainer.fitting.steps_done = itr + 1, 0
                 seeds.append(_case(trainer, kind))
     return seeds
 
 
 def _case(trainer: RLTrainer, kind: str) -> Case:
     """The files of the trainer's checkpoint, the same at whatever time."""
-    folder, trainer.wall_seconds, trainer.elapsed = trainer.logger.folder, {"startup": 0.5}, lambda: 1.5
+    folder, trainer.clock.seconds, trainer.clock.elapsed = trainer.logger.folder, {"startup": 0.5}, lambda: 1.5
     trainer.write_checkpoint()
     files = [folder / INDEX, *folder.glob("state_*.pt"), *folder.glob("data_*.npz")]
     case = {path.name: path.read_bytes() for path in files}
@@ -103,7 +103,7 @@ def load_resumed(folder: Path) -> None:
     if itr in trainer.recorded:
         trainer.store(itr, trainer.recorded[itr])
     trainer.train(itr)
-    assert trainer.steps_done == trainer.minibatches(itr)[1], "not the steps of an iteration"
+    assert trainer.fitting.steps_done == trainer.minibatches(itr)[1], "not the steps of an iteration"
 
 
 # Mutations -------------------------------------------------------------------------------------------------

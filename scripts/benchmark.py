@@ -126,9 +126,9 @@ def imitation_speed(python: str) -> float:
 
 def training_speed(trainer) -> float:
     """Gradient steps/s of an iteration's training."""
-    before = trainer.wall_seconds.get("train", 0.0)
+    before = trainer.clock.seconds.get("train", 0.0)
     trainer.train(0)
-    return trainer.config.num_agent_train_steps_per_iter / (trainer.wall_seconds["train"] - before)
+    return trainer.config.num_agent_train_steps_per_iter / (trainer.clock.seconds["train"] - before)
 
 
 def filled_trainer(env_name: str, rows: int, loss: str | None = None):
@@ -263,8 +263,8 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
         with tempfile.TemporaryDirectory() as folder:
             trainer = build_trainer(config, place, policy, demonstrations, expert, n_eval_episodes, verbose=False)
             trainer.logger, trainer.checkpoints = Logger(Path(folder)), Checkpoints(Path(folder))
-            trainer.compiled = compiled  # by the first run, once
-            taken = seconds(trainer.run_training_loop) - trainer.wall_seconds["compile"]
+            trainer.fitting.compiled = compiled  # by the first run, once
+            taken = seconds(trainer.run_training_loop) - trainer.clock.seconds["compile"]
             trainer.logger.close()
         return taken
 

@@ -18,6 +18,7 @@ from rl_il.experiment import resume, run
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure import rl_trainer
 from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder
+from rl_il.infrastructure.fitting import Fitting
 from rl_il.infrastructure.logger import read_config
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.policies.cnn_policy import CNNPolicySL
@@ -326,7 +327,7 @@ def test_an_error_in_the_middle_names_the_checkpoint_and_how_to_go_on(tmp_path, 
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_good_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(rl_trainer, "GOOD_WEIGHTS_EVERY", 5)
+    monkeypatch.setattr("rl_il.infrastructure.fitting.GOOD_WEIGHTS_EVERY", 5)
     original, losses = MLPPolicySL.update, []
 
     def update(self, observations, actions):
@@ -454,14 +455,14 @@ def test_pixels_stopped_in_round_3_go_on(tmp_path, monkeypatch):
         trained.append(itr)
         return original(trainer, itr)
 
-    def batch(trainer, rows, original=RLTrainer.batch):
-        if (trainer.itr, trainer.steps_done) == (3, 2):
+    def batch(fitting, rows, original=Fitting.batch):
+        if (fitting.itr, fitting.steps_done) == (3, 2):
             raise Interrupted("", signal.SIGTERM, between_steps=True)
-        return original(trainer, rows)
+        return original(fitting, rows)
 
     monkeypatch.setattr(RLTrainer, "train", train)
     with monkeypatch.context() as patch:
-        patch.setattr(RLTrainer, "batch", batch)
+        patch.setattr(Fitting, "batch", batch)
         with pytest.raises(Interrupted):
             in_folder(tmp_path / "run", PIXELS)
     assert trained == [0, 1, 2, 3]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rl_il.config import RunConfig, from_json
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, write_csv, write_json
 from rl_il.infrastructure.events import drop_events
+from rl_il.infrastructure.scalars import IterationResult
 
 
 def new_folder(path: Path, numbered: bool) -> Path:
@@ -57,16 +57,6 @@ def read_config(folder: Path) -> RunConfig:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__} {error}"
         raise InputError(f"{path}: cannot be read ({why}); is {folder} a run folder?") from error
-
-
-@dataclass(frozen=True)
-class IterationResult:
-    """One iteration: its scalars, and each evaluation episode's return and length (empty if not evaluated)."""
-
-    itr: int
-    scalars: dict[str, float]
-    returns: np.ndarray
-    lengths: np.ndarray
 
 
 class Logger:
@@ -186,14 +176,3 @@ class Logger:
         """Raises `InputError` if the folder is gone: writing would make a new one that lacks half of the run."""
         if not self.folder.is_dir():
             raise InputError(f"{self.folder}: was removed while the run was writing into it; start the run again")
-
-
-def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
-    """The course's scalars for a set of episodes, under its names; std is the population's."""
-    return {
-        f"{prefix}_AverageReturn": float(np.mean(returns)),
-        f"{prefix}_StdReturn": float(np.std(returns)),
-        f"{prefix}_MaxReturn": float(np.max(returns)),
-        f"{prefix}_MinReturn": float(np.min(returns)),
-        f"{prefix}_AverageEpLen": float(np.mean(lengths)),
-    }

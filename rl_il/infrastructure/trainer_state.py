@@ -33,16 +33,16 @@ def state_of(trainer: RLTrainer) -> dict[str, Any]:
     """What it takes, beside the data, to go on after `steps_done` gradient steps of iteration `itr`."""
     log = {"rows": trainer.logger.rows, "episodes": trainer.logger.episode_rows}
     return {
-        "itr": trainer.itr,
-        "steps_done": trainer.steps_done,
+        "itr": trainer.fitting.itr,
+        "steps_done": trainer.fitting.steps_done,
         "policy": trainer.policy.state_dict(),
         "optimizer": trainer.policy.optimizer.state_dict(),
-        "losses": list(trainer.losses),
+        "losses": list(trainer.fitting.losses),
         "env_steps": trainer.env_steps,
         "initial_return": float(trainer.initial_return),
         "log": as_text(log),
-        "seconds": trainer.elapsed(),
-        "wall_seconds": trainer.wall_seconds,
+        "seconds": trainer.clock.elapsed(),
+        "wall_seconds": trainer.clock.seconds,
     }
 
 
@@ -77,16 +77,16 @@ def restore(trainer: RLTrainer, state: dict[str, Any], data: Sequence[list[Traje
             raise InputError(f"the optimiser's state does not fit: {one_line(error)}") from error
     trainer.policy.load_state_dict(weights)
     trainer.resumed = True
-    trainer.first_itr = trainer.itr = state["itr"]
-    trainer.steps_done = trainer.steps_to_skip = state["steps_done"]
-    trainer.losses.extend(state["losses"])
+    trainer.first_itr = trainer.fitting.itr = state["itr"]
+    trainer.fitting.steps_done = trainer.steps_to_skip = state["steps_done"]
+    trainer.fitting.losses.extend(state["losses"])
     trainer.demonstrations = () if trainer.first_itr else data[0]
     for itr in range(trainer.first_itr):
         trainer.add_to_buffer(itr, data[itr])
     trainer.recorded = dict(enumerate(data[trainer.first_itr :], trainer.first_itr))
     trainer.env_steps, trainer.initial_return = state["env_steps"], state["initial_return"]
-    trainer.wall_seconds |= state["wall_seconds"]
-    trainer.begin_clock(state["seconds"])
+    trainer.clock.seconds |= state["wall_seconds"]
+    trainer.clock.begin(state["seconds"])
     trainer.logger.go_on_from(trainer.first_itr, **state["log"])
     trainer.results.extend(trainer.logger.results())
 
@@ -102,7 +102,7 @@ def _check_progress(trainer: RLTrainer, state: dict[str, Any], data: Sequence[li
         rows = sum(int(t.labelled_steps.sum()) for trajectories in data for t in trajectories)
         most = config.n_epochs * math.ceil(min(rows, config.max_replay_buffer_size) / config.train_batch_size)
     expect(steps <= most, f"gradient step {steps} of {most}")
-    losses, window = len(state["losses"]), trainer.losses.maxlen
+    losses, window = len(state["losses"]), trainer.fitting.losses.maxlen
     expect(losses == min(steps, window) if steps else losses <= window, f"{losses} losses after {steps} steps")
 
 

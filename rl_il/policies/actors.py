@@ -155,7 +155,7 @@ class NumpyActor:
         return self._head(self._forward(inputs, self._nowhere))
 
     def _forward(self, h: np.ndarray, outputs: Sequence[np.ndarray | None]) -> np.ndarray:
-        """From inputs `(n_inputs,)` or `(N, n_inputs)` to the last layer's outputs, written into `outputs` if given."""
+        """From inputs `(n_inputs,)` or `(N, n_inputs)` to the last layer's; each one's into `outputs`, if given."""
         if self.obs_mean is not None:
             h -= self.obs_mean
             h /= self.obs_std

@@ -9,7 +9,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from rl_il.errors import InputError
-from rl_il.infrastructure.logger import Logger, new_folder, return_scalars
+from rl_il.infrastructure.logger import Logger, new_folder
+from rl_il.infrastructure.scalars import return_scalars
 from rl_il.infrastructure.video import gif_bytes
 
 

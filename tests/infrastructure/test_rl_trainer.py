@@ -13,8 +13,9 @@ from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure import rl_trainer
 from rl_il.infrastructure.logger import Logger
-from rl_il.infrastructure.rl_trainer import RLTrainer, agreement
+from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import begin_episodes
+from rl_il.infrastructure.scalars import agreement
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.actors import ScriptedActor
@@ -396,8 +397,8 @@ def test_the_time_is_kept_by_phase(tmp_path):
     trainer = build(n_iter=2, video_log_freq=1, logger=logger)
     results = trainer.run_training_loop()
     logger.close()
-    assert trainer.wall_seconds.keys() == {"collect", "train", "evaluate", "log", "video"}
-    assert all(seconds > 0 for seconds in trainer.wall_seconds.values())
+    assert trainer.clock.seconds.keys() == {"collect", "train", "evaluate", "log", "video"}
+    assert all(seconds > 0 for seconds in trainer.clock.seconds.values())
     assert 0 < results[0].scalars["TimeSinceStart"] < results[1].scalars["TimeSinceStart"]
 
 
@@ -531,10 +532,10 @@ def test_an_interrupted_run_leaves_one_policy_at_least(tmp_path):
     trainer.save_interrupted()  # before anything was learnt
     trainer.save_interrupted()
     assert [path.name for path in tmp_path.glob("*.pt")] == ["policy_itr_0.pt"]
-    trainer.itr, trainer.steps_done = 1, 0
+    trainer.fitting.itr, trainer.fitting.steps_done = 1, 0
     trainer.save_interrupted()  # while the next iteration's data are collected
     assert [path.name for path in tmp_path.glob("*.pt")] == ["policy_itr_0.pt"]
-    trainer.steps_done = 5
+    trainer.fitting.steps_done = 5
     trainer.save_interrupted()
     assert {path.name for path in tmp_path.glob("*.pt")} == {"policy_itr_0.pt", "policy_itr_1.pt"}
 

@@ -41,7 +41,7 @@ def stop(trainer):
     trainer.train(0)
     trainer.logger.log_iteration(0, {"Training Loss": 0.1 + 0.2, "Expert_LabelsSoFar": 8, "odd": float("nan")}, False)
     trainer.logger.log_episodes("learner", 0, np.array([1.5, 2.5]), np.array([3, 4]))
-    trainer.env_steps, trainer.wall_seconds = 3, {"startup": 0.5}
+    trainer.env_steps, trainer.clock.seconds = 3, {"startup": 0.5}
     trainer.store(1, [walk(3)])
     trainer.train(1)
     trainer.write_checkpoint()
@@ -81,9 +81,9 @@ def as_text(log):
 
 def test_everything_comes_back_equal(stopped, tmp_path):
     trainer = go_on(build(tmp_path))
-    assert (trainer.itr, trainer.first_itr, trainer.steps_done, trainer.steps_to_skip) == (1, 1, 6, 6)
-    assert (trainer.env_steps, trainer.wall_seconds["startup"]) == (3, 0.5)
-    assert list(trainer.losses) == list(stopped.losses) and len(trainer.losses) == 6
+    assert (trainer.fitting.itr, trainer.first_itr, trainer.fitting.steps_done, trainer.steps_to_skip) == (1, 1, 6, 6)
+    assert (trainer.env_steps, trainer.clock.seconds["startup"]) == (3, 0.5)
+    assert list(trainer.fitting.losses) == list(stopped.fitting.losses) and len(trainer.fitting.losses) == 6
     for one, other in ((trainer.policy, stopped.policy), (trainer.policy.optimizer, stopped.policy.optimizer)):
         assert json.dumps(one.state_dict(), default=lambda t: t.tolist()) == json.dumps(
             other.state_dict(), default=lambda t: t.tolist()
@@ -229,7 +229,7 @@ def test_passes_bound_the_steps_too(tmp_path):
     """The held-out steps are known only when the buffer is filled: what is left of the check is made then."""
     settings = {"n_epochs": 2, "val_fraction": 0.4}  # 8 and 3 steps, of which 3 and 1 are held out: 2 x 2 minibatches
     trainer = stop(build(tmp_path, **settings))
-    assert trainer.steps_done == 4
+    assert trainer.fitting.steps_done == 4
     change(tmp_path, lambda state: state.update(steps_done=7, losses=[0.5] * 7))
     with pytest.raises(InputError, match="gradient step 7 of 6"):
         go_on(build(tmp_path, **settings))

@@ -128,7 +128,7 @@ def test_the_peers_roll_out_whole_episodes():
 def test_speeds_are_measured_on_the_real_thing(monkeypatch):
     trainer, obs, acs = benchmark.filled_trainer("HalfCheetah-v5", 300)
     assert len(trainer.buffer) == len(obs) == len(acs) == 300
-    trainer.compiles = False  # the numbers do not matter here
+    trainer.fitting.compiles = False  # the numbers do not matter here
     trainer.config = replace(trainer.config, num_agent_train_steps_per_iter=20)
     assert benchmark.training_speed(trainer) > 0
     peer = _peers.CoursePolicy(17, 6, False)
