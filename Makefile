@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-envpool test-ray test-browser test-browser-slow page-picture test-experts lint clean
+.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-envpool test-ray test-gpu test-browser test-browser-slow page-picture test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -88,6 +88,9 @@ test-envpool: setup ## episodes from envpool beside Gymnasium's (installs it, 60
 test-ray: setup ## ablations on a Ray cluster of two nodes, one of which dies (installs it, 240 MB)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(BIN)/python -m pytest -q -m ray
+
+test-gpu: setup ## training on a GPU beside the CPU's (needs one, and a torch for it)
+	$(BIN)/python -m pytest -q -m gpu
 
 browser: setup
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \

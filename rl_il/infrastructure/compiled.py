@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rl_il.infrastructure.adam import BETA1, BETA2, EPSILON, AdamW
+from rl_il.infrastructure.captured import captured
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.types import Batch
 
@@ -60,14 +61,25 @@ class CompiledUpdate:
         free = [parameter.requires_grad for parameter in self.policy.optimizer.parameters]
         if self._step is None or free != self._free:
             self._step, self._free = self._compile(buffer), free
-        step, inputs = self._step, self._inputs()
+        step = self._with_inputs(buffer)
 
         def update(rows: Tensor) -> float:
             if len(rows) != self.batch_rows:
                 return self.policy.update(*batch(rows))["Training Loss"]
-            return step(*batch(rows), *inputs).item()
+            return step(*batch(rows)).item()
 
         return update
+
+    def _with_inputs(self, buffer: ReplayBuffer) -> Callable[..., Tensor]:
+        """The step as a function of the batch alone."""
+        step, inputs = self._step, self._inputs()
+        if self.policy.device.type != "cuda":
+            return lambda *batch: step(*batch, *inputs)
+        try:
+            with torch.cuda.device(self.policy.device):
+                return captured(step, self._some_batch(buffer), inputs)
+        except Exception as error:  # CUDA's own
+            raise CompileError(_reason(error)) from error
 
     def _inputs(self) -> tuple[Tensor, ...]:
         """What the step reads and changes: Adam's settings, the trained parameters and their state, all else."""
@@ -91,7 +103,7 @@ class CompiledUpdate:
             from torch._inductor import standalone_compile
             from torch.fx.experimental.proxy_tensor import make_fx
 
-            batch = buffer.batch(torch.zeros(self.batch_rows, dtype=torch.int64, device=buffer.device))
+            batch = self._some_batch(buffer)
             self._trained = self._find_trained(*batch)
             inputs = (*batch, *self._inputs())
             cheaper = {torch.ops.aten.tanh.default: cheap_tanh}
@@ -102,6 +114,9 @@ class CompiledUpdate:
             raise
         except Exception as error:  # the compiler's own, the C++ compiler's, a torch that lacks all this
             raise CompileError(_reason(error)) from error
+
+    def _some_batch(self, buffer: ReplayBuffer) -> Batch:
+        return buffer.batch(torch.zeros(self.batch_rows, dtype=torch.int64, device=buffer.device))
 
     def _find_trained(self, obs: Tensor, acs: Tensor) -> list[int]:
         """The optimiser leaves alone what has no gradient: frozen parameters, a log_std under mse."""
