@@ -1,58 +1,21 @@
-"""One frozen dataclass for a run; its fields are the command line's flags, help texts and `config.json`."""
+"""What decides a run: one frozen dataclass, and the flags that other commands share."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
-import functools
 import math
-import os
 import shlex
-import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
 
 from rl_il.errors import InputError
+from rl_il.options import option, positive_integer, worker_count
 
 ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "sigmoid")
 LOSSES = ("mse", "l1", "nll")
 AUGMENTATIONS = ("shift", "brightness", "flip_steer")
 DEVICES = ("auto", "cpu", "cuda")
 COMPILE_FROM = 30_000  # gradient steps of a whole run: about what the seconds of compiling would have made eagerly
-
-KINDS = {int: "an integer", float: "a number", str: "a text"}
-Config = TypeVar("Config")
-
-
-def option(
-    default: Any,
-    help: str,
-    short: str | None = None,
-    choices: tuple | None = None,
-    parse: Callable[[str], Any] | None = None,
-) -> Any:
-    """A config field: the sentence `help` is its documentation and its `--help`; `parse` reads the flag's text."""
-    return field(default=default, metadata={"help": help, "short": short, "choices": choices, "parse": parse})
-
-
-def positive_integer(text: str) -> int:
-    """An argparse type: an integer above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
-    return value
-
-
-def worker_count(text: str) -> int:
-    """An argparse type: an integer above 0, or `auto` for as many as there are cores to run on."""
-    if text == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        return positive_integer(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of processes or auto, got {text!r}") from None
 
 
 WORKERS_HELP = "processes that roll out episodes, or auto: one a core; the results do not depend on it"
@@ -120,7 +83,7 @@ class RunConfig:
 
     # Evaluation and logging
     eval_batch_size: int = option(
-        1000, "evaluate on this many steps' worth of whole episodes: ceil(eval_batch_size / episode limit)"
+        1000, "evaluate on as many whole episodes as the expert would need for this many steps, rounded up"
     )
     eval_episodes: int | None = option(None, "evaluate on exactly this many episodes instead")
     exp_name: str | None = option(None, "a word for the run folder's name (default: bc or dagger)", "exp")
@@ -158,6 +121,14 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
+        self._check_iterations()
+        self._check_choices()
+        self._check_signs()
+        self._check_augment()
+        self._check_ranges()
+        self._check_contradictions()
+
+    def _check_iterations(self) -> None:
         # The two sentences are the course's.
         if self.do_dagger and self.n_iter < 2:
             raise InputError(
@@ -169,12 +140,16 @@ class RunConfig:
                 f"plain behavioural cloning collects expert data just once (--n_iter 1), got {self.n_iter};"
                 " add --do_dagger for more iterations"
             )
+
+    def _check_choices(self) -> None:
         for item in dataclasses.fields(self):
             value, choices = getattr(self, item.name), item.metadata["choices"]
             if choices and value is not None and value not in choices:
                 raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r}")
         if not isinstance(self.num_workers, int):
             raise InputError(f"num_workers must be an integer, got {self.num_workers!r}")
+
+    def _check_signs(self) -> None:
         positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
         positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes frame_stack"
         positive += " batch_episodes torch_threads"
@@ -185,9 +160,13 @@ class RunConfig:
         for name in ("n_layers", "weight_decay", "seed", "which_gpu"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"--{name} must be 0 or more, got {getattr(self, name)}")
+
+    def _check_augment(self) -> None:
         unknown = [name for name in self.augmentations() if name not in AUGMENTATIONS]
         if unknown:
             raise InputError(f"--augment: there is no {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}")
+
+    def _check_ranges(self) -> None:
         for name in ("learning_rate", "weight_decay"):
             if math.isinf(getattr(self, name)):
                 raise InputError(f"--{name} must be finite, got {getattr(self, name)}")
@@ -198,6 +177,8 @@ class RunConfig:
             raise InputError(f"--val_fraction must be at least 0 and below 1, got {self.val_fraction}")
         if not 0 <= self.beta_decay <= 1:
             raise InputError(f"--beta_decay must be 0 to 1, got {self.beta_decay}")
+
+    def _check_contradictions(self) -> None:
         if self.vec_env == "envpool" and self.num_workers > 1:
             raise InputError("--vec_env envpool has threads of its own; drop --num_workers")
         if self.vec_env == "envpool" and self.beta_decay:
@@ -221,61 +202,6 @@ class RunConfig:
         return self.compile == "on" or (self.compile == "auto" and self.n_iter * steps >= COMPILE_FROM)
 
 
-def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: Sequence[str] = ()) -> None:
-    """Adds one flag for each field of the dataclass made with `option`, except those named in `without`."""
-    types = typing.get_type_hints(config_class)
-    for item in dataclasses.fields(config_class):
-        if item.name in without:
-            continue
-        names = [f"--{item.name}"]
-        if item.metadata["short"]:
-            names.append(f"-{item.metadata['short']}")
-        settings: dict[str, Any] = {"default": item.default, "help": item.metadata["help"].replace("%", "%%")}
-        if types[item.name] is bool:
-            settings["action"] = "store_true"
-        else:
-            value_type = _value_type(types[item.name])
-            settings["metavar"] = value_type.__name__.upper()
-            settings["type"] = item.metadata["parse"] or value_type
-            if item.metadata["choices"]:
-                settings["choices"] = item.metadata["choices"]
-                del settings["metavar"]
-            if item.default is not None:
-                settings["help"] += " (default: %(default)s)"
-        parser.add_argument(*names, **settings)
-
-
-def _value_type(annotation: Any) -> type:
-    """The one of int, float and str that a field holds if it holds anything."""
-    (value_type,) = {*typing.get_args(annotation), annotation} & {int, float, str}
-    return value_type
-
-
-def parse_value(config_class: type, name: str, text: str) -> Any:
-    """The value that `text` means for the field; `true` and `false` for a switch, `none` for nothing.
-
-    Raises `InputError` for a field that there isn't, and for a text that it cannot hold.
-    """
-    fields = {item.name: item for item in dataclasses.fields(config_class)}
-    if name not in fields:
-        near = difflib.get_close_matches(name, fields, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(fields)}"
-        raise InputError(f"no setting is called {name!r}; {hint}")
-    annotation = typing.get_type_hints(config_class)[name]
-    words: dict[str, Any] = {"true": True, "false": False} if annotation is bool else {}
-    if type(None) in typing.get_args(annotation):
-        words["none"] = None
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        if annotation is bool:
-            raise ValueError
-        return (fields[name].metadata["parse"] or _value_type(annotation))(text)
-    except (ValueError, argparse.ArgumentTypeError):
-        expected = "true or false" if annotation is bool else KINDS[_value_type(annotation)]
-        raise InputError(f"{name} must be {expected}, got {text!r}") from None
-
-
 def command_of(config: RunConfig) -> str:
     """The command line that makes this run again, in a new folder."""
     words = ["python", "scripts/run_hw1.py"]
@@ -284,34 +210,6 @@ def command_of(config: RunConfig) -> str:
         if item.name == "env_name" or (value != item.default and item.name != "logdir"):
             words += [f"--{item.name}"] + ([] if value is True else [str(value)])
     return shlex.join(words)
-
-
-def from_arguments(config_class: type[Config], arguments: argparse.Namespace) -> Config:
-    """The dataclass that the parsed flags describe; raises `InputError` where they contradict each other."""
-    names = [item.name for item in dataclasses.fields(config_class)]
-    return config_class(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
-
-
-@functools.cache
-def _types(config_class: type) -> dict[str, Any]:
-    return typing.get_type_hints(config_class)
-
-
-def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
-    """The dataclass that a config.json holds, of which other versions may know more fields.
-
-    Raises `InputError` for values of other types, and where they contradict each other.
-    """
-    types = _types(config_class)
-    known = {name: value for name, value in values.items() if name in types}
-    for name, value in known.items():
-        kinds = typing.get_args(types[name]) or (types[name],)
-        if type(value) not in kinds and not (type(value) is int and float in kinds):
-            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise InputError(f"{name} must be {expected}, got {type(value).__name__}")
-        if type(value) is int and float in kinds and abs(value) > 2**1000:
-            raise InputError(f"{name} must be a number that a float holds, got {value.bit_length()} bits")
-    return config_class(**known)
 
 
 def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
@@ -334,10 +232,3 @@ def add_workers_argument(parser: argparse.ArgumentParser) -> None:
     """The flag `--num_workers`."""
     help = f"{WORKERS_HELP} (default: %(default)s)"
     parser.add_argument("--num_workers", metavar="INT", type=worker_count, default=1, help=help)
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples' line breaks and gives long flags room."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=34, width=110)

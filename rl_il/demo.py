@@ -13,7 +13,7 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError
-from rl_il.experiment import RunResult, build_policy, count_eval_episodes, find_expert, load_demonstrations, run
+from rl_il.experiment import RunResult, run
 from rl_il.files import atomic_write
 from rl_il.infrastructure.logger import new_folder
 from rl_il.infrastructure.progress import seconds
@@ -23,6 +23,7 @@ from rl_il.infrastructure.video import RenderError, record_frames, tile, write_v
 from rl_il.policies.experts import load_actor
 from rl_il.report.figures import plot_learning_curve
 from rl_il.report.tables import Result, markdown, results_table
+from rl_il.run_parts import build_policy, count_eval_episodes, find_expert, load_demonstrations
 
 MANY_DEMOS = 10
 

@@ -41,6 +41,7 @@ class EnvSpec:
     picture_rows: int | None = None  # of an observed picture, from the top, that show the world; then come dials
     success: Callable[[Trajectory], bool] | None = None  # whether an episode reached the task's goal
     keys: KeyMap | None = None  # what a person's keys do
+    expert_steps: int | None = None  # of the expert's episode, on average; None: it lasts as long as it may
 
     @property
     def expert_path(self) -> str | None:
@@ -55,13 +56,18 @@ class EnvSpec:
 
 
 ENVS: dict[str, EnvSpec] = {
-    "LunarLander-v3": EnvSpec("LunarLander-v3.npz", "LunarLander-v3.npz", keys=LUNAR_LANDER),
+    "LunarLander-v3": EnvSpec("LunarLander-v3.npz", "LunarLander-v3.npz", keys=LUNAR_LANDER, expert_steps=184),
     "LunarLanderContinuous-v3": EnvSpec(
-        "LunarLanderContinuous-v3.npz", "LunarLanderContinuous-v3.npz", keys=LUNAR_LANDER_CONTINUOUS
+        "LunarLanderContinuous-v3.npz",
+        "LunarLanderContinuous-v3.npz",
+        keys=LUNAR_LANDER_CONTINUOUS,
+        expert_steps=182,
     ),
-    "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz", keys=MOUNTAIN_CAR),
-    "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz", "BipedalWalker-v3.npz"),
-    "CarRacing-v3": EnvSpec("car_driver", "CarRacing-v3.npz", picture_rows=84, success=lap_finished, keys=CAR_RACING),
+    "MountainCar-v0": EnvSpec("velocity_rule", "MountainCar-v0.npz", keys=MOUNTAIN_CAR, expert_steps=120),
+    "BipedalWalker-v3": EnvSpec("BipedalWalker-v3.npz", "BipedalWalker-v3.npz", expert_steps=929),
+    "CarRacing-v3": EnvSpec(
+        "car_driver", "CarRacing-v3.npz", picture_rows=84, success=lap_finished, keys=CAR_RACING, expert_steps=771
+    ),
     "HalfCheetah-v5": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "HalfCheetah-v4": EnvSpec("HalfCheetah-v5.npz", "HalfCheetah-v5.npz", camera="track"),
     "Hopper-v5": EnvSpec("Hopper-v5.npz", "Hopper-v5.npz", camera="track"),

@@ -15,7 +15,7 @@ from rl_il.config import RunConfig
 from rl_il.envs import env_spec, make_env
 from rl_il.errors import InputError
 from rl_il.evaluation import record_demos
-from rl_il.experiment import Episodes, resume, run
+from rl_il.experiment import resume, run
 from rl_il.files import atomic_write
 from rl_il.infrastructure.logger import is_finished, read_config
 from rl_il.infrastructure.progress import seconds
@@ -26,6 +26,7 @@ from rl_il.report.figures import Curve, add_caption, draw_curves, new_figure, sa
 from rl_il.report.runs import Run, Variant, read_run
 from rl_il.report.tables import Result, markdown
 from rl_il.report.track import Drive, draw_drives, drive
+from rl_il.run_parts import Episodes
 from rl_il.types import Actor
 
 TRACKS_TO_TRY = 20  # fresh ones, of which the first that the clone does not finish is drawn

@@ -23,9 +23,10 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
 
-from rl_il.config import HelpFormatter, RunConfig, positive_integer
+from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY, write_json
+from rl_il.options import HelpFormatter, positive_integer
 
 EXAMPLES = """examples:
   the whole table, in about 4 minutes:
@@ -240,10 +241,10 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
     """Two functions: a run of DAgger, the same every time, and its environment steps alone; both return seconds."""
     import copy
 
-    from rl_il.experiment import build_policy, build_trainer, count_eval_episodes, find_expert, load_demonstrations
     from rl_il.infrastructure.checkpoint import Checkpoints
     from rl_il.infrastructure.compiled import CompiledUpdate
     from rl_il.infrastructure.logger import Logger
+    from rl_il.run_parts import build_policy, build_trainer, count_eval_episodes, find_expert, load_demonstrations
 
     flags = {
         "do_dagger": True,

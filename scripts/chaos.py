@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, positive_integer
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, positive_integer
 
 EXAMPLES = """examples:
   100 kills over all modes (make chaos; some ten minutes):

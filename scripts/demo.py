@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, RunConfig, add_workers_argument, positive_integer
+from rl_il.config import RunConfig, add_workers_argument
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, positive_integer
 
 EXAMPLES = """examples:
   one seed, in under two minutes (make demo):

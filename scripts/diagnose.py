@@ -4,9 +4,10 @@ far the states they visit lie from their training set."""
 import argparse
 from pathlib import Path
 
-from rl_il.config import ACTIVATIONS, HelpFormatter, add_workers_argument, positive_integer
+from rl_il.config import ACTIVATIONS, add_workers_argument
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, positive_integer
 
 EXAMPLES = """examples:
   behavioural cloning and DAgger, from one DAgger run (its iteration 0 is behavioural cloning):

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from rl_il.config import HelpFormatter
 from rl_il.errors import run_command
+from rl_il.options import HelpFormatter
 
 EXAMPLES = """examples:
   the shipped demonstrations; the environment is the one that the file names:

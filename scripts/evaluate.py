@@ -2,8 +2,9 @@
 
 import argparse
 
-from rl_il.config import HelpFormatter, add_rollout_arguments, positive_integer
+from rl_il.config import add_rollout_arguments
 from rl_il.errors import InputError, run_command
+from rl_il.options import HelpFormatter, positive_integer
 
 EXAMPLES = """examples:
   the shipped expert, the random policy, a finished run's latest policy:

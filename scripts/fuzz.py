@@ -5,9 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, positive_integer, worker_count
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, positive_integer, worker_count
 
 EXAMPLES = """examples:
   every loader (make fuzz):

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, worker_count
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, worker_count
 
 EXAMPLES = """examples:
   the README's results (make pixels; under an hour on 2 cores):

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, add_rollout_arguments, positive_integer
+from rl_il.config import add_rollout_arguments
 from rl_il.errors import InputError, run_command
+from rl_il.options import HelpFormatter, positive_integer
 
 NOT_BY_HAND = ("table", "policy", "expert_activation", "num_workers")
 EXAMPLES = """examples:

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter
 
 EXAMPLES = """examples:
   everything that make demo ran, seeds put together:

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, positive_integer, worker_count
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, positive_integer, worker_count
 
 EXAMPLES = """examples:
   the README's table (make results; goes on where it was if it is stopped):

@@ -5,9 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, RunConfig, add_arguments, from_arguments, positive_integer, worker_count
+from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, add_arguments, from_arguments, positive_integer, worker_count
 
 EXAMPLES = """examples:
   how many training steps, 5 seeds (one training a seed, evaluated at each length):

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, RunConfig, add_arguments, from_arguments
+from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
+from rl_il.options import HelpFormatter, add_arguments, from_arguments
 
 RESUMING = ("resume", "num_workers")
 

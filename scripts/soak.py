@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, positive_integer
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
+from rl_il.options import HelpFormatter, positive_integer
 
 EXAMPLES = """examples:
   half an hour (make soak):

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import HelpFormatter, add_arguments, from_arguments
 from rl_il.errors import InputError, run_command
+from rl_il.options import HelpFormatter, add_arguments, from_arguments
 from rl_il.teacher.settings import TeachConfig
 
 RESUMING = ("resume", "episodes", "port", "open")

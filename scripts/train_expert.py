@@ -30,9 +30,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from rl_il.config import HelpFormatter, positive_integer
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY, atomic_write, to_json
+from rl_il.options import HelpFormatter, positive_integer
 
 EXAMPLES = """examples:
   pip install -e ".[experts]" -c constraints.txt

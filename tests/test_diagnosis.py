@@ -21,13 +21,14 @@ from rl_il.diagnosis.measures import action_errors, first_divergence, nearest_di
 from rl_il.diagnosis.subjects import find_policies
 from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
-from rl_il.experiment import load_demonstrations, run
+from rl_il.experiment import run
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import sample_n_trajectories
 from rl_il.infrastructure.seeding import episode_seeds, stream
 from rl_il.policies.experts import load_expert
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.report.drift import Drift, OnStates, bin_width, draw_drift, mean_by_time, spread_by_time
+from rl_il.run_parts import load_demonstrations
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "diagnose.py"
 FILES = ["drift.png", "drift.svg", "losses.md", "divergence.png"]

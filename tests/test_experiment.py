@@ -20,13 +20,14 @@ from rl_il.datasets import save_trajectories
 from rl_il.envs import make_env
 from rl_il.errors import InputError, Interrupted
 from rl_il.evaluation import evaluate
-from rl_il.experiment import build_policy, count_eval_episodes, load_demonstrations, run
+from rl_il.experiment import run
 from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories, sample_trajectory
 from rl_il.policies.actors import ScriptedActor
 from rl_il.policies.mlp_policy import MLPPolicySL
+from rl_il.run_parts import build_policy, load_demonstrations
 from rl_il.types import EXPERT
 
 TINY = RunConfig(
@@ -384,36 +385,7 @@ def test_evaluating_less_often_changes_no_weight(dagger_run, tmp_path):
         assert all(torch.equal(state[key], always[name][key]) for key in state)
 
 
-def test_each_seed_draws_its_own_demonstrations():
-    env = make_env(TINY.env_name)
-
-    def first_observations(seed: int) -> np.ndarray:
-        demonstrations = load_demonstrations(replace(TINY, seed=seed), env)
-        assert len(demonstrations) == 2
-        return np.stack([trajectory.obs[0] for trajectory in demonstrations])
-
-    np.testing.assert_array_equal(first_observations(1), first_observations(1))
-    drawn = {first_observations(seed).tobytes() for seed in range(5)}
-    assert len(drawn) == 5
-
-
 # How long it evaluates ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "episodes"),
-    [
-        ({"eval_batch_size": 1000}, 1),
-        ({"eval_batch_size": 1001}, 2),
-        ({"eval_batch_size": 5000, "ep_len": 100}, 50),
-        ({"eval_batch_size": 1000, "env_name": "MountainCar-v0"}, 5),
-        ({"eval_batch_size": 1000, "env_name": "MountainCar-v0", "ep_len": 400}, 5),
-        ({"eval_batch_size": 1000, "eval_episodes": 7}, 7),
-    ],
-)
-def test_the_courses_step_count_buys_whole_episodes_of_the_longest_kind(changes, episodes):
-    config = RunConfig(**changes)
-    assert count_eval_episodes(config, make_env(config.env_name)) == episodes
 
 
 def test_exactly_so_many_episodes_are_evaluated(tmp_path):

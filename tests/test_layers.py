@@ -15,12 +15,12 @@ SCRIPTS = sorted((REPOSITORY / "scripts").glob("[!_]*.py"))
 
 # Within a layer a room may import from the rooms before it. A folder is one room.
 LAYERS = [
-    "errors types statistics config files",
+    "errors types statistics options config files",
     "keys envs datasets",
     "infrastructure",
     "policies",
     "dagger",
-    "run_folder experiment evaluation report teacher ablation diagnosis doctor demo results pixels",
+    "run_folder run_parts experiment evaluation report teacher ablation diagnosis doctor demo results pixels",
 ]
 RANKS = {room: rank for rank, room in enumerate(" ".join(LAYERS).split())}
 

@@ -8,12 +8,12 @@ from fakes import PICTURE, ConstantActor, StepCounter
 from rl_il.config import RunConfig
 from rl_il.dagger import Accompanied, DAgger
 from rl_il.envs import make_env
-from rl_il.experiment import build_policy, build_trainer
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import sample_n_trajectories, sample_trajectory
 from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.car_driver import CarDriver
 from rl_il.policies.cnn_policy import CNNPolicySL
+from rl_il.run_parts import build_policy, build_trainer
 from rl_il.types import EXPERT, LEARNER
 
 IDLE = ConstantActor(np.zeros(2, np.float32), PICTURE)

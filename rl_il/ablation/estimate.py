@@ -12,9 +12,9 @@ import numpy as np
 from rl_il.ablation.jobs import Training, labelled_steps
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
-from rl_il.experiment import build_policy, count_eval_episodes
 from rl_il.infrastructure.rollouts import sample_trajectory
 from rl_il.policies.experts import load_actor
+from rl_il.run_parts import build_policy, count_eval_episodes
 
 COMPILING = 6.0  # seconds
 COMPILED_GAIN = 4.0  # times an eager step's speed

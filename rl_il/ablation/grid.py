@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rl_il.config import RunConfig, parse_value
+from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.options import parse_value
 
 RESERVED = ("seed", "logdir", "exp_name", "num_workers")  # the ablation sets these itself
 

@@ -14,18 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from rl_il.ablation.lengths import run_lengths
 from rl_il.config import RunConfig
 from rl_il.envs import is_picture, make_env
-from rl_il.experiment import (
-    Episodes,
-    count_eval_episodes,
-    count_expert_episodes,
-    find_expert,
-    load_demonstrations,
-    resume,
-    run,
-    run_lengths,
-)
+from rl_il.experiment import resume, run
 from rl_il.files import write_json
 from rl_il.infrastructure.checkpoint import Checkpoints
 from rl_il.infrastructure.logger import read_config
@@ -33,6 +25,7 @@ from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajecto
 from rl_il.infrastructure.seeding import stream
 from rl_il.policies.experts import load_actor
 from rl_il.report.runs import NOT_COMPARED
+from rl_il.run_parts import Episodes, count_eval_episodes, count_expert_episodes, find_expert, load_demonstrations
 
 LENGTHS = ("num_agent_train_steps_per_iter", "n_epochs")
 

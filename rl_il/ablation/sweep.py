@@ -18,12 +18,12 @@ from rl_il.ablation.results import gather, has_result, write_results
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError, Interrupted
-from rl_il.experiment import count_eval_episodes, find_expert, load_demonstrations
 from rl_il.files import check_writable, remove_leftovers
 from rl_il.infrastructure.checkpoint import lock_folder
 from rl_il.infrastructure.logger import is_finished
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.report.runs import NOT_COMPARED, read_run
+from rl_il.run_parts import count_eval_episodes, find_expert, load_demonstrations
 
 Launch = Callable[[Sequence[Job], Path], Iterator[Event]]
 FILES = ("table.md", "table.tex", "results.csv", "figure.png", "figure.svg")

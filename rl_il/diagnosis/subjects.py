@@ -17,11 +17,11 @@ from rl_il.config import RunConfig
 from rl_il.diagnosis.measures import action_errors
 from rl_il.envs import env_spec, is_discrete, make_env, name_of
 from rl_il.errors import InputError
-from rl_il.experiment import build_trainer, find_expert, load_demonstrations
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.workers import rollout_source
 from rl_il.policies.experts import SCRIPTED_EXPERTS, latest_policy, load_actor
 from rl_il.report.runs import Run, read_run
+from rl_il.run_parts import build_trainer, find_expert, load_demonstrations
 from rl_il.types import Actor, Trajectory, answers_live_only
 
 LossFunction = Callable[[np.ndarray, np.ndarray], float]

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.config import RunConfig, from_json
+from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, write_csv, write_json
 from rl_il.infrastructure.events import drop_events
 from rl_il.infrastructure.scalars import IterationResult
+from rl_il.options import from_json
 
 
 def new_folder(path: Path, numbered: bool) -> Path:

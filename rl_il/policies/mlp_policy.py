@@ -19,19 +19,16 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
 from torch.nn import functional
 
-from rl_il.datasets.quoting import one_line
 from rl_il.envs import is_discrete
 from rl_il.errors import InputError
-from rl_il.files import atomic_write
 from rl_il.infrastructure.adam import AdamW
 from rl_il.infrastructure.pytorch_utils import ACTIVATIONS, build_mlp, seeded_weights, to_numpy, to_tensor
-from rl_il.infrastructure.torch_file import read_torch
 from rl_il.policies.actors import NumpyActor, as_batch
 from rl_il.policies.base_policy import BasePolicy
+from rl_il.policies.policy_file import read_policy, write_policy
 from rl_il.types import Actor
 
 LOG_STD_RANGE = (-5.0, 2.0)  # keeps a nearly noiseless expert's likelihood, and its gradient, finite
-MOST_UNCHECKED = 10_000_000  # weights that a network may have before they are compared with the file's
 Policy = TypeVar("Policy", bound="MLPPolicy")
 
 LOSSES = {
@@ -198,39 +195,14 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
 
     def save(self, path: str | Path) -> None:
         """Writes the weights and the constructor's arguments, atomically."""
-        state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
         # A subclass that only learns differently acts like its parent, and can be read without the subclass.
         same = self._is_plain_mlp() and type(self).hyperparameters is MLPPolicySL.hyperparameters
-        name = MLPPolicySL.__name__ if same else type(self).__name__
-        content = {"policy": name, "hyperparameters": self.hyperparameters(), "state": state}
-        with atomic_write(Path(path)) as file:
-            torch.save(content, file)
+        write_policy(path, MLPPolicySL.__name__ if same else type(self).__name__, self)
 
     @classmethod
     def load(cls: type[Policy], path: str | Path, device: torch.device | str = "cpu") -> Policy:
         """Reads a policy that `save` wrote; no code in the file is run. Raises `InputError` for any other."""
-        try:
-            content = read_torch(Path(path))
-            if not isinstance(content, dict):
-                raise InputError(f"is not a checkpoint of this project (holds a {type(content).__name__})")
-            name, hyperparameters = content["policy"], content["hyperparameters"]
-            if name not in [parent.__name__ for parent in cls.__mro__]:
-                raise InputError(f"holds a {str(name)[:100]}, expected a {cls.__name__}")
-            state = {key: torch.from_numpy(array) for key, array in content["state"].items()}
-            _check_size(hyperparameters, cls, sum(map(torch.numel, state.values())), len(state))
-            policy = cls(**hyperparameters, device=device)
-            policy.load_state_dict(state)
-        except InputError as error:
-            raise InputError(f"{path}: {one_line(error)}") from error
-        except LookupError as error:
-            raise InputError(f"{path}: is not a checkpoint of this project (lacks or misnames {error})") from error
-        except OSError as error:
-            raise InputError(f"{path}: is not a readable checkpoint ({_first_line(error)})") from error
-        except Exception as error:  # torch raises anything on weights that do not fit; none means more
-            raise InputError(f"{path}: is not a checkpoint of this project ({_first_line(error)})") from error
-        if not all(tensor.isfinite().all() for tensor in policy.state_dict().values()):
-            raise InputError(f"{path}: the weights hold NaN or infinity")
-        return policy
+        return read_policy(path, cls, device)
 
 
 class MLPPolicySL(MLPPolicy):
@@ -318,21 +290,3 @@ class MLPPolicySL(MLPPolicy):
         if self.discrete:
             return metrics | {"Validation Accuracy": (predicted == actions).float().mean().item()}
         return metrics | {"Validation MAE": (predicted - actions).abs().mean().item()}
-
-
-def _check_size(hyperparameters: dict[str, Any], policy: type[MLPPolicy], n_numbers: int, n_tensors: int) -> None:
-    """Raises `ValueError` for hyperparameters of a network much larger than the weights beside them, which would fill
-    the memory before anything is compared."""
-    sizes = [hyperparameters.get(name, default) for name, default in (("n_layers", 2), ("size", 64), ("ac_dim", 1))]
-    shape = hyperparameters["ob_shape"]
-    if not all(type(n) is int and 0 <= n <= MOST_UNCHECKED for n in [*sizes, *shape]) or len(shape) > 17:
-        raise ValueError(f"the network's sizes must be integers up to {MOST_UNCHECKED:,}")
-    n_layers, size, ac_dim = sizes
-    weights = policy.count_features(hyperparameters) * size + max(n_layers - 1, 0) * size**2 + size * ac_dim
-    if n_layers > n_tensors or weights > max(2 * n_numbers, MOST_UNCHECKED):
-        raise ValueError(f"describes a network of {n_layers} layers and {weights:,} weights, but holds {n_numbers:,}")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0]

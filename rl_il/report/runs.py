@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.config import RunConfig, from_json
+from rl_il.config import RunConfig
 from rl_il.datasets.quoting import one_line
 from rl_il.errors import InputError
+from rl_il.options import from_json
 from rl_il.report.tables import Result
 
 # What may differ between two runs of one variant: the seed, names, and what does not change the result.

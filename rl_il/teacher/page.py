@@ -11,13 +11,12 @@ import numpy as np
 
 from rl_il.envs import is_discrete, is_picture
 from rl_il.errors import InputError
-from rl_il.infrastructure.video import render_frame
+from rl_il.teacher.display import UNDO_SECONDS, picture
 from rl_il.teacher.messages import Command, notice
 from rl_il.teacher.server import Server
 from rl_il.teacher.teaching import Teaching
 
 JPEG_QUALITY = 85  # with every pixel's own colour: an observation of 96 x 96 would smear otherwise
-UNDO_SECONDS = 5
 IDLE_SECONDS = 0.25  # between two looks at a paused session: the learner goes on for a while
 
 
@@ -29,8 +28,7 @@ class Page:
 
     def __init__(self, teaching: Teaching, port: int, token: str | None = None):
         self.teaching, self.session = teaching, teaching.session
-        self.draws_observation = is_picture(teaching.env.observation_space)
-        self.size = self.picture().shape[1::-1]
+        self.size = picture(self.session).shape[1::-1]
         self.server = Server(port, self.welcome, token)
         teaching.tell = self.server.say
         self.session.paused = True  # until somebody is there, and starts
@@ -96,10 +94,6 @@ class Page:
 
     # What the page is shown -----------------------------------------------------------------------------------
 
-    def picture(self) -> np.ndarray:
-        """What the session looks like now, `(height, width, 3)` uint8."""
-        return self.session.ob if self.draws_observation else render_frame(self.teaching.env)
-
     def state(self) -> dict[str, Any]:
         """What the page shows beside the picture."""
         saved = {
@@ -115,7 +109,7 @@ class Page:
             self.server.say(notice("training rests: no new label for a while"))
         if self.server.watched:
             self._shown = self.state()
-            self.server.show(self._shown, jpeg(self.picture()))
+            self.server.show(self._shown, jpeg(picture(self.session)))
 
     def show_changes(self) -> None:
         """Sends a frame, if anything is not as it was shown last."""
@@ -133,7 +127,7 @@ class Page:
             axes = [{"name": name, "low": low, "high": high} for name, low, high in bounds]
         return {
             "env_name": self.teaching.config.env_name,
-            "pixel_observation": self.draws_observation,
+            "pixel_observation": is_picture(self.teaching.env.observation_space),
             "width": self.size[0],
             "height": self.size[1],
             "fps": session.fps,

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from rl_il.config import from_json
 from rl_il.datasets import load_trajectories, save_trajectories
 from rl_il.datasets.loading import SESSION, session_files
 from rl_il.errors import InputError
@@ -29,6 +28,7 @@ from rl_il.files import remove_leftovers, write_json
 from rl_il.infrastructure.checkpoint import Checkpoints
 from rl_il.infrastructure.torch_file import read_torch
 from rl_il.infrastructure.trainer_state import as_text, expect, from_text, is_count, naming
+from rl_il.options import from_json
 from rl_il.run_folder import provenance
 from rl_il.teacher.settings import TeachConfig
 from rl_il.types import Trajectory

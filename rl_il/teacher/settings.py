@@ -7,8 +7,9 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from rl_il.config import ACTIVATIONS, LOSSES, RunConfig, option
+from rl_il.config import ACTIVATIONS, LOSSES, RunConfig
 from rl_il.errors import InputError
+from rl_il.options import option
 
 MODES = ("demonstrate", "teach", "watch")
 RULES = ("human", "performed", "weighted")

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import is_picture, key_map, make_env
+from rl_il.envs import key_map, make_env
 from rl_il.errors import InputError
-from rl_il.experiment import build_policy
 from rl_il.infrastructure.checkpoint import lock_folder
 from rl_il.infrastructure.logger import Logger
 from rl_il.infrastructure.rollouts import RolloutSource
 from rl_il.infrastructure.trainer_state import naming
-from rl_il.infrastructure.video import make_drawing_env
 from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.keys import KeyMap
 from rl_il.policies.experts import load_expert
 from rl_il.run_folder import make_teach_folder
+from rl_il.run_parts import build_policy
+from rl_il.teacher.display import make_shown_env
 from rl_il.teacher.metrics import Background, Metrics, MLflowTracker, import_mlflow, measure
 from rl_il.teacher.recording import Recording
 from rl_il.teacher.session import Episode, Session
@@ -235,7 +235,7 @@ def open_teaching(
     modes: Sequence[str] | None = None,
 ) -> Teaching:
     """The run in its locked folder; a mistake in the settings is found before the folder is made."""
-    env = make_env(config.env_name) if inline else make_page_env(config.env_name)
+    env = make_env(config.env_name) if inline else make_shown_env(config.env_name)
     check_keys(config, env)
     expert = load_expert(config.expert_policy_file, env) if config.teacher else None
     if config.tracker:
@@ -248,12 +248,3 @@ def open_teaching(
     if resume is None:
         teaching.recording.write_config(config, command_line)
     return teaching
-
-
-def make_page_env(env_name: str) -> gym.Env:
-    """The environment as the page shows it: one that observes pictures need not draw others."""
-    env = make_env(env_name)
-    if is_picture(env.observation_space):
-        return env
-    env.close()
-    return make_drawing_env(env_name)

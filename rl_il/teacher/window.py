@@ -8,15 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from rl_il.envs import is_picture
 from rl_il.errors import InputError
-from rl_il.infrastructure.video import render_frame
+from rl_il.teacher.display import UNDO_SECONDS, picture
 from rl_il.teacher.teaching import Teaching
 
 LEAST_WIDTH = 480  # pixels; smaller pictures are scaled up
-UNDO_SECONDS = 5.0
 
 
 def check_display() -> None:
@@ -51,17 +47,12 @@ class Window:
 
     def __init__(self, teaching: Teaching, pygame: Any):
         self.teaching, self.session, self.pygame = teaching, teaching.session, pygame
-        self.pictures = is_picture(teaching.env.observation_space)
         self.codes = key_codes(pygame)
         self.held: list[str] = []
         pygame.display.init()
-        height, width = self.picture().shape[:2]
+        height, width = picture(self.session).shape[:2]
         scale = -(-LEAST_WIDTH // width)
         self.screen = pygame.display.set_mode((scale * width, scale * height))
-
-    def picture(self) -> np.ndarray:
-        """What the session looks like, `(height, width, 3)` uint8."""
-        return self.session.ob if self.pictures else render_frame(self.teaching.env)
 
     def obey(self) -> bool:
         """Reads what was pressed since the last time; False where the window was closed."""
@@ -90,8 +81,8 @@ class Window:
     def draw(self) -> None:
         """Shows the session as it is."""
         pygame, session = self.pygame, self.session
-        picture = pygame.surfarray.make_surface(self.picture().swapaxes(0, 1))
-        self.screen.blit(pygame.transform.scale(picture, self.screen.get_size()), (0, 0))
+        surface = pygame.surfarray.make_surface(picture(self.session).swapaxes(0, 1))
+        self.screen.blit(pygame.transform.scale(surface, self.screen.get_size()), (0, 0))
         pygame.display.flip()
         keys = "  ".join(f"{key.label} {key.does}" for key in session.keys.keys)
         state = "paused (P goes on)" if session.paused else f"return {sum(session.rewards):.1f}"

@@ -8,14 +8,15 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-import fakes  # noqa: F401  (registers the corridors)
 import numpy as np
 import pytest
+from fakes import picture_of
 from PIL import Image
 
 from rl_il.teacher import page as page_module
+from rl_il.teacher.display import picture
 from rl_il.teacher.messages import Command, Keys
-from rl_il.teacher.page import OBEY, Page, jpeg
+from rl_il.teacher.page import OBEY, Page
 from rl_il.teacher.run import opened
 from rl_il.teacher.settings import TeachConfig
 from rl_il.teacher.teaching import open_teaching
@@ -122,16 +123,16 @@ def test_keys_are_read_at_each_step(open_page):
 def test_each_step_is_shown_as_a_jpeg_of_the_environment(open_page):
     page = open_page()
     run(page, 2)
-    for i, (state, picture) in enumerate(page.server.shown, start=1):
-        image = np.array(Image.open(io.BytesIO(picture)))
+    for i, (state, frame) in enumerate(page.server.shown, start=1):
+        image = np.array(Image.open(io.BytesIO(frame)))
         assert state["step"] == i and image.shape == (20, 30, 3)
         assert abs(int(image[0, 0, 0]) - 10 * i) <= 2
 
 
-def test_nobody_there_nothing_is_drawn(open_page):
+def test_nobody_there_nothing_is_drawn(open_page, monkeypatch):
     page = open_page()
     page.server.watched = False
-    page.picture = None
+    monkeypatch.setattr(page_module, "picture", None)
     run(page, 2)
     assert page.server.shown == []
 
@@ -238,11 +239,13 @@ def test_every_command_is_obeyed_somehow():
 
 
 def test_an_observed_picture_is_shown_as_it_is(open_page):
-    page = open_page()
-    page.draws_observation = True
-    page.session.ob = np.full((96, 96, 3), 77, np.uint8)
-    assert page.picture() is page.session.ob
-    assert jpeg(page.picture())[:2] == b"\xff\xd8"
+    page = open_page(env_name="PictureCorridor-v0", mode="watch")
+    assert page.welcome()["pixel_observation"]
+    assert picture(page.session) is page.session.ob
+    assert page.session.env.render_mode is None  # it need not draw another
+    run(page, 2)
+    image = np.array(Image.open(io.BytesIO(page.server.shown[-1][1])))
+    assert np.abs(image[:30].mean((0, 1)) - picture_of(2)[:30].mean((0, 1))).max() < 2
 
 
 def test_the_browser_is_sent_by_a_file_that_only_its_owner_can_read(monkeypatch):
