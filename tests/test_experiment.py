@@ -1,6 +1,7 @@
 """A run from config to folder: what is written, what repeats, what is refused, and what is learnt."""
 
 import csv
+import importlib.metadata
 import itertools
 import json
 import multiprocessing
@@ -106,7 +107,7 @@ def test_config_json_is_enough_to_run_the_same_again(dagger_run):
     assert RunConfig(**written["config"]) == config
     assert written["config"].keys() == asdict(config).keys()
     assert written["command_line"] == ["python", "run_hw1.py", "--seed", "1"]
-    assert written["versions"]["torch"] == torch.__version__
+    assert written["versions"]["torch"] == importlib.metadata.version("torch")
     assert {"python", "numpy", "gymnasium"} <= written["versions"].keys()
     command = ["git", "-C", Path(__file__).parent, "rev-parse", "HEAD"]
     commit = subprocess.run(command, capture_output=True, text=True).stdout.strip() or None

@@ -362,8 +362,8 @@ def command(*words: str, **settings) -> subprocess.Popen:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_signals_end_it_between_steps_with_their_status(tmp_path, number, status, workers):
-    flags = "--do_dagger --n_iter 5000 --n_demos 1 --num_agent_train_steps_per_iter 20 --size 16 --ep_len 60"
-    flags += f" --batch_size 100 --eval_episodes 2 --num_workers {workers} --logdir {tmp_path / 'run'}"
+    flags = "--do_dagger --n_iter 5000 --compile off --n_demos 1 --num_agent_train_steps_per_iter 20 --size 16"
+    flags += f" --ep_len 60 --batch_size 100 --eval_episodes 2 --num_workers {workers} --logdir {tmp_path / 'run'}"
     with command(*flags.split()) as process:
         assert any(line.startswith("itr    1/4999") for line in process.stdout)
         process.send_signal(number)
