@@ -183,7 +183,7 @@ def test_a_normaliser_that_would_run_code_is_refused(tmp_path, shared_env, monke
     path = write_zip(tmp_path / "x.zip", network("sac", 8, 2)[0])
     write_normaliser(tmp_path / "vecnormalize.pkl", monkeypatch, obs_rms=RunsCode(tmp_path / "ran"))
     said = refusal(path, shared_env("LunarLanderContinuous-v3"))
-    assert f"vecnormalize.pkl beside it asks for {open.__module__}.open" in said  # io's, _io's since Python 3.13
+    assert f"vecnormalize.pkl beside it asks for {open.__module__}.open" in said  # io's, _io's since Python 3.12
     assert not (tmp_path / "ran").exists()
 
 
