@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import random
 import tempfile
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _fuzz_learning
 import _fuzz_resume
 import _fuzz_seeds
 import numpy as np
-from _fuzz_archives import mutate_npy, mutate_zip
-from _fuzz_pickles import mutate_pickle
-from _fuzz_text import mutate_bytes, mutate_csv, mutate_json
+from _fuzz_checkpoints import mutate_checkpoint
+from _fuzz_mutations import mutate_case
 from _fuzzing import Case, Loader, write_case
 
 from rl_il.config import RunConfig
@@ -175,63 +174,6 @@ def load_events(folder: Path) -> None:
     _check(isinstance(without_images(folder / "x"), bytes), "bytes")
 
 
-# Mutations -------------------------------------------------------------------------------------------------
-
-
-def _mutate_member(rng: random.Random, name: str, data: bytes, other: bytes) -> bytes:
-    """A zip's member by what it is: an array, a pickle, JSON, another zip, or bytes."""
-    if data.startswith(b"\x93NUMPY"):
-        return mutate_npy(rng, data, other)
-    if name.endswith(".pkl"):
-        return mutate_pickle(rng, data, other if other.startswith(b"\x80") else data)
-    if data.startswith(b"PK"):
-        return mutate_zip(rng, data, other, _mutate_member)
-    return mutate_json(rng, data, other) if data.startswith(b'{"') else mutate_bytes(rng, data, other)
-
-
-def _mutate_events(rng: random.Random, data: bytes, other: bytes) -> bytes:
-    """One event's content changed and framed anew, or the bytes damaged."""
-    if rng.random() < 0.3:
-        return mutate_bytes(rng, data, other)
-    records = []
-    while data:
-        length = int.from_bytes(data[:8], "little")
-        records.append(data[12 : 12 + length])
-        data = data[16 + length :]
-    i = rng.randrange(len(records))
-    records[i] = mutate_bytes(rng, records[i], other)
-    return b"".join(map(_fuzz_seeds.event_record, records))
-
-
-MUTATIONS = {
-    ".npz": lambda rng, data, other: mutate_zip(rng, data, other, _mutate_member),
-    ".pkl": mutate_pickle,
-    ".pt": lambda rng, data, other: mutate_zip(rng, data, other, _mutate_member),
-    ".zip": lambda rng, data, other: mutate_zip(rng, data, other, _mutate_member),
-    ".json": mutate_json,
-    ".csv": mutate_csv,
-    "": _mutate_events,
-}
-
-
-def mutate_case(rng: random.Random, case: Case, other: Case) -> Case:
-    """One file of the input changed, by its suffix; another seed's file of that suffix to take from."""
-    name = rng.choice(sorted(case))
-    suffix = Path(name).suffix
-    same = next((data for key, data in sorted(other.items()) if Path(key).suffix == suffix), case[name])
-    if len(case) > 1 and rng.random() < 0.02:
-        return {key: data for key, data in case.items() if key != name}
-    with contextlib.suppress(IndexError):
-        return case | {name: MUTATIONS[suffix](rng, case[name], same)}
-    return case | {name: mutate_bytes(rng, case[name], same)}
-
-
-def mutate_resumed(rng: random.Random, case: Case, other: Case) -> Case:
-    """A checkpoint to go on from: mostly with checksums that are right again, since whoever is hostile mends them."""
-    mutated = _fuzz_resume.mutate_state(rng, case) if rng.random() < 0.5 else mutate_case(rng, case, other)
-    return _fuzz_resume.seal(mutated) if rng.random() < 0.95 else mutated
-
-
 SOURCES: dict[str, tuple[Callable[[], list[Case]], Callable[[Path], None]]] = {
     "demonstrations": (_fuzz_seeds.demo_seeds, functools.partial(load_demonstrations, ".npz")),
     "course_demonstrations": (_fuzz_seeds.course_demo_seeds, functools.partial(load_demonstrations, ".pkl")),
@@ -245,8 +187,10 @@ SOURCES: dict[str, tuple[Callable[[], list[Case]], Callable[[Path], None]]] = {
     "session": (_fuzz_seeds.session_seeds, load_session),
     "events": (_fuzz_seeds.event_seeds, load_events),
     "resume": (_fuzz_resume.resume_seeds, _fuzz_resume.load_resumed),
+    "learning": (_fuzz_learning.learning_seeds, _fuzz_learning.load_learning),
 }
 """A new loader is a row here: its good files, and what reads and checks them."""
+CHECKSUMMED = ("resume", "learning")  # loaders of checkpoints, whose index names each file's SHA-256
 
 
 def make_loader(name: str) -> Loader:
@@ -256,4 +200,4 @@ def make_loader(name: str) -> Loader:
     with tempfile.TemporaryDirectory() as folder:  # imports what the loader imports, before anybody watches
         write_case(Path(folder), seeds[0])
         load(Path(folder))
-    return Loader(name, seeds, mutate_resumed if name == "resume" else mutate_case, load)
+    return Loader(name, seeds, mutate_checkpoint if name in CHECKSUMMED else mutate_case, load)

@@ -1,23 +1,19 @@
-"""Checkpoints to go on from: good ones, hostile ones with the right checksums, and what reads them."""
+"""Checkpoints of runs: good ones, and what goes on from them."""
 
 from __future__ import annotations
 
-import copy
 import functools
-import hashlib
-import io
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _fuzz_text import NUMBERS, VALUES, Rng, mutate_json, places
+from _fuzz_checkpoints import case_of, kind_in
 from _fuzzing import Case
 
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
-from rl_il.infrastructure.checkpoint import INDEX, Checkpoints
+from rl_il.infrastructure.checkpoint import Checkpoints
 from rl_il.infrastructure.logger import Logger
 from rl_il.types import Trajectory
 
@@ -76,19 +72,16 @@ def resume_seeds() -> list[Case]:
 
 def _case(trainer: RLTrainer, kind: str) -> Case:
     """The files of the trainer's checkpoint, the same at whatever time."""
-    folder, trainer.clock.seconds, trainer.clock.elapsed = trainer.logger.folder, {"startup": 0.5}, lambda: 1.5
+    trainer.clock.seconds, trainer.clock.elapsed = {"startup": 0.5}, lambda: 1.5
     trainer.write_checkpoint()
-    files = [folder / INDEX, *folder.glob("state_*.pt"), *folder.glob("data_*.npz")]
-    case = {path.name: path.read_bytes() for path in files}
-    return case | {INDEX: json.dumps(json.loads(case[INDEX]) | {"kind": kind}).encode()}
+    return case_of(trainer.logger.folder, kind)
 
 
 def load_resumed(folder: Path) -> None:
     """`Checkpoints.load`, `restore`, and an iteration's training from there."""
     from rl_il.infrastructure.trainer_state import restore
 
-    index = folder / INDEX
-    kind = "continuous" if index.exists() and b'"continuous"' in index.read_bytes() else "discrete"
+    kind = kind_in(folder)
     trainer = _trainer(kind, folder)
     saved = trainer.checkpoints.load(_env(kind))
     if saved is None:
@@ -104,71 +97,3 @@ def load_resumed(folder: Path) -> None:
         trainer.store(itr, trainer.recorded[itr])
     trainer.train(itr)
     assert trainer.fitting.steps_done == trainer.minibatches(itr)[1], "not the steps of an iteration"
-
-
-# Mutations -------------------------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=64)
-def _read_state(data: bytes) -> Any:
-    import torch
-
-    return torch.load(io.BytesIO(data), weights_only=True)
-
-
-@functools.cache
-def _tensors() -> list[Any]:
-    """Tensors that no part of a state may be."""
-    import torch
-
-    ones = torch.ones(3, 2)
-    dtypes = (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.complex64)
-    tensors = [ones.to(dtype) for dtype in dtypes] + [ones.T, ones[:0], ones.sum(), -ones.sum()]
-    tensors += [torch.full((3, 2), value) for value in (float("nan"), float("inf"), -1.0, 1e38)]
-    return [
-        *tensors,
-        torch.ones(1).expand(100_000, 100_000),
-        torch.zeros([1] * 40),
-        torch.zeros(100_000, dtype=torch.uint8),
-    ]
-
-
-def mutate_state(rng: Rng, case: Case) -> Case:
-    """Parts of the state replaced, renamed, taken out or exchanged, and saved as the project saves it."""
-    import torch
-
-    name = next(name for name in sorted(case) if name.startswith("state_"))
-    state = copy.deepcopy(_read_state(case[name]))
-    if rng.random() < 0.2:
-        log = mutate_json(rng, bytes(state["log"].tolist()), b"{}")
-        state["log"] = torch.frombuffer(bytearray(log or b" "), dtype=torch.uint8)
-    else:
-        for _ in range(rng.choice((1, 1, 1, 2, 4))):
-            _change(rng, state)
-    content = io.BytesIO()
-    torch.save(state, content)
-    return case | {name: content.getvalue()}
-
-
-def _change(rng: Rng, state: dict[str, Any]) -> None:
-    """One part, anywhere."""
-    found = list(places(state))
-    owner, key = rng.choice(found)
-    if rng.random() < 0.1:
-        del owner[key]
-    elif isinstance(owner, dict) and rng.random() < 0.05:
-        owner[rng.choice((f"{key}x", "", 0, None, "itr"))] = owner.pop(key)
-    else:
-        other, other_key = rng.choice(found)
-        choices = (rng.choice(VALUES), rng.choice(NUMBERS), rng.choice(_tensors()), other[other_key])
-        owner[key] = copy.deepcopy(rng.choice(choices))
-
-
-def seal(case: Case) -> Case:
-    """The case with the checksums that its files have now."""
-    try:
-        index = json.loads(case[INDEX])
-        sums = {name: hashlib.sha256(case[name]).hexdigest() for name in index["files"] if name in case}
-        return case | {INDEX: json.dumps(index | {"files": index["files"] | sums}).encode()}
-    except (LookupError, ValueError, TypeError, RecursionError):
-        return case

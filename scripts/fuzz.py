@@ -18,7 +18,7 @@ EXAMPLES = """examples:
 Failing inputs are written to --out, where failure.txt says what went wrong. The same seed gives the same inputs.
 """
 LOADERS = "demonstrations course_demonstrations pickle meta weights course_expert checkpoint sb3".split()
-LOADERS += "run_folder session events resume".split()
+LOADERS += "run_folder session events resume learning".split()
 
 
 def main() -> None:

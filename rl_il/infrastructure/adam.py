@@ -73,6 +73,11 @@ class AdamW:
             raise InputError("Adam's state is that of other parameters")
         if not all(count >= 0 for count in state["counts"]):
             raise InputError("Adam has counted its steps below 0")
+        if not all(moment.isfinite().all() for moment in state["first_moments"]):
+            raise InputError("Adam's first moments hold NaN or infinity")
+        # Infinity is what a huge gradient leaves, and its weight then stands still.
+        if not all((moment >= 0).all() for moment in state["second_moments"]):
+            raise InputError("Adam's second moments hold NaN or numbers below 0")
         for own, saved in pairs:
             own.copy_(saved)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rl_il.datasets.quoting import one_line
+from rl_il.datasets.restricted import MOST_SHARING
 from rl_il.errors import InputError
 from rl_il.infrastructure.torch_file import read_torch
 from rl_il.types import Trajectory
@@ -58,7 +59,7 @@ def read_state(path: Path) -> dict[str, Any]:
         for seconds in (state["seconds"], *wall_seconds.values()):
             expect(type(seconds) is float and 0 <= seconds <= MOST, "seconds must be numbers from 0")
         expect(all(isinstance(name, str) for name in wall_seconds), "wall_seconds must have names")
-        expect(isinstance(losses, list) and all(map(_is_finite, losses)), "losses must be a list of finite numbers")
+        expect(isinstance(losses, list) and all(map(is_finite, losses)), "losses must be a list of finite numbers")
         expect(type(state["initial_return"]) is float, "initial_return must be a number")
         return state | {"log": _read_log(state["log"], path.stat().st_size)}
 
@@ -71,10 +72,7 @@ def restore(trainer: RLTrainer, state: dict[str, Any], data: Sequence[list[Traje
     with naming(trainer.checkpoints.state_file):
         _check_progress(trainer, state, data)
         weights = weights_for(trainer.policy, state["policy"])
-        try:
-            trainer.policy.optimizer.load_state_dict(to_tensors(state["optimizer"]))
-        except Exception as error:  # each optimiser raises its own
-            raise InputError(f"the optimiser's state does not fit: {one_line(error)}") from error
+        load_optimizer(trainer.policy, state["optimizer"])
     trainer.policy.load_state_dict(weights)
     trainer.resumed = True
     trainer.first_itr = trainer.fitting.itr = state["itr"]
@@ -118,16 +116,34 @@ def weights_for(policy: MLPPolicySL, saved: Any) -> dict[str, Tensor]:
     return tensors
 
 
+def load_optimizer(policy: MLPPolicySL, saved: Any) -> None:
+    """Puts its optimiser's state back. Raises `InputError`, before anything is changed, if it is not that one's."""
+    try:
+        policy.optimizer.load_state_dict(to_tensors(saved))
+    except Exception as error:  # each optimiser raises its own
+        raise InputError(f"the optimiser's state does not fit: {one_line(error)}") from error
+
+
 def _read_log(text: Any, file_size: int) -> dict[str, list[dict[str, Any]]]:
     """The rows of metrics.csv and episodes.csv."""
     log = from_text(text, file_size)
     lists = isinstance(log, dict) and log.keys() == {"rows", "episodes"} and set(map(type, log.values())) == {list}
     expect(lists, "the log must be lists of rows and episodes")
+    check_rows(log["rows"], file_size)
     for i, row in enumerate(log["rows"]):
-        expect(isinstance(row, dict) and all(map(_is_number, row.values())), "a row must hold numbers")
         expect(type(row.get("iteration")) is int and row["iteration"] == i, "rows must be in order")
     expect(all(map(_is_episode, log["episodes"])), "an episode must have policy, iteration, return and length")
     return log
+
+
+def check_rows(rows: list[Any], file_size: int) -> None:
+    """Raises `InputError` unless metrics.csv can hold them: they come from a file of so many bytes."""
+    for row in rows:
+        expect(isinstance(row, dict) and all(map(_is_number, row.values())), "a row must hold numbers")
+        expect(all(map(str.isprintable, row)), "a row's numbers must have names that can be printed")
+    names = {name for row in rows for name in row}
+    # Rows that share no name would make a table of their number squared.
+    expect(len(rows) * len(names) <= MOST_SHARING * file_size, "the rows share too few names to be one table")
 
 
 def as_text(log: Any) -> Tensor:
@@ -163,7 +179,8 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MOST
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
+    """Whether it is a float that is finite."""
     return type(value) is float and math.isfinite(value)
 
 

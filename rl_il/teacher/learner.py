@@ -9,7 +9,7 @@ import numpy as np
 
 from rl_il.errors import DivergedError
 from rl_il.infrastructure.seeding import stream
-from rl_il.infrastructure.trainer_state import to_tensors, weights_for
+from rl_il.infrastructure.trainer_state import expect, load_optimizer, weights_for
 from rl_il.teacher.labels import Labels
 from rl_il.types import Actor
 
@@ -174,11 +174,12 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from `state`, with arrays for tensors; the labels are there already.
 
-        Raises `InputError` for the state of another policy.
+        Raises `InputError`, before anything is changed, for the state of another policy.
         """
         with self.lock:
+            expect(0 <= state["owed"] <= MOST_OWED, f"owed must be between 0 and {MOST_OWED}")
             snapshot, weights = (weights_for(self.policy, state[name]) for name in ("snapshot", "policy"))
-            self.policy.optimizer.load_state_dict(to_tensors(state["optimizer"]))
+            load_optimizer(self.policy, state["optimizer"])
             self.policy.load_state_dict(snapshot)
             number, updates = state["snapshot_number"], state["snapshot_updates"]
             self.newest = Snapshot(number, updates, self.policy.actor(), snapshot)

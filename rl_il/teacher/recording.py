@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,10 @@ from rl_il.errors import InputError
 from rl_il.files import remove_leftovers, write_json
 from rl_il.infrastructure.checkpoint import Checkpoints
 from rl_il.infrastructure.torch_file import read_torch
-from rl_il.infrastructure.trainer_state import as_text, expect, from_text, is_count, naming
+from rl_il.infrastructure.trainer_state import as_text, check_rows, expect, from_text, is_count, is_finite, naming
 from rl_il.options import from_json
 from rl_il.run_folder import provenance
-from rl_il.teacher.settings import TeachConfig
+from rl_il.teacher.settings import MODES, TeachConfig
 from rl_il.types import Trajectory
 
 if TYPE_CHECKING:
@@ -135,28 +134,45 @@ def read_learning(path: Path) -> dict[str, Any]:
         expect(isinstance(state, dict) and set(PARTS) <= state.keys(), f"it must hold {', '.join(PARTS)}")
         for name in ("itr", "updates", "since_label", "snapshot_number", "snapshot_updates"):
             expect(is_count(state[name]), f"{name} must be a count")
-        for name in ("loss", "owed"):
-            number = state[name]
-            known = type(number) is float and math.isfinite(number)
-            expect(known or (name, number) == ("loss", None), f"{name} must be a number")
+        expect(is_finite(state["owed"]), "owed must be a number")
+        expect(_is_finite_or_none(state["loss"]), "loss must be a number")
         log = from_text(state["log"], path.stat().st_size)
         lists = isinstance(log, dict) and log.keys() == {"rows", "history"} and set(map(type, log.values())) == {list}
         expect(lists, "the log must be lists of rows and episodes")
-        for row in log["rows"]:
-            expect(isinstance(row, dict) and is_count(row.get("iteration")), "a row must have an iteration")
-            expect(all(type(value) in (int, float) for value in row.values()), "a row must hold numbers")
+        check_rows(log["rows"], path.stat().st_size)
+        expect(all(is_count(row.get("iteration")) for row in log["rows"]), "a row must have an iteration")
         expect(all(map(_is_episode, log["history"])), "the history must hold what is told of an episode")
         return state | log
 
 
+def _is_finite_or_none(value: Any) -> bool:
+    return value is None or is_finite(value)
+
+
+def _are_label_counts(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"human", "approved"} and all(map(is_count, value.values()))
+
+
+EPISODE: dict[str, Callable[[Any], bool]] = {
+    "type": lambda value: value == "episode",
+    "episode": is_count,
+    "return": is_finite,
+    "length": lambda value: is_count(value) and value > 0,
+    "intervention_rate": lambda value: is_finite(value) and 0 <= value <= 1,
+    "labels": _are_label_counts,
+    "snapshot": is_count,
+    "updates": is_count,
+    "loss": _is_finite_or_none,
+    "source": lambda value: value in MODES,
+    "ended": lambda value: value in ("terminated", "truncated", "reset"),
+    "snapshot_return": _is_finite_or_none,
+}
+"""What `Metrics.log` tells of an episode: the page, the curve and the table at the end read every part."""
+
+
 def _is_episode(message: Any) -> bool:
-    """Whether it is what `Metrics.log` tells of an episode."""
-    if not isinstance(message, dict) or not isinstance(message.get("labels"), dict):
-        return False
-    labels, alone = message["labels"], message.get("snapshot_return")
-    numbers = [message.get("return"), message.get("intervention_rate"), *([] if alone is None else [alone])]
-    counts = [message.get("episode"), message.get("length"), labels.get("human"), labels.get("approved")]
-    return all(type(x) is float and math.isfinite(x) for x in numbers) and all(map(is_count, counts))
+    fits = isinstance(message, dict) and message.keys() == EPISODE.keys()
+    return fits and all(is_right(message[name]) for name, is_right in EPISODE.items())
 
 
 def read_teach_config(folder: Path) -> TeachConfig:

@@ -80,7 +80,7 @@ class Teaching:
         self.unsaved_from = 0  # steps of the running episode that are saved already
         self._measurement, self._source = Background(), None
         if going_on:
-            self._go_on()
+            self._load()
         self.session = Session(
             env,
             key_map_of(config, env),
@@ -97,7 +97,7 @@ class Teaching:
         if not inline:
             self.learner.start()
 
-    def _go_on(self) -> None:
+    def _load(self) -> None:
         """Takes over what the folder holds."""
         saved = self.recording.load_learning()
         # The stand-in performs episodes after the last checkpoint again; a person's are labels that stay.
@@ -105,12 +105,19 @@ class Teaching:
         for trajectory in self.recording.load(self.env, most):
             self.labels.add(trajectory)
         if saved:
-            with naming(self.recording.checkpoints.state_file):
-                self.learner.restore(saved)
-            self.metrics.history = saved["history"]
-            self.metrics.logger.go_on_from(saved["itr"], saved["rows"], [])
+            self.go_on_from(saved)
         else:
             self.metrics.logger.start_again()
+
+    def go_on_from(self, saved: dict[str, Any]) -> None:
+        """Takes over what `Recording.load_learning` gave; the labels are there already.
+
+        Raises `InputError`, which names the file, for the state of another policy.
+        """
+        with naming(self.recording.checkpoints.state_file):
+            self.learner.restore(saved)
+        self.metrics.history = saved["history"]
+        self.metrics.logger.go_on_from(saved["itr"], saved["rows"], [])
 
     # Episodes -------------------------------------------------------------------------------------------------
 

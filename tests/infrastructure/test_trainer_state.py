@@ -1,6 +1,5 @@
 """A state goes back where it came from, and nowhere else."""
 
-import hashlib
 import json
 import os
 import time
@@ -9,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from checkpoints import as_text, change, moments, seal, table_of
 from fakes import walk
 
 from rl_il.config import RunConfig
@@ -56,27 +56,6 @@ def stopped(tmp_path):
 def go_on(trainer):
     restore(trainer, *trainer.checkpoints.load(trainer.env))
     return trainer
-
-
-def change(folder, update):
-    """Rewrites the state with some of its parts, or parts of parts, changed, and its checksum."""
-    path = folder / "checkpoint" / "state_1.pt"
-    state = torch.load(path, weights_only=True)
-    update(state)
-    torch.save(state, path)
-    seal(folder)
-
-
-def seal(folder):
-    index = folder / "checkpoint" / INDEX
-    content = json.loads(index.read_text())
-    for name in content["files"]:
-        content["files"][name] = hashlib.sha256((index.parent / name).read_bytes()).hexdigest()
-    index.write_text(json.dumps(content))
-
-
-def as_text(log):
-    return torch.tensor(list(json.dumps(log).encode()), dtype=torch.uint8)
 
 
 def test_everything_comes_back_equal(stopped, tmp_path):
@@ -134,10 +113,6 @@ def test_another_optimiser_s_state_comes_back(tmp_path):
     assert all(torch.equal(one["state"][0][name], other["state"][0][name]) for name in one["state"][0])
 
 
-def moment(state):
-    return state["optimizer"]["first_moments"]
-
-
 def log_of(rows=({"iteration": 0},), episodes=()):
     return {"log": as_text({"rows": list(rows), "episodes": list(episodes)})}
 
@@ -166,12 +141,14 @@ WRONG = {
     "a weight that is none": (lambda s: s["policy"]["ob_std"].fill_(np.nan), "ob_std holds NaN"),
     "a weight missing": (lambda s: s["policy"].pop("ob_std"), "weights must be ob_mean, ob_std"),
     "weights in a list": (lambda s: s.update(policy=[1]), "weights must be"),
-    "a moment of another shape": (lambda s: moment(s).__setitem__(0, torch.zeros(1)), "other parameters"),
-    "a moment too many": (lambda s: moment(s).append(torch.zeros(1)), "other parameters"),
-    "a moment missing": (lambda s: moment(s).pop(), "other parameters"),
+    "a moment of another shape": (lambda s: moments(s).__setitem__(0, torch.zeros(1)), "other parameters"),
+    "a moment too many": (lambda s: moments(s).append(torch.zeros(1)), "other parameters"),
+    "a moment missing": (lambda s: moments(s).pop(), "other parameters"),
     "no moments": (lambda s: s["optimizer"].pop("counts"), "must have the lists first_moments"),
     "an optimiser that is none": (lambda s: s.update(optimizer=None), "must have the lists"),
     "steps counted below 0": (lambda s: s["optimizer"]["counts"][0].fill_(-1), "counted its steps below 0"),
+    "a moment that is none": (lambda s: moments(s)[0].fill_(np.inf), "first moments hold NaN or infinity"),
+    "a square below 0": (lambda s: moments(s, "second")[0].fill_(-1), "second moments hold NaN or numbers below 0"),
     "a log that is no text": (lambda s: s.update(log="[]"), "the log must be text"),
     "a log that is no JSON": (lambda s: s.update(log=torch.zeros(2, dtype=torch.uint8)), "the log must be JSON"),
     "a deep log": (lambda s: s.update(log=torch.full((99_999,), 91, dtype=torch.uint8)), "the log must be JSON"),
@@ -180,6 +157,8 @@ WRONG = {
     "a row in a list": (lambda s: s.update(log_of([[1]])), "a row must hold numbers"),
     "a row of words": (lambda s: s.update(log_of([{"iteration": 0, "a": "b"}])), "a row must hold numbers"),
     "an endless number": (lambda s: s.update(log_of([{"iteration": 0, "a": 10**4000}])), "a row must hold numbers"),
+    "a name that is no text": (lambda s: s.update(log_of([{"iteration": 0, "\ud800": 1}])), "names that can be"),
+    "rows that make no table": (lambda s: s.update(log_of(table_of(5000))), "too few names to be one table"),
     "rows out of order": (lambda s: s.update(log_of([{"iteration": 1}])), "rows must be in order"),
     "a row without a number": (lambda s: s.update(log_of([{}])), "rows must be in order"),
     "an episode of nobody": (lambda s: s.update(log_of(episodes=[EPISODE | {"policy": "x"}])), "an episode must"),
