@@ -115,9 +115,11 @@ class RunConfig:
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
     vec_env: str = option(
         "gymnasium",
-        "what rolls out episodes; envpool is faster, but starts from other states and drifts from Gymnasium: for a"
-        " quick look, never for reference numbers",
-        choices=("gymnasium", "envpool"),
+        "what rolls out episodes; batched: the workers step, and the policy acts for all of them in one batch, on its"
+        " own device: for policies that see pictures, above all on a GPU (--num_workers then changes last digits);"
+        " envpool is faster, but starts from other states and drifts from Gymnasium: for a quick look, never for"
+        " reference numbers",
+        choices=("gymnasium", "batched", "envpool"),
     )
 
     def __post_init__(self) -> None:

@@ -86,7 +86,12 @@ def resume(folder: Path, num_workers: int = 1, verbose: bool = True) -> RunResul
       InputError: it is under way, or not to be read.
       Interrupted: as for `run`.
     """
-    config = replace(read_config(folder), num_workers=num_workers)
+    config = read_config(folder)
+    if config.vec_env != "batched":  # where the workers are a part of the result
+        config = replace(config, num_workers=num_workers)
+    elif num_workers not in (1, config.num_workers):
+        own = config.num_workers
+        raise InputError(f"{folder}: goes on with its own --num_workers {own}, which --vec_env batched depends on")
     with lock_folder(folder):
         if is_finished(folder):
             tidy_up(folder)

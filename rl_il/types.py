@@ -30,7 +30,8 @@ class Actor(Protocol):
     One that reads the simulator (`reads_simulator`) also has `watch(env)`, called before its `reset`. It and one that
     remembers earlier observations (`frame_stack` above 1) take single observations only, each of an episode in turn.
     One that has an expert beside it (`dagger.Accompanied`) also says after each action what the expert would have
-    done (`expert_label`), and who acted (`source`).
+    done (`expert_label`), and who acted (`source`). One that answers best for many episodes together has
+    `vectorized(n)`, which makes a `VectorActor`.
     """
 
     ob_shape: tuple[int, ...]
@@ -40,6 +41,16 @@ class Actor(Protocol):
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         """`(*ob_shape)` to one action, or `(N, *ob_shape)` to N: int64 or float32, not clipped."""
+
+
+class VectorActor(Protocol):
+    """An actor in n episodes at once, each in a slot of its own."""
+
+    def begin(self, slot: int, seed: int) -> None:
+        """Called where an episode starts in the slot: forgets the last one there."""
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        """`(n, *ob_shape)`, the slots' observations, to n actions."""
 
 
 Expert = Actor  # an expert is an actor whose actions are taken as labels

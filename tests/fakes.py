@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import gymnasium as gym
@@ -211,3 +212,68 @@ class StepCounter:
 
 
 gym.register("PictureCorridor-v0", PictureCorridor, max_episode_steps=50)
+
+
+class FailingCorridor(Corridor):
+    """A corridor that breaks down in its third step."""
+
+    def step(self, action):
+        if self.steps == 2:
+            raise ZeroDivisionError("the floor gave way")
+        return super().step(action)
+
+
+class Counter:
+    """Acts by all that it has seen of the episode: the sum of the seed and the steps so far, modulo 3."""
+
+    ob_shape = OB_SHAPE
+
+    def reset(self, seed: int = 0) -> None:
+        self.sum = seed
+
+    def get_action(self, obs: np.ndarray) -> np.int64:
+        self.sum += int(obs[0])
+        return np.int64(self.sum % 3)
+
+
+class BatchCounter(Counter):
+    """A `Counter` that acts for many episodes at once; it notes the processes that it acts in."""
+
+    pids: list[int] = []  # noqa: RUF012
+
+    def vectorized(self, n: int):
+        return Counters(n)
+
+
+class Counters:
+    """n counters."""
+
+    def __init__(self, n: int):
+        self.counters = [Counter() for _ in range(n)]
+        for counter in self.counters:
+            counter.reset()
+
+    def begin(self, slot: int, seed: int) -> None:
+        self.counters[slot].reset(seed)
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        BatchCounter.pids.append(os.getpid())
+        return np.array([counter.get_action(ob) for counter, ob in zip(self.counters, obs, strict=True)])
+
+
+class CorridorReader:
+    """An expert for the corridor that reads the simulator: the steps so far, modulo 3."""
+
+    ob_shape = OB_SHAPE
+
+    def watch(self, env: gym.Env) -> None:
+        self.env = env.unwrapped
+
+    def reset(self, seed: int = 0) -> None:
+        pass
+
+    def get_action(self, obs: np.ndarray) -> np.int64:
+        return np.int64(self.env.steps % 3)
+
+
+gym.register("FailingCorridor-v0", FailingCorridor, max_episode_steps=50)

@@ -352,6 +352,14 @@ def test_the_number_of_workers_changes_no_number(dagger_run, tmp_path):
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_batched_episodes_of_a_policy_in_numpy_change_no_number(dagger_run, tmp_path, num_workers):
+    config, alone = dagger_run
+    batched = replace(config, video_log_freq=-1, vec_env="batched", num_workers=num_workers)
+    assert_same_run(alone.folder, run_in(tmp_path / "run", batched).folder)
+    assert multiprocessing.active_children() == []
+
+
 def test_envpool_rolls_out_what_gymnasium_would(dagger_run, tmp_path, monkeypatch):
     config, _ = dagger_run
     rolled_out = []

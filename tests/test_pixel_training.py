@@ -8,6 +8,7 @@ from fakes import PICTURE, ConstantActor, StepCounter
 from rl_il.config import RunConfig
 from rl_il.dagger import Accompanied, DAgger
 from rl_il.envs import make_env
+from rl_il.infrastructure.batched import BatchedEpisodes
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import sample_n_trajectories, sample_trajectory
 from rl_il.infrastructure.workers import RolloutWorkers
@@ -71,6 +72,23 @@ def test_dagger_labels_what_the_learner_sees_and_lets_the_expert_act_at_times():
     assert len(collected) == 2 and {*sources.tolist()} == {LEARNER, EXPERT}
     for trajectory in collected:
         np.testing.assert_allclose(trajectory.labels[:, 0], np.arange(len(trajectory)) / 100)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_dagger_in_batches_comes_to_the_same(n):
+    """The corridor's pictures do not depend on what is done, so that nothing makes a last digit grow."""
+    trainers = [make_trainer(do_dagger=True, n_iter=3, beta_decay=0.5) for _ in range(2)]
+    source = trainers[1].env = BatchedEpisodes("fakes:PictureCorridor-v0", trainers[1].env, n)
+    try:
+        alone, together = (trainer.run_training_loop() for trainer in trainers)
+    finally:
+        source.close()
+    assert trainers[0].env_steps == trainers[1].env_steps > 0
+    assert torch.equal(trainers[0].buffer.obs, trainers[1].buffer.obs)
+    assert torch.equal(trainers[0].buffer.acs, trainers[1].buffer.acs)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one.returns, other.returns, atol=1e-4)
+        assert one.scalars["Training Loss"] == pytest.approx(other.scalars["Training Loss"])
 
 
 def test_the_settings_reach_the_trainer():

@@ -17,6 +17,7 @@ from rl_il.errors import InputError, Interrupted
 from rl_il.experiment import resume, run
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure import rl_trainer
+from rl_il.infrastructure.batched import BatchedEpisodes
 from rl_il.infrastructure.checkpoint import Checkpoints, lock_folder
 from rl_il.infrastructure.fitting import Fitting
 from rl_il.infrastructure.logger import read_config
@@ -186,6 +187,30 @@ def test_workers_change_nothing_when_a_run_goes_on(tmp_path, monkeypatch, whole)
     stop_at(monkeypatch, tmp_path / "run", replace(TINY, num_workers=2), 54, between_steps=True)
     resume(tmp_path / "run", num_workers=2, verbose=False)
     assert_same_run(tmp_path / "run", whole("dagger"))
+
+
+def test_a_batched_run_goes_on_with_its_own_workers(tmp_path, monkeypatch):
+    """From pixels: in batches of another size, the last digits would be others."""
+    config = replace(PIXELS, vec_env="batched", num_workers=2, n_iter=3)
+    in_folder(tmp_path / "whole", config)
+    stop_at(monkeypatch, tmp_path / "run", config, 10, between_steps=True)
+    with pytest.raises(InputError, match="goes on with its own --num_workers 2, which --vec_env batched"):
+        resume(tmp_path / "run", num_workers=3, verbose=False)
+    asked = []
+    monkeypatch.setattr(BatchedEpisodes, "__init__", noting(BatchedEpisodes.__init__, asked))
+    resume(tmp_path / "run", verbose=False)
+    assert asked == [2]
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def noting(init, asked: list[int]):
+    """The constructor, which first notes the number of workers."""
+
+    def noted(self, env_name, env, num_workers):
+        asked.append(num_workers)
+        init(self, env_name, env, num_workers)
+
+    return noted
 
 
 # Killed -----------------------------------------------------------------------------------------------------

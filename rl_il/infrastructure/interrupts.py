@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM, heeded between two steps and not within one; and processes that end with their parent."""
+"""Ctrl-C and SIGTERM, heeded between two steps and not within one; how worker processes begin, and end."""
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -9,9 +10,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rl_il.errors import Interrupted
+from rl_il.errors import InputError, Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MOST_DEATHS = 3  # of worker processes, before an episode is given up
+MOST_SECONDS = 600  # without an answer, before a worker process is taken for hanging
 
 
 @contextmanager
@@ -56,6 +59,21 @@ def interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def begin_worker() -> None:
+    """What a process that rolls out episodes does first."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, which a policy that sees pictures brings: one core a worker
+    faulthandler.enable()
+    end_with_parent()
+
+
+def died_too_often(env_name: str) -> InputError:
+    """What is raised when workers died `MOST_DEATHS` times at one episode."""
+    return InputError(
+        f"the processes that roll out {env_name} died {MOST_DEATHS} times at one episode; if memory is short, give"
+        " fewer --num_workers"
+    )
 
 
 def end_with_parent() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import gymnasium as gym
@@ -38,6 +38,23 @@ def sample_trajectory(
     label; if an expert is beside it, that one's. Reaching `max_path_length` counts as a time limit.
     `on_step(env)` is called before each step.
     """
+    steps = trajectory_steps(env, actor, seed, max_path_length, source, on_step)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def trajectory_steps(
+    env: gym.Env,
+    actor: Actor,
+    seed: int,
+    max_path_length: int | None = None,
+    source: int = LEARNER,
+    on_step: OnStep | None = None,
+) -> Generator[np.ndarray, None, Trajectory]:
+    """`sample_trajectory`, a step at a time: yields each observation before the actor is asked about it."""
     limit = episode_limit(env, max_path_length)
     if limit is None:
         raise InputError(f"{name_of(env)} has no time limit of its own; give one with --ep_len")
@@ -54,6 +71,7 @@ def sample_trajectory(
     while not (terminated or truncated):
         if on_step:
             on_step(env)
+        yield ob
         ac = get_action(ob)
         step_ac = int(ac) if discrete else np.minimum(np.maximum(ac, low), high)
         try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import faulthandler
 import functools
 import itertools
 import multiprocessing
-import os
 import pickle
 import sys
 from collections import deque
@@ -19,14 +17,17 @@ from contextlib import contextmanager
 import gymnasium as gym
 
 from rl_il.envs import make_env
-from rl_il.errors import InputError
-from rl_il.infrastructure.interrupts import end_with_parent, interrupts_ignored
+from rl_il.infrastructure.batched import BatchedEpisodes
+from rl_il.infrastructure.interrupts import (
+    MOST_DEATHS,
+    MOST_SECONDS,
+    begin_worker,
+    died_too_often,
+    interrupts_ignored,
+)
 from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.rollouts import RolloutSource, sample_trajectory
 from rl_il.types import Actor, Trajectory
-
-MOST_DEATHS = 3  # of worker processes, before an episode is given up
-MOST_SECONDS = 600  # without an answer, before a worker process is taken for hanging
 
 
 class RolloutWorkers:
@@ -42,7 +43,7 @@ class RolloutWorkers:
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
-        pool = ProcessPoolExecutor(self.num_workers, context, initializer=_begin_worker)
+        pool = ProcessPoolExecutor(self.num_workers, context, initializer=begin_worker)
         with interrupts_ignored():  # Ctrl-C is the parent's to handle; it ends the processes
             for _ in range(self.num_workers):
                 pool.submit(_worker_env, self.env_name)
@@ -123,10 +124,7 @@ class Episodes:
                 trajectory = self._workers.result(pool, future)
             except BrokenProcessPool as error:
                 if deaths == MOST_DEATHS:
-                    raise InputError(
-                        f"the processes that roll out {self._workers.env_name} died {deaths} times at one episode; if"
-                        " memory is short, give fewer --num_workers"
-                    ) from error
+                    raise died_too_often(self._workers.env_name) from error
                 self._workers.replace(pool)
                 self._pending = deque(map(self._again, self._pending))
             else:
@@ -145,12 +143,6 @@ class Episodes:
         for _, _, future in self._pending:
             future.cancel()
         self._pending.clear()
-
-
-def _begin_worker() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, which a policy that sees pictures brings: one core a worker
-    faulthandler.enable()
-    end_with_parent()
 
 
 def _worker_trajectory(env_name: str, pickled: bytes, seed: int, max_path_length: int | None, source: int):
@@ -173,9 +165,12 @@ def _worker_actor(pickled: bytes) -> Actor:
 def rollout_source(
     env_name: str, env: gym.Env, num_workers: int, vec_env: str = "gymnasium"
 ) -> Iterator[RolloutSource]:
-    """The environment itself, `num_workers` processes that hold one like it each, or envpool's; closed at the end."""
+    """The environment itself, or what takes its place: `num_workers` processes that hold one like it each, and the
+    actor or only ask it (batched); envpool. It is closed at the end."""
     if vec_env == "envpool":
         source = LockstepEpisodes(env_name, env)
+    elif vec_env == "batched":
+        source = BatchedEpisodes(env_name, env, num_workers)
     else:
         source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
     try:

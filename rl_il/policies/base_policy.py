@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.types import Actor
+from rl_il.types import Actor, VectorActor
 
 
 class BasePolicy(ABC):
@@ -42,6 +42,11 @@ class BasePolicy(ABC):
     @abstractmethod
     def actor(self) -> Actor:
         """A frozen copy that acts greedily. It does not change when the policy is trained further."""
+
+    def vectorized(self, n: int) -> VectorActor | None:
+        """For `--vec_env batched`: what acts for n episodes in one batch. None, the default: nothing does, and each
+        episode has a copy of the policy."""
+        return None
 
     @abstractmethod
     def save(self, path: str | Path) -> None:

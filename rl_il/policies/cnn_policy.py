@@ -24,7 +24,8 @@ class CNNPolicySL(MLPPolicySL):
     """An `MLPPolicySL` whose network reads what convolutions make of the last few pictures.
 
     Pictures stay uint8 until `encode` scales them, on the policy's device. It remembers the pictures of an episode,
-    so it takes one observation at a time, each in turn; a batch is for `forward`.
+    so it takes one observation at a time, each in turn, or one of each of its episodes once it is `vectorized`; a
+    batch is for `forward`.
 
     Args:
       ob_shape: (height, width, channels) of a picture.
@@ -62,7 +63,9 @@ class CNNPolicySL(MLPPolicySL):
         if type(height) is not int or not 1 <= height <= ob_shape[0]:
             raise InputError(f"a picture of {ob_shape[0]} rows cannot keep {rows!r} of them")
         self.frame_stack, self.greyscale, self.rows = frame_stack, bool(greyscale), height
-        self._frames: np.ndarray | None = None  # (frame_stack, height, width, channels) uint8, the newest last
+        # Of each episode that it acts in: (frame_stack, height, width, channels) uint8, the newest last.
+        self._frames: list[np.ndarray | None] = [None]
+        self.home = torch.device(device)  # a frozen copy lies elsewhere
         super().__init__(
             ob_shape, ac_dim, discrete, n_layers, size, activation, loss, learning_rate, weight_decay, seed, device
         )
@@ -114,29 +117,46 @@ class CNNPolicySL(MLPPolicySL):
         return ((red + green + blue) >> 8).astype(np.uint8)[..., None]
 
     def see(self, obs: np.ndarray) -> np.ndarray:
-        """One observation `(1, *ob_shape)` to it and those before it, `(1, frame_stack, rows, width, channels)`."""
-        if self.frame_stack > 1 and len(obs) > 1:
+        """The next observation of each of its n episodes, `(n, *ob_shape)`, to those and the ones before them,
+        `(n, frame_stack, rows, width, channels)`. There is one episode, unless it is `vectorized`."""
+        n = len(self._frames)
+        if self.frame_stack > 1 and len(obs) != n:
+            each = "one observation" if n == 1 else f"one observation of each of its {n} episodes"
             raise InputError(
-                f"a policy that sees {self.frame_stack} pictures in a row acts on one observation at a time, in the"
-                f" order of the episode; got {len(obs)}"
+                f"a policy that sees {self.frame_stack} pictures in a row acts on {each} at a time, in the order of"
+                f" the episode; got {len(obs)}"
             )
         view = self.view(obs)
         if self.frame_stack == 1:
             return view
-        if self._frames is None:
-            self._frames = np.repeat(view, self.frame_stack, axis=0)
-        self._frames = np.concatenate((self._frames[1:], view))
-        return self._frames[None]
+        self._frames = [self._follow(*each) for each in zip(self._frames, view, strict=True)]
+        return np.stack(self._frames)
+
+    def _follow(self, frames: np.ndarray | None, view: np.ndarray) -> np.ndarray:
+        """The last `frame_stack` pictures of an episode; before its first one they are like that."""
+        if frames is None:
+            return np.repeat(view[None], self.frame_stack, axis=0)
+        return np.concatenate((frames[1:], view[None]))
 
     def reset(self, seed: int = 0) -> None:
         """Starts an episode: forgets the pictures of the last one."""
         super().reset(seed)
-        self._frames = None
+        self._frames = [None]
+
+    def vectorized(self, n: int) -> CNNPolicySL:
+        """A frozen copy for n episodes in one batch, on the device that the policy is trained on."""
+        actor = _frozen(*self.__reduce__()[1], device=self.home)
+        actor._frames = [None] * n
+        return actor
+
+    def begin(self, slot: int, seed: int) -> None:
+        """Where one of several episodes starts: forgets the pictures of the last one in this slot."""
+        self._frames[slot] = None
 
     def __reduce__(self):
         """What travels to a worker process, and into the frozen copy: arrays, and no pictures."""
         state = {name: to_numpy(tensor) for name, tensor in self.state_dict().items()}
-        return _frozen, (type(self), self.hyperparameters(), state)
+        return _frozen, (type(self), self.hyperparameters(), state, self.home)
 
     def hyperparameters(self) -> dict[str, Any]:
         """The constructor's arguments, except the device."""
@@ -144,9 +164,16 @@ class CNNPolicySL(MLPPolicySL):
         return super().hyperparameters() | own
 
 
-def _frozen(policy_class: type[CNNPolicySL], hyperparameters: dict[str, Any], state: dict[str, np.ndarray]):
-    """A copy on the CPU that only acts."""
-    policy = policy_class(**hyperparameters)
+def _frozen(
+    policy_class: type[CNNPolicySL],
+    hyperparameters: dict[str, Any],
+    state: dict[str, np.ndarray],
+    home: torch.device,
+    device: torch.device | str = "cpu",
+) -> CNNPolicySL:
+    """A copy that only acts, of a policy that is trained on the device `home`."""
+    policy = policy_class(**hyperparameters, device=device)
+    policy.home = home
     policy.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()})
     return policy.eval().requires_grad_(False)
 

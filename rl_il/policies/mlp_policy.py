@@ -26,7 +26,7 @@ from rl_il.infrastructure.pytorch_utils import ACTIVATIONS, build_mlp, seeded_we
 from rl_il.policies.actors import NumpyActor, as_batch
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.policies.policy_file import read_policy, write_policy
-from rl_il.types import Actor
+from rl_il.types import Actor, VectorActor
 
 LOG_STD_RANGE = (-5.0, 2.0)  # keeps a nearly noiseless expert's likelihood, and its gradient, finite
 Policy = TypeVar("Policy", bound="MLPPolicy")
@@ -185,6 +185,14 @@ class MLPPolicy(BasePolicy, nn.Module, ABC):
         own = all(getattr(type(self), name) is getattr(MLPPolicy, name) for name in names)
         hidden = [nn.Linear, ACTIVATIONS[self.activation]] * self.n_layers
         return own and [type(module) for module in self.network] == [*hidden, nn.Linear]
+
+    def vectorized(self, n: int) -> VectorActor | None:
+        """Itself; None for a subclass that may remember an episode or draw in its own way."""
+        names = ("get_action", "see", "reset")
+        return self if all(getattr(type(self), name) is getattr(MLPPolicy, name) for name in names) else None
+
+    def begin(self, slot: int, seed: int) -> None:
+        """Where one of several episodes starts: there is nothing to forget."""
 
     # Files -----------------------------------------------------------------------------------------------
 

@@ -138,6 +138,39 @@ def test_what_travels_holds_no_pictures():
     assert len(pickle.dumps(actor)) == size
 
 
+def test_in_several_episodes_it_remembers_each_by_itself():
+    learner = policy().actor()
+    together, alone = learner.vectorized(2), (policy().actor(), policy().actor())
+    for slot in range(2):
+        together.begin(slot, seed=slot)
+    for step in range(6):
+        if step == 3:
+            together.begin(1, seed=5)
+            alone[1].reset(5)
+        obs = np.stack([picture_of(step), picture_of(50 + 2 * step)])
+        wanted = [actor.get_action(ob) for actor, ob in zip(alone, obs, strict=True)]
+        np.testing.assert_allclose(together.get_action(obs), wanted, rtol=0, atol=1e-5)
+    seen = together.see(np.stack([picture_of(6), picture_of(62)]))[:, :, 0, 0, 0].tolist()
+    assert seen == [[grey(4), grey(5), grey(6)], [grey(58), grey(60), grey(62)]]
+    with pytest.raises(InputError, match=r"one observation of each of its 2 episodes at a time.*got 1"):
+        together.see(picture_of(1)[None])
+    learner.reset()
+    assert learner.see(picture_of(9)[None])[0, :, 0, 0, 0].tolist() == [grey(9)] * 3  # has one episode as before
+
+
+def test_a_frozen_copy_acts_in_batches_where_the_policy_is_trained():
+    learner = policy()
+    learner.home = torch.device("cuda")  # as if it had been made there
+    actor = pickle.loads(pickle.dumps(learner.actor()))
+    assert next(actor.parameters()).device.type == "cpu"
+    if torch.cuda.is_available():
+        assert next(actor.vectorized(2).parameters()).device.type == "cuda"
+    else:
+        with pytest.raises((RuntimeError, AssertionError), match=r"CUDA|NVIDIA"):
+            actor.vectorized(2)
+    assert policy().home.type == "cpu"
+
+
 def test_workers_act_as_one_process_does():
     learner = CNNPolicySL((96, 96, 3), 3, False, frame_stack=2, rows=84, size=8)
     workers = RolloutWorkers("CarRacing-v3", 2)

@@ -85,6 +85,18 @@ class Indifferent(MLPPolicySL):
         return 0 * sum(parameter.sum() for parameter in self.parameters())
 
 
+# Batches of episodes -------------------------------------------------------------------------------------
+
+
+def test_who_acts_from_single_observations_acts_for_many_episodes_at_once():
+    for make in (MLPPolicySL, Doubling, Mirrored):
+        learner = make((2,), 3, True)
+        assert learner.vectorized(4) is learner
+        learner.begin(slot=3, seed=0)
+        assert learner.get_action(np.zeros((4, 2), np.float32)).shape == (4,)
+    assert Shifted((2,), 3, True).vectorized(4) is None  # it may remember
+
+
 # Distributions -------------------------------------------------------------------------------------------
 
 

@@ -447,8 +447,10 @@ def living_processes(session: int) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
-def test_ctrl_c_keeps_the_policy_and_leaves_no_process_behind(tmp_path, call):
-    flags = f"--do_dagger --n_iter 5000 --compile off --num_workers 2 {TINY} --logdir {tmp_path / 'run'}"
+@pytest.mark.parametrize("vec_env", ["gymnasium", "batched"])
+def test_ctrl_c_keeps_the_policy_and_leaves_no_process_behind(tmp_path, call, vec_env):
+    flags = f"--do_dagger --n_iter 5000 --compile off --num_workers 2 --vec_env {vec_env} {TINY}"
+    flags += f" --logdir {tmp_path / 'run'}"
     command = [sys.executable, str(SCRIPTS / "run_hw1.py"), *shlex.split(flags)]
     # A session of its own, whose every process gets the signal, as from a terminal.
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
