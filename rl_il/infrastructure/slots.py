@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import gymnasium as gym
@@ -121,9 +123,15 @@ class Processes(AsyncVectorEnv):
 
     def __init__(self, env_name: str, n: int):
         make = partial(_make_slot, env_name, os.getpid())
-        with deaths_noticed(), interrupts_ignored():  # Ctrl-C is the parent's to handle; it ends the processes
-            # A fork would copy torch's threads and locks.
-            super().__init__([make] * n, context="spawn", autoreset_mode=AutoresetMode.DISABLED)
+        self.processes: list[BaseProcess] = []
+        self.parent_pipes: list[Connection | None] = []
+        try:
+            with deaths_noticed(), interrupts_ignored():  # Ctrl-C is the parent's to handle; it ends the processes
+                # A fork would copy torch's threads and locks.
+                super().__init__([make] * n, context="spawn", autoreset_mode=AutoresetMode.DISABLED)
+        except BaseException:
+            self.close_extras()  # some may have started
+            raise
 
     def reset(self, **kwargs: Any):
         """Resets the slots in the mask."""
@@ -145,8 +153,9 @@ class Processes(AsyncVectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the processes at once: they hold nothing that anybody waits for."""
         for process in self.processes:
-            process.kill()
-            process.join()
+            if process.pid:  # it was started
+                process.kill()
+                process.join()
         for pipe in filter(None, self.parent_pipes):
             pipe.close()
 
