@@ -134,10 +134,10 @@ class RLTrainer:
             episodes.close()
 
     def begin_collecting(self, itr: int) -> Iterator[Trajectory]:
-        """The iteration's episodes, without end; worker processes start on them."""
+        """The iteration's episodes, without end unless their number is given; worker processes start on them."""
         actor = self.rule.actor(self.policy.actor(), itr)
         rng = stream(self.config.seed, "collection", itr)
-        return begin_episodes(self.env, actor, rng, self.config.ep_len)
+        return begin_episodes(self.env, actor, rng, self.config.ep_len, n=self.config.batch_episodes)
 
     def store(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
         """Adds the labelled steps to the buffer, and keeps them for a run that goes on after a stop."""

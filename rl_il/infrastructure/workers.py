@@ -29,6 +29,8 @@ from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.rollouts import RolloutSource, sample_trajectory
 from rl_il.types import Actor, Trajectory
 
+GROUPS = 32  # of a rollout's episodes, for each worker: asking takes half a millisecond; larger ones end unevenly
+
 
 class RolloutWorkers:
     """Processes that roll out whole episodes. Takes the place of an environment below; close it when done.
@@ -52,22 +54,22 @@ class RolloutWorkers:
     def episodes(
         self, actor: Actor, seeds: Sequence[int] | Iterator[int], max_path_length: int | None, source: int
     ) -> Episodes:
-        """The seeds' episodes in order. All of a sequence are asked for at once; of an endless iterator a few, ahead
-        of need."""
+        """The seeds' episodes in order. All of a sequence are asked for at once, in groups where there are many; of an
+        endless iterator a few, ahead of need."""
         return Episodes(self, seeds, (pickle.dumps(actor), max_path_length, source))
 
-    def submit(self, seed: int, arguments: tuple) -> tuple[ProcessPoolExecutor, Future]:
-        """Asks for an episode. The pool is named with it, since it may be replaced before the answer."""
+    def submit(self, seeds: list[int], arguments: tuple) -> tuple[ProcessPoolExecutor, Future]:
+        """Asks for a group's episodes. The pool is named with it, since it may be replaced before the answer."""
         actor, max_path_length, source = arguments
         try:
-            future = self._pool.submit(_worker_trajectory, self.env_name, actor, seed, max_path_length, source)
+            future = self._pool.submit(_worker_trajectories, self.env_name, actor, seeds, max_path_length, source)
         except BrokenProcessPool as error:  # it is found dead before it is asked
             future = Future()
             future.set_exception(error)
         return self._pool, future
 
-    def result(self, pool: ProcessPoolExecutor, future: Future) -> Trajectory:
-        """The episode, when it is finished. Processes that don't answer are killed, and so break their pool."""
+    def result(self, pool: ProcessPoolExecutor, future: Future) -> list[Trajectory]:
+        """The episodes, when they are finished. Processes that don't answer are killed, and so break their pool."""
         try:
             return future.result(timeout=MOST_SECONDS)
         except FutureTimeout:
@@ -103,25 +105,35 @@ class Episodes:
 
     def __init__(self, workers: RolloutWorkers, seeds: Sequence[int] | Iterator[int], arguments: tuple):
         self._workers, self._arguments = workers, arguments
-        ahead = len(seeds) if isinstance(seeds, Sequence) else workers.num_workers + 1
-        self._seeds = iter(seeds)
-        self._pending: deque[tuple[int, ProcessPoolExecutor, Future]] = deque()
+        size, ahead = 1, workers.num_workers + 1
+        if isinstance(seeds, Sequence):
+            size, ahead = max(1, len(seeds) // (GROUPS * workers.num_workers)), len(seeds)
+        seeds = iter(seeds)
+        self._groups = iter(lambda: list(itertools.islice(seeds, size)), [])
+        self._pending: deque[tuple[list[int], ProcessPoolExecutor, Future]] = deque()
+        self._finished: deque[Trajectory] = deque()
         self._begin(ahead)
 
     def _begin(self, n: int) -> None:
-        for seed in itertools.islice(self._seeds, n):
-            self._pending.append((seed, *self._workers.submit(seed, self._arguments)))
+        for group in itertools.islice(self._groups, n):
+            self._pending.append((group, *self._workers.submit(group, self._arguments)))
 
     def __iter__(self) -> Episodes:
         return self
 
     def __next__(self) -> Trajectory:
+        if not self._finished:
+            self._finished.extend(self._next_group())
+            self._begin(1)
+        return self._finished.popleft()
+
+    def _next_group(self) -> list[Trajectory]:
         if not self._pending:
             raise StopIteration
         for deaths in itertools.count(1):
             _, pool, future = self._pending[0]
             try:
-                trajectory = self._workers.result(pool, future)
+                trajectories = self._workers.result(pool, future)
             except BrokenProcessPool as error:
                 if deaths == MOST_DEATHS:
                     raise died_too_often(self._workers.env_name) from error
@@ -129,25 +141,28 @@ class Episodes:
                 self._pending = deque(map(self._again, self._pending))
             else:
                 self._pending.popleft()
-                self._begin(1)
-                return trajectory
+                return trajectories
 
-    def _again(self, episode: tuple[int, ProcessPoolExecutor, Future]) -> tuple[int, ProcessPoolExecutor, Future]:
-        """The episode, or the same asked for again if it died with its process."""
-        seed, _, future = episode
+    def _again(self, pending: tuple[list[int], ProcessPoolExecutor, Future]):
+        """The group, or the same asked for again if it died with its process."""
+        group, _, future = pending
         lost = future.done() and isinstance(future.exception(), BrokenProcessPool)
-        return (seed, *self._workers.submit(seed, self._arguments)) if lost else episode
+        return (group, *self._workers.submit(group, self._arguments)) if lost else pending
 
     def close(self) -> None:
         """Drops the episodes that nobody asked for."""
         for _, _, future in self._pending:
             future.cancel()
         self._pending.clear()
+        self._finished.clear()
 
 
-def _worker_trajectory(env_name: str, pickled: bytes, seed: int, max_path_length: int | None, source: int):
+def _worker_trajectories(
+    env_name: str, pickled: bytes, seeds: list[int], max_path_length: int | None, source: int
+) -> list[Trajectory]:
     actor = _worker_actor(pickled)  # first: its module may be what registers the environment
-    return sample_trajectory(_worker_env(env_name), actor, seed, max_path_length, source)
+    env = _worker_env(env_name)
+    return [sample_trajectory(env, actor, seed, max_path_length, source) for seed in seeds]
 
 
 @functools.cache

@@ -92,7 +92,7 @@ def test_workers_begin_before_they_are_waited_for(monkeypatch):
     try:
         begun = []
         submit = workers._pool.submit
-        monkeypatch.setattr(workers._pool, "submit", lambda *args: begun.append(args[-3]) or submit(*args))
+        monkeypatch.setattr(workers._pool, "submit", lambda *args: begun.extend(args[-3]) or submit(*args))
         episodes = begin_episodes(workers, ConstantActor(1), np.random.default_rng(0))
         assert begun == first_seeds(0, 3)  # one more than there are workers, so that none waits
         assert len(next(episodes)) == corridor_length(begun[0])
@@ -102,6 +102,25 @@ def test_workers_begin_before_they_are_waited_for(monkeypatch):
         few = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=7)
         assert begun[5:] == first_seeds(1, 7)  # all, so that whatever is begun later waits for them
         assert len(list(few)) == 7
+    finally:
+        workers.close()
+
+
+def test_many_episodes_are_asked_for_in_groups(monkeypatch):
+    monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS", 2)
+    workers = RolloutWorkers("Corridor-v0", 2)
+    try:
+        asked = []
+        submit = workers._pool.submit
+        monkeypatch.setattr(workers._pool, "submit", lambda *args: asked.append(args[-3]) or submit(*args))
+        episodes = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
+        seeds = first_seeds(0, 14)
+        assert asked == [seeds[:3], seeds[3:6], seeds[6:9], seeds[9:12], seeds[12:]]  # 14 // (2 * 2) each
+        assert [len(trajectory) for trajectory in episodes] == [corridor_length(seed) for seed in seeds]
+        left = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
+        next(left)
+        left.close()
+        assert list(left) == []  # nor the rest of a group that is finished
     finally:
         workers.close()
 
@@ -120,8 +139,9 @@ class LethalActor(ConstantActor):
         return super().get_action(obs)
 
 
-@pytest.mark.parametrize("deaths", [1, 2])
-def test_a_dead_worker_s_episodes_are_rolled_out_by_another(deaths, tmp_path, capsys):
+@pytest.mark.parametrize(("deaths", "groups"), [(1, 32), (2, 32), (1, 1)])
+def test_a_dead_worker_s_episodes_are_rolled_out_by_another(deaths, groups, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS", groups)
     workers = RolloutWorkers("Corridor-v0", 2)
     try:
         alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 9, np.random.default_rng(0)))
