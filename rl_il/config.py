@@ -18,7 +18,7 @@ DEVICES = ("auto", "cpu", "cuda")
 COMPILE_FROM = 30_000  # gradient steps of a whole run: about what the seconds of compiling would have made eagerly
 
 
-WORKERS_HELP = "processes that roll out episodes, or auto: one a core; the results do not depend on it"
+WORKERS_HELP = "processes that roll out episodes, or auto: one a core; the result is the same"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class RunConfig:
 
     # Evaluation and logging
     eval_batch_size: int = option(
-        1000, "evaluate on as many whole episodes as the expert would need for this many steps, rounded up"
+        1000,
+        "evaluate on as many whole episodes as the shipped expert needs for this many steps, rounded up; where none"
+        " is shipped, as if each lasted to the time limit",
     )
     eval_episodes: int | None = option(None, "evaluate on exactly this many episodes instead")
     exp_name: str | None = option(None, "a word for the run folder's name (default: bc or dagger)", "exp")

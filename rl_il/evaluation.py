@@ -16,7 +16,7 @@ from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY, check_writable
 from rl_il.infrastructure.progress import progress
-from rl_il.infrastructure.rollouts import look_at, returns_and_lengths, sample_n_trajectories
+from rl_il.infrastructure.rollouts import begin_episodes, look_at, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.seeding import stream
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
 from rl_il.infrastructure.workers import rollout_source
@@ -131,8 +131,10 @@ def record_demos(
                 yield trajectory
 
     with rollout_source(env_name, env, num_workers) as source:
-        rollouts = sample_n_trajectories(source, actor, 20 * n_demos, stream(seed, "demonstrations"), ep_len, EXPERT)
-        kept = list(progress(islice(good_ones(rollouts), n_demos), n_demos, "recording"))
+        rollouts = begin_episodes(source, actor, stream(seed, "demonstrations"), ep_len, EXPERT)
+        good = good_ones(islice(rollouts, 20 * n_demos))
+        kept = list(progress(islice(good, n_demos), n_demos, "recording"))
+        rollouts.close()
     if len(kept) < n_demos:
         raise InputError(
             f"--min_return {min_return:g}: only {len(kept)} of {len(returns)} episodes reach it (mean"

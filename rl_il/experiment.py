@@ -79,6 +79,12 @@ def run(
 def resume(folder: Path, num_workers: int = 1, verbose: bool = True) -> RunResult | None:
     """Goes on with a run that was stopped or killed, to the very result that it would have had.
 
+    Args:
+      folder: the run's.
+      num_workers: processes that roll out from now on. A run with `--vec_env batched` keeps its own number, which its
+        result depends on.
+      verbose: whether to print.
+
     Returns:
       the result; None if the run was finished before.
 

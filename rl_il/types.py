@@ -31,7 +31,7 @@ class Actor(Protocol):
     remembers earlier observations (`frame_stack` above 1) take single observations only, each of an episode in turn.
     One that has an expert beside it (`dagger.Accompanied`) also says after each action what the expert would have
     done (`expert_label`), and who acted (`source`). One that answers best for many episodes together has
-    `vectorized(n)`, which makes a `VectorActor`.
+    `vectorized(n)`, which makes a `VectorActor` or, where it cannot, None.
     """
 
     ob_shape: tuple[int, ...]

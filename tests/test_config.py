@@ -183,7 +183,7 @@ def test_a_config_is_frozen_and_goes_into_json():
     [
         ({"compile": "yes"}, "--compile must be one of auto, on, off, got 'yes'"),
         ({"loss": "huber"}, "--loss must be one of mse, l1, nll, got 'huber'"),
-        ({"vec_env": "gym"}, "--vec_env must be one of gymnasium, envpool, got 'gym'"),
+        ({"vec_env": "gym"}, "--vec_env must be one of gymnasium, batched, envpool, got 'gym'"),
         ({"num_workers": "auto"}, "num_workers must be an integer, got 'auto'"),
     ],
 )

@@ -15,6 +15,7 @@ from rl_il.errors import InputError
 from rl_il.evaluation import EXPERT_COLUMNS, demos_table, evaluate, evaluate_experts, expert_row, record_demos
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.seeding import episode_seeds, stream
+from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.actors import ScriptedActor
 from rl_il.report.tables import markdown
 from rl_il.statistics import bootstrap_interval
@@ -195,6 +196,14 @@ def test_episodes_below_min_return_are_thrown_away_and_counted(always, tmp_path)
     assert meta["thrown_away"] == thrown_away
     assert meta["min_return"] == 5
     assert (meta["env_name"], meta["policy"], meta["seed"]) == ("Corridor-v0", always(1), 0)
+
+
+def test_recording_begins_few_episodes_that_nobody_keeps(always, tmp_path, monkeypatch):
+    asked = []
+    submit = RolloutWorkers.submit
+    monkeypatch.setattr(RolloutWorkers, "submit", lambda self, *args: asked.extend(args[0]) or submit(self, *args))
+    record_demos("fakes:Corridor-v0", tmp_path / "demos.npz", always(1), n_demos=70, num_workers=2)
+    assert len(asked) <= 70 + 2 + 1
 
 
 def test_a_min_return_out_of_reach_says_how_many_episodes_reach_it_and_writes_nothing(always, tmp_path):

@@ -34,7 +34,10 @@ class Ablation:
             if len({*map(str, values)}) < len(values):
                 raise InputError(f"--param {name}: the values must differ, got {', '.join(map(str, values))}")
         if self.base.vec_env != "gymnasium" or "vec_env" in self.params:
-            raise InputError("--vec_env envpool is for quick looks, not for tables, and batched for one run; drop it")
+            raise InputError(
+                "--vec_env: envpool is for quick looks, not for tables, and batched results depend on the number of"
+                " workers; drop it"
+            )
         for variant in self.variants:
             try:
                 self.config(variant, self.base.seed)

@@ -16,7 +16,7 @@ import numpy as np
 
 from rl_il.ablation.lengths import run_lengths
 from rl_il.config import RunConfig
-from rl_il.envs import is_picture, make_env
+from rl_il.envs import ENVS, EnvSpec, is_picture, make_env
 from rl_il.experiment import resume, run
 from rl_il.files import write_json
 from rl_il.infrastructure.checkpoint import Checkpoints
@@ -41,7 +41,8 @@ class Reference:
         """Where it is kept; everything that decides the result is in the name."""
         config = self.config
         decisive = (config.expert_policy_file, config.expert_activation, config.ep_len, config.eval_batch_size)
-        key = zlib.crc32(json.dumps([*decisive, config.eval_episodes]).encode())
+        episodes = (config.eval_episodes, ENVS.get(config.env_name, EnvSpec()).expert_steps)
+        key = zlib.crc32(json.dumps([*decisive, *episodes]).encode())
         return f"references/{config.env_name.replace('/', '-')}_seed_{config.seed}_{key:08x}"
 
     def run(self, outdir: Path) -> Iterator[None]:

@@ -1,5 +1,5 @@
 """A compiled step as a CUDA graph: its kernels are started together, where starting one by one takes longer than they
-do. Written without a GPU at hand: `make test-gpu` says whether it does on yours what the CPU does."""
+do. Not tested on a GPU: `make test-gpu` says whether it does on yours what the CPU does."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from rl_il.errors import InputError, Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MOST_DEATHS = 3  # of worker processes, before an episode is given up
-MOST_SECONDS = 600  # without an answer, before a worker process is taken for hanging
+MOST_DEATHS = 3  # of worker processes, before what they were asked for is given up
+MOST_SECONDS = 600  # for an episode, before a worker process is taken for hanging
 
 
 @contextmanager

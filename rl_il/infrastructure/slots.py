@@ -61,10 +61,14 @@ class Slot(gym.Wrapper):
 
     A step is one of `sample_trajectory`. At the episode's end `info` holds it as `trajectory`; where something
     failed, it holds the message as `error`. Then the slot rests, whatever it is told, until it is reset.
+
+    Args:
+      env: is closed with the slot, unless it is `borrowed`.
     """
 
-    def __init__(self, env: gym.Env):
+    def __init__(self, env: gym.Env, borrowed: bool = False):
         super().__init__(env)
+        self.borrowed = borrowed
         space = env.observation_space
         self.ob = np.zeros(space.shape, space.dtype)
         self.told = self.steps = None
@@ -88,7 +92,9 @@ class Slot(gym.Wrapper):
         return self.ob, 0.0, "trajectory" in info, False, info
 
     def close(self) -> None:
-        """Nothing: whoever made the environment closes it, or its process ends."""
+        """Closes the environment, if it is the slot's own."""
+        if not self.borrowed:
+            self.env.close()
 
     def _go_on(self) -> dict[str, Any]:
         """To the next observation or the end; returns the `info`."""
@@ -101,6 +107,8 @@ class Slot(gym.Wrapper):
         except InputError as error:
             self.steps = None
             return {"error": str(error)}
+        except (OSError, EOFError) as error:  # which would be taken for a broken pipe
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 class WorkerDied(Exception):
@@ -169,5 +177,5 @@ def _make_slot(env_name: str, parent: int) -> Slot:
 def make_slots(env_name: str, env: gym.Env, n: int) -> VectorEnv:
     """One slot in this process, around `env`, or n in a process each."""
     if n == 1:
-        return SyncVectorEnv([lambda: Slot(env)], autoreset_mode=AutoresetMode.DISABLED)
+        return SyncVectorEnv([lambda: Slot(env, borrowed=True)], autoreset_mode=AutoresetMode.DISABLED)
     return Processes(env_name, n)

@@ -29,7 +29,9 @@ from rl_il.infrastructure.lockstep import LockstepEpisodes
 from rl_il.infrastructure.rollouts import RolloutSource, sample_trajectory
 from rl_il.types import Actor, Trajectory
 
-GROUPS = 32  # of a rollout's episodes, for each worker: asking takes half a millisecond; larger ones end unevenly
+# To ask and to answer takes half a millisecond, and short episodes seven: many are asked for in groups. Few are not,
+# since larger groups end less evenly.
+GROUPS_PER_WORKER = 32
 
 
 class RolloutWorkers:
@@ -54,7 +56,7 @@ class RolloutWorkers:
     def episodes(
         self, actor: Actor, seeds: Sequence[int] | Iterator[int], max_path_length: int | None, source: int
     ) -> Episodes:
-        """The seeds' episodes in order. All of a sequence are asked for at once, in groups where there are many; of an
+        """The seeds' episodes in order. All of a sequence are asked for at once, many of them in groups; of an
         endless iterator a few, ahead of need."""
         return Episodes(self, seeds, (pickle.dumps(actor), max_path_length, source))
 
@@ -68,14 +70,15 @@ class RolloutWorkers:
             future.set_exception(error)
         return self._pool, future
 
-    def result(self, pool: ProcessPoolExecutor, future: Future) -> list[Trajectory]:
-        """The episodes, when they are finished. Processes that don't answer are killed, and so break their pool."""
+    def result(self, n: int, pool: ProcessPoolExecutor, future: Future) -> list[Trajectory]:
+        """A group of n episodes, when it is finished. Processes that don't answer are killed, and so break their
+        pool."""
         try:
-            return future.result(timeout=MOST_SECONDS)
+            return future.result(timeout=n * MOST_SECONDS)
         except FutureTimeout:
             if future.done():  # the environment raised this very error
                 raise
-            print(f"note: no episode for {MOST_SECONDS} s; the worker processes are killed", file=sys.stderr)
+            print(f"note: no answer for {n * MOST_SECONDS} s; the worker processes are killed", file=sys.stderr)
             _kill(pool)
             return future.result()
 
@@ -107,7 +110,7 @@ class Episodes:
         self._workers, self._arguments = workers, arguments
         size, ahead = 1, workers.num_workers + 1
         if isinstance(seeds, Sequence):
-            size, ahead = max(1, len(seeds) // (GROUPS * workers.num_workers)), len(seeds)
+            size, ahead = max(1, len(seeds) // (GROUPS_PER_WORKER * workers.num_workers)), len(seeds)
         seeds = iter(seeds)
         self._groups = iter(lambda: list(itertools.islice(seeds, size)), [])
         self._pending: deque[tuple[list[int], ProcessPoolExecutor, Future]] = deque()
@@ -131,9 +134,9 @@ class Episodes:
         if not self._pending:
             raise StopIteration
         for deaths in itertools.count(1):
-            _, pool, future = self._pending[0]
+            group, pool, future = self._pending[0]
             try:
-                trajectories = self._workers.result(pool, future)
+                trajectories = self._workers.result(len(group), pool, future)
             except BrokenProcessPool as error:
                 if deaths == MOST_DEATHS:
                     raise died_too_often(self._workers.env_name) from error
@@ -143,7 +146,9 @@ class Episodes:
                 self._pending.popleft()
                 return trajectories
 
-    def _again(self, pending: tuple[list[int], ProcessPoolExecutor, Future]):
+    def _again(
+        self, pending: tuple[list[int], ProcessPoolExecutor, Future]
+    ) -> tuple[list[int], ProcessPoolExecutor, Future]:
         """The group, or the same asked for again if it died with its process."""
         group, _, future = pending
         lost = future.done() and isinstance(future.exception(), BrokenProcessPool)

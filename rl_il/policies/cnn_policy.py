@@ -143,8 +143,12 @@ class CNNPolicySL(MLPPolicySL):
         super().reset(seed)
         self._frames = [None]
 
-    def vectorized(self, n: int) -> CNNPolicySL:
-        """A frozen copy for n episodes in one batch, on the device that the policy is trained on."""
+    def vectorized(self, n: int) -> CNNPolicySL | None:
+        """A frozen copy for n episodes in one batch, on the device that the policy is trained on. None for a subclass
+        that may remember an episode in its own way."""
+        names = ("get_action", "see", "reset")
+        if any(getattr(type(self), name) is not getattr(CNNPolicySL, name) for name in names):
+            return None
         actor = _frozen(*self.__reduce__()[1], device=self.home)
         actor._frames = [None] * n
         return actor

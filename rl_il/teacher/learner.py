@@ -16,7 +16,7 @@ from rl_il.types import Actor
 if TYPE_CHECKING:
     from rl_il.policies.mlp_policy import MLPPolicySL
 
-MOST_OWED = 1000  # gradient steps that may wait: a slow machine then makes fewer, and does not fall behind for good
+MOST_OWED = 1000.0  # gradient steps that may wait: a slow machine then makes fewer, and does not fall behind for good
 LOSS_MEMORY = 0.98  # of the running mean of the loss
 
 

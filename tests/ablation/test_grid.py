@@ -62,7 +62,7 @@ def test_what_cannot_be_read_is_refused(names, values, message):
         ({"size": [8, -1]}, "--size must be above 0"),
         ({"activation": ["tanh", "swish"]}, "--activation must be one of"),
         ({"vec_env": ["envpool"]}, "for quick looks, not for tables"),
-        ({"vec_env": ["batched"]}, "batched for one run; drop it"),
+        ({"vec_env": ["batched"]}, "depend on the number of workers; drop it"),
         ({"n_iter": [1, 2]}, r"n_iter=2: plain behavioural cloning collects expert data just once"),
     ],
 )

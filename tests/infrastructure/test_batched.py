@@ -101,15 +101,34 @@ def test_other_environments(name):
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_rollout_that_is_left_early_leaves_nothing_behind(corridors, n):
-    pids = [process.pid for process in multiprocessing.active_children()]
+    together(corridors[n], BatchCounter(), 1)
+    pids = {process.pid for process in multiprocessing.active_children()}
     endless = begin_episodes(corridors[n], BatchCounter(), np.random.default_rng(5))
     assert len(enough(endless, 0, n_episodes=2)) == 2
     left = sample_n_trajectories(corridors[n], ConstantActor(2), 9, np.random.default_rng(5))
     next(left)
     left.close()
     assert_same_trajectories(together(corridors[n], BatchCounter(), 4), alone(BatchCounter(), 4))
-    if n == 3 and pids:
-        assert [process.pid for process in multiprocessing.active_children()] == pids  # nothing was started again
+    assert {process.pid for process in multiprocessing.active_children()} == pids  # nothing was started again
+    assert len(pids) >= n - 1
+
+
+class LosingActor(ConstantActor):
+    """Looks for a file that is not there."""
+
+    def get_action(self, obs):
+        raise FileNotFoundError("map.png")
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_file_that_an_actor_misses_is_no_dead_process(n, capsys):
+    source = batched("fakes:Corridor-v0", n)
+    try:
+        with pytest.raises(RuntimeError, match=r"FileNotFoundError: map\.png"):
+            together(source, LosingActor(1), 3)
+        assert "died" not in capsys.readouterr().err
+    finally:
+        source.close()
 
 
 def test_a_rollout_begins_when_it_is_asked(corridors):

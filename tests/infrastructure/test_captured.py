@@ -1,14 +1,16 @@
 """The capture itself needs a GPU (`make test-gpu`); what is done around it does not."""
 
+import contextlib
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from test_compiled import TOLERANCE, recording
 
-from rl_il.infrastructure import captured
-from rl_il.infrastructure.compiled import CompiledUpdate
+from rl_il.infrastructure import captured, compiled
+from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.policies.mlp_policy import MLPPolicySL
 
@@ -48,6 +50,22 @@ def test_a_capture_that_fails_leaves_nothing_behind(monkeypatch):
     with pytest.raises(RuntimeError, match="capturing"):
         captured.captured(add, (torch.tensor([5.0]), torch.tensor([7.0])), (total,))
     assert total.item() == 1
+
+
+def test_a_capture_that_fails_leaves_training_to_the_eager_step(monkeypatch):
+    def failing(*_):
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(compiled, "captured", failing)
+    monkeypatch.setattr(CompiledUpdate, "_compile", lambda self, buffer: None)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    policy, buffer = MLPPolicySL((4,), 3, True, size=8), ReplayBuffer()
+    buffer.add([recording(20, True)])
+    policy.optimizer  # noqa: B018  (made on the CPU)
+    policy.device = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(CompiledUpdate, "_inputs", lambda self: ())
+    with pytest.raises(CompileError, match="not permitted when stream is capturing"):
+        CompiledUpdate(policy, 4).on(buffer, buffer.batch)
 
 
 @pytest.mark.gpu

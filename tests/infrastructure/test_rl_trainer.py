@@ -508,6 +508,7 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     trainer = build(policy, [trajectory], env_name="CorridorContinuous-v0", num_agent_train_steps_per_iter=50)
     with pytest.raises(InputError, match=r"training diverged in iteration 0.*lower --learning_rate"):
         trainer.run_training_loop()
+    assert all(parameter.isfinite().all() for parameter in policy.parameters())  # as they last were good
 
 
 def test_returns_are_not_logged_where_the_file_does_not_say_what_ended_the_episode():

@@ -107,7 +107,7 @@ def test_workers_begin_before_they_are_waited_for(monkeypatch):
 
 
 def test_many_episodes_are_asked_for_in_groups(monkeypatch):
-    monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS", 2)
+    monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS_PER_WORKER", 2)
     workers = RolloutWorkers("Corridor-v0", 2)
     try:
         asked = []
@@ -121,6 +121,27 @@ def test_many_episodes_are_asked_for_in_groups(monkeypatch):
         next(left)
         left.close()
         assert list(left) == []  # nor the rest of a group that is finished
+    finally:
+        workers.close()
+
+
+class Unpickled(ConstantActor):
+    """Notes in a folder each time that it is made from a pickle."""
+
+    def __init__(self, folder: Path):
+        super().__init__(1)
+        self.folder = folder
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        (self.folder / f"{os.getpid()}_{len(list(self.folder.iterdir()))}").touch()
+
+
+def test_a_worker_makes_the_actor_once(tmp_path):
+    workers = RolloutWorkers("Corridor-v0", 1)
+    try:
+        assert len(list(sample_n_trajectories(workers, Unpickled(tmp_path), 9, np.random.default_rng(0)))) == 9
+        assert len(list(tmp_path.iterdir())) == 1
     finally:
         workers.close()
 
@@ -141,7 +162,7 @@ class LethalActor(ConstantActor):
 
 @pytest.mark.parametrize(("deaths", "groups"), [(1, 32), (2, 32), (1, 1)])
 def test_a_dead_worker_s_episodes_are_rolled_out_by_another(deaths, groups, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS", groups)
+    monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS_PER_WORKER", groups)
     workers = RolloutWorkers("Corridor-v0", 2)
     try:
         alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 9, np.random.default_rng(0)))
@@ -216,7 +237,7 @@ def test_a_worker_that_hangs_is_killed_and_its_episodes_are_rolled_out_by_anothe
         alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 5, np.random.default_rng(0)))
         episodes = list(sample_n_trajectories(workers, HangingActor(tmp_path), 5, np.random.default_rng(0)))
         assert_same_trajectories(episodes, alone)
-        assert "note: no episode for 3 s; the worker processes are killed" in capsys.readouterr().err
+        assert "note: no answer for 3 s; the worker processes are killed" in capsys.readouterr().err
     finally:
         workers.close()
 

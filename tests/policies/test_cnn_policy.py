@@ -158,6 +158,18 @@ def test_in_several_episodes_it_remembers_each_by_itself():
     assert learner.see(picture_of(9)[None])[0, :, 0, 0, 0].tolist() == [grey(9)] * 3  # has one episode as before
 
 
+class Humming(CNNPolicySL):
+    """Remembers more of an episode than its pictures."""
+
+    def reset(self, seed=0):
+        super().reset(seed)
+        self.tune = []
+
+
+def test_a_policy_with_a_memory_of_its_own_makes_no_batches():
+    assert Humming(PICTURE, 3, True, frame_stack=2).vectorized(2) is None
+
+
 def test_a_frozen_copy_acts_in_batches_where_the_policy_is_trained():
     learner = policy()
     learner.home = torch.device("cuda")  # as if it had been made there

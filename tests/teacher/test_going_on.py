@@ -47,6 +47,18 @@ def test_a_lesson_s_own_checkpoint_is_taken_over(stopped):
         teaching.abandon()
 
 
+def test_a_learner_that_is_far_behind_goes_on(stopped):
+    with ExitStack() as stack:
+        teaching = opened(stack, stopped, resume=stopped)
+        teaching.learner._owe(10**6)  # at most 1,000 wait
+        teaching.learner._owe(-1)
+        teaching.recording.save_learning(
+            2, teaching.learner.policy, teaching.learner.state(), {"rows": [], "history": []}
+        )
+        assert teaching.recording.load_learning()["owed"] == 999
+        teaching.abandon()
+
+
 def log_of(rows=(), history=()):
     return {"log": as_text({"rows": list(rows), "history": list(history)})}
 
