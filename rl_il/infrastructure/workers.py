@@ -177,7 +177,7 @@ def _worker_env(env_name: str) -> gym.Env:
 
 @functools.lru_cache(maxsize=1)
 def _worker_actor(pickled: bytes) -> Actor:
-    """Made once for all its episodes, of which an evaluation has a hundred."""
+    """Made once for all its episodes, of which an evaluation has a hundred. The pickle is the parent's own."""
     return pickle.loads(pickled)
 
 
