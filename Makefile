@@ -4,7 +4,7 @@ BIN := .venv/bin
 # A small network's operations are too short to be shared among threads, and tests run two at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-envpool test-ray test-gpu test-browser test-browser-slow page-picture test-experts lint clean
+.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-ray test-gpu test-browser test-browser-slow page-picture test-experts lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,8 +68,8 @@ teaching: setup ## the README's curves of teaching, by the stand-in (3 minutes)
 chaos: setup ## 100 runs killed at random moments, and compared with runs that nobody killed (10 minutes)
 	$(BIN)/python scripts/chaos.py
 
-fuzz: setup ## every loader on 100,000 damaged and hostile files
-	$(BIN)/python scripts/fuzz.py
+fuzz: setup ## every reader on 20,000 damaged and hostile files of each kind (half an hour)
+	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=large
 
 soak: setup ## half an hour of small iterations: memory, open files and threads must not grow
 	$(BIN)/python scripts/soak.py
@@ -80,10 +80,6 @@ test: setup ## the whole suite (under 6 minutes)
 test-sb3: setup ## our reading of Stable-Baselines3's zips against its own (installs it)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[sb3]"
 	$(BIN)/python -m pytest -q -m sb3
-
-test-envpool: setup ## episodes from envpool beside Gymnasium's (installs it, 600 MB)
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[envpool]"
-	$(BIN)/python -m pytest -q -m envpool
 
 test-ray: setup ## ablations on a Ray cluster of two nodes, one of which dies (installs it, 240 MB)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
@@ -115,4 +111,4 @@ lint: setup ## ruff, as CI runs it
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and the run folders
-	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick data/fuzz
+	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick

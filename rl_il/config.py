@@ -10,14 +10,11 @@ from dataclasses import dataclass
 
 from rl_il.errors import InputError
 from rl_il.options import option, positive_integer, worker_count
+from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, RULES
 
-ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "sigmoid")
-LOSSES = ("mse", "l1", "nll")
-AUGMENTATIONS = ("shift", "brightness", "flip_steer")
 DEVICES = ("auto", "cpu", "cuda")
-COMPILE_FROM = 30_000  # gradient steps of a whole run: about what the seconds of compiling would have made eagerly
-
-
+MAX_BLOCK = 1000  # gradient steps between two boundaries, where a run can be saved, stopped and evaluated
+COMPILE_FROM = 30_000  # gradient steps of a whole run: about as many as fit eagerly into the seconds of compiling
 WORKERS_HELP = "processes that roll out episodes, or auto: one a core; the result is the same"
 
 
@@ -50,6 +47,7 @@ class RunConfig:
     n_iter: int = option(1, "iterations; the first is behavioural cloning, each later one DAgger", "n")
     num_agent_train_steps_per_iter: int = option(1000, "gradient steps an iteration")
     n_epochs: int | None = option(None, "passes over the whole buffer an iteration, instead of gradient steps")
+    rule: str = option("dagger", "who acts while data are collected, and which states get a label", choices=RULES)
     beta_decay: float = option(
         0.0, "in DAgger's iteration i the expert acts at each step with probability beta_decay^i (default: never)"
     )
@@ -65,6 +63,9 @@ class RunConfig:
     activation: str = option("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
     learning_rate: float = option(5e-3, "Adam's step size", "lr")
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
+    head: str | None = option(
+        None, "what turns features into actions (default: the first that fits the action space)", choices=HEADS
+    )
     loss: str | None = option(
         None,
         "what is minimised: nll is cross-entropy for discrete actions and a learnt Gaussian's for continuous"
@@ -88,6 +89,11 @@ class RunConfig:
         " is shipped, as if each lasted to the time limit",
     )
     eval_episodes: int | None = option(None, "evaluate on exactly this many episodes instead")
+    eval_interval: str | None = option(
+        None,
+        "gradient steps between evaluations within an iteration, or the steps to evaluate after, such as"
+        " 500,1000,5000 (default: at the iteration's end only, which is always evaluated)",
+    )
     exp_name: str | None = option(None, "a word for the run folder's name (default: bc or dagger)", "exp")
     logdir: str | None = option(None, "the run folder itself; must be new or empty (default: data/q1_...)")
     video_log_freq: int = option(5, "iterations between videos; -1: none")
@@ -115,20 +121,13 @@ class RunConfig:
         1, "threads of a gradient step: worth it for pictures alone; another number, other last digits of the result"
     )
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
-    vec_env: str = option(
-        "gymnasium",
-        "what rolls out episodes; batched: the workers step, and the policy acts for all of them in one batch, on its"
-        " own device: for policies that see pictures, above all on a GPU (--num_workers then changes last digits);"
-        " envpool is faster, but starts from other states and drifts from Gymnasium: for a quick look, never for"
-        " reference numbers",
-        choices=("gymnasium", "batched", "envpool"),
-    )
 
     def __post_init__(self) -> None:
         self._check_iterations()
         self._check_choices()
         self._check_signs()
         self._check_augment()
+        self._check_eval_interval()
         self._check_ranges()
         self._check_contradictions()
 
@@ -170,6 +169,16 @@ class RunConfig:
         if unknown:
             raise InputError(f"--augment: there is no {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}")
 
+    def _check_eval_interval(self) -> None:
+        counts = self._eval_counts()
+        if not all(counts) or counts != sorted({*counts}):
+            raise InputError(
+                "--eval_interval must be a number of gradient steps above 0, or several in rising order with commas"
+                f" (500,1000,5000), got {self.eval_interval!r}"
+            )
+        if self.n_epochs is None:
+            self.evaluation_steps(self.num_agent_train_steps_per_iter)
+
     def _check_ranges(self) -> None:
         for name in ("learning_rate", "weight_decay"):
             if math.isinf(getattr(self, name)):
@@ -183,31 +192,56 @@ class RunConfig:
             raise InputError(f"--beta_decay must be 0 to 1, got {self.beta_decay}")
 
     def _check_contradictions(self) -> None:
-        if self.vec_env == "envpool" and self.num_workers > 1:
-            raise InputError("--vec_env envpool has threads of its own; drop --num_workers")
-        if self.vec_env == "envpool" and self.beta_decay:
-            raise InputError("--vec_env envpool: the expert cannot act in it; drop --beta_decay")
+        if not self.do_dagger and (self.rule != "dagger" or self.beta_decay):
+            flag = "beta_decay" if self.rule == "dagger" else "rule"
+            raise InputError(f"--{flag} is for collecting data; add --do_dagger, or drop it")
         if self.device == "cuda" and self.no_gpu:
             raise InputError("--device cuda and --no_gpu contradict each other; drop one")
 
     def augmentations(self) -> list[str]:
-        """The names in `augment`."""
+        """Return the names in `augment`."""
         return [] if self.augment is None else self.augment.split(",")
 
     def compiles(self, rows: int) -> bool:
-        """Whether the gradient step is compiled, if the first iteration trains on `rows` labelled steps.
+        """Return whether the gradient step is compiled, if the first iteration trains on `rows` labelled steps.
 
-        It follows from the configuration and the data, never from timing: compiled and eager steps differ in
+        This follows from the configuration and the data, never from timing: compiled and eager steps differ in
         their last digits, and a seed must mean one result.
         """
-        steps = self.num_agent_train_steps_per_iter
-        if self.n_epochs is not None:
-            steps = self.n_epochs * math.ceil(rows / self.train_batch_size)
-        return self.compile == "on" or (self.compile == "auto" and self.n_iter * steps >= COMPILE_FROM)
+        long = self.n_iter * self.steps_per_iteration(rows) >= COMPILE_FROM
+        return self.compile == "on" or (self.compile == "auto" and long)
+
+    def steps_per_iteration(self, rows: int) -> int:
+        """Return the gradient steps of an iteration that trains on `rows` labelled steps."""
+        if self.n_epochs is None:
+            return self.num_agent_train_steps_per_iter
+        return self.n_epochs * math.ceil(rows / self.train_batch_size)
+
+    def block_end(self, done: int, total: int) -> int:
+        """Return after how many gradient steps the block ends that begins after `done` of an iteration's `total`."""
+        return min(done + MAX_BLOCK, next(step for step in self.evaluation_steps(total) if step > done))
+
+    def is_due(self, itr: int, frequency: int) -> bool:
+        """Return whether something is due after this iteration: every `frequency` ones (-1: never), and the last."""
+        return itr == self.n_iter - 1 or (frequency > 0 and itr % frequency == 0)
+
+    def evaluation_steps(self, total: int) -> list[int]:
+        """Return after how many of an iteration's `total` gradient steps the policy is evaluated; its end is one."""
+        steps = self._eval_counts() or [total]
+        if steps[-1] > total:
+            raise InputError(f"--eval_interval {self.eval_interval}: an iteration has only {total} gradient steps")
+        if len(steps) == 1:
+            steps = list(range(steps[0], total, steps[0]))
+        return [step for step in steps if step < total] + [total]
+
+    def _eval_counts(self) -> list[int]:
+        """Return the numbers in `eval_interval`, with 0 for a text that is not one; empty by default."""
+        texts = [] if self.eval_interval is None else self.eval_interval.split(",")
+        return [int(text) if text.strip().isdecimal() else 0 for text in texts]
 
 
 def command_of(config: RunConfig) -> str:
-    """The command line that makes this run again, in a new folder."""
+    """Return the command line that makes this run again, in a new folder."""
     words = ["python", "scripts/run_hw1.py"]
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
@@ -217,7 +251,7 @@ def command_of(config: RunConfig) -> str:
 
 
 def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of the commands that roll out a policy without training one."""
+    """Add the flags of the commands that roll out a policy without training one."""
     add = parser.add_argument
     add(
         "--policy",
@@ -233,6 +267,6 @@ def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
-    """The flag `--num_workers`."""
+    """Add the flag `--num_workers`."""
     help = f"{WORKERS_HELP} (default: %(default)s)"
     parser.add_argument("--num_workers", metavar="INT", type=worker_count, default=1, help=help)

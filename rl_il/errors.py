@@ -1,4 +1,4 @@
-"""The one error class for mistakes that the user can mend, and how a script ends on it."""
+"""The error class for mistakes that the user can correct, and how a script ends on one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from collections.abc import Callable
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: the message says what, got, expected, and what to do."""
+    """An error in what the user gave; the message says what is wrong, got, expected, and what to do."""
 
 
 class DivergedError(InputError):
-    """Training came to numbers that are not finite: the same settings would again."""
+    """An error of a training whose numbers are no longer finite; the same settings would end there again."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; the message says where the work so far lies.
+    """An interruption by Ctrl-C or SIGTERM; the message says where the work so far is kept.
 
     Args:
       message: what the user is told.
-      signal_number: which of the two it was.
+      signal_number: which of the two signals it was.
       between_steps: whether everything is as it was after a whole step, and may be saved.
     """
 
@@ -34,36 +34,34 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Runs a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130.
+    """Run a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130.
 
     SIGTERM ends it as Ctrl-C does, with status 143.
     """
-    _spare_the_collector()
+    _collect_garbage_less()
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # without file, line and source code
     try:
         main()
     except InputError as error:
-        sys.exit(_say(f"error: {error}", 2))
-    except BrokenPipeError:  # the reader, such as `| head`, has seen enough
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt as interruption:
-        number = getattr(interruption, "signal_number", signal.SIGINT)
-        sys.exit(_say(str(interruption) or "interrupted", 128 + number))
+        print(str(interruption) or "interrupted", file=sys.stderr)
+        sys.exit(128 + getattr(interruption, "signal_number", signal.SIGINT))
 
 
 def _interrupt(number: int, frame: object) -> None:
     raise Interrupted("", number)
 
 
-def _spare_the_collector() -> None:
-    """Importing torch leaves 170,000 objects, none of them garbage. Python's collector would go through them again
-    and again on the way, and once more at the end: half a second together."""
+def _collect_garbage_less() -> None:
+    """Let Python's garbage collector run rarely, and not at exit.
+
+    Importing torch creates 170,000 objects, none of them garbage; examining them repeatedly costs half a second.
+    """
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)
-
-
-def _say(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
-    return status

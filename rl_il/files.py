@@ -1,11 +1,13 @@
-"""Where the checkout is, and files that are written whole or not at all."""
+"""Files: written whole or not at all, read or refused with one `InputError`; and where the checkout is."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 import os
+import pickle
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,16 +17,59 @@ from typing import Any, BinaryIO
 
 from rl_il.errors import InputError
 
-LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # how mkstemp names it
+MAX_MESSAGE = 1000  # characters of an error
+LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # how mkstemp names a temporary file
 REPOSITORY = Path(__file__).resolve().parent.parent
 """The checkout that holds `experts/` and `data/` (the package is installed from it with `pip install -e`)."""
 
 
+def one_line(error: Exception | str) -> str:
+    """Return the message on one line, cut, and without control characters: it may quote a file of unknown origin."""
+    return "".join(c if c.isprintable() else " " for c in str(error)[:MAX_MESSAGE])
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file into one `InputError`: the file is not a readable `what`.
+
+    `zipfile`, `zlib`, `struct`, `pickle`, NumPy and torch raise almost any exception; none of them says more.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot be read ({one_line(error.strerror or error)}); expected a {what}") from error
+    except Exception as error:
+        raise InputError(f"is not a readable {what} ({type(error).__name__}: {one_line(error)[:200]})") from error
+
+
+def load_torch(file: str | Path | BinaryIO) -> Any:
+    """Return what `torch.save` wrote, on the CPU. No code in the file is run.
+
+    Raise `InputError`, which begins with the path if `file` is one, where the file is damaged or holds anything but
+    tensors and plain data.
+    """
+    import torch  # most commands need no torch before they read such a file
+
+    try:
+        with reading("file of torch.save"):
+            try:
+                return torch.load(file, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError as error:  # whose message recommends running the code
+                raise InputError(
+                    "is not a readable file of torch.save: it is damaged, or holds something else than tensors and"
+                    " plain data; nothing in it was run"
+                ) from error
+    except InputError as error:
+        raise InputError(f"{file}: {error}" if isinstance(file, (str, Path)) else str(error)) from error
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file beside `path`, and puts it in `path`'s place once it is whole and on disk.
+    """Open a temporary file next to `path`, and rename it to `path` once it is whole and on disk.
 
-    Raises `InputError` where the disk or the folder does not let it.
+    Raise `InputError` where the disk or the folder does not allow it.
     """
     path = Path(path)
     temporary = None
@@ -46,7 +91,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Has the folder itself written to disk: after a power cut it would not know of a file that was put in it."""
+    """Write the folder itself to disk: otherwise a power cut could lose the name of a file that was put in it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -55,14 +100,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, below: bool = True) -> None:
-    """Removes what `atomic_write` was writing in the folder, or `below` it too, when its process was killed."""
+    """Remove what a killed process was writing with `atomic_write` in the folder, and in those `below` it."""
     for path in folder.glob("**/.*" if below else ".*"):
         if LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path) -> None:
-    """Raises `InputError` for a file that could not be written, before the work whose result it is to hold."""
+    """Raise `InputError` for a file that could not be written: before the work whose result it will hold."""
     path = Path(path)
     folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
     if os.path.isdir(path) or not folder.is_dir() or not os.access(folder, os.W_OK):
@@ -71,13 +116,13 @@ def check_writable(path: str | Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON. Not-a-number and infinities become null: JSON has neither."""
+    """Write `value` as indented JSON. Not-a-number and infinities become null: JSON has neither."""
     with atomic_write(path) as file:
         file.write((to_json(value, indent=2) + "\n").encode())
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes the rows under a header of all their keys; a row that lacks one has an empty cell there."""
+    """Write the rows under a header of all their keys; a row that lacks one has an empty cell there."""
     columns = dict.fromkeys(key for row in rows for key in row)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -88,7 +133,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a file that `write_csv` wrote; none if there is no such file."""
+    """Return the rows of a file that `write_csv` wrote; none if there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -96,7 +141,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """`value` as JSON text, with null for not-a-number and infinities."""
+    """Return `value` as JSON text, with null for not-a-number and infinities."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
@@ -105,6 +150,4 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

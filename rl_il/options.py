@@ -1,4 +1,4 @@
-"""A frozen dataclass is a command line and a JSON object: its fields are the flags, their help texts, the keys."""
+"""Frozen dataclasses as command lines and JSON objects: a field is a flag with its help text, and a key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import difflib
 import functools
 import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import field
 from typing import Any, TypeVar
 
@@ -22,15 +22,15 @@ def option(
     default: Any,
     help: str,
     short: str | None = None,
-    choices: tuple | None = None,
+    choices: Collection[str] | None = None,
     parse: Callable[[str], Any] | None = None,
 ) -> Any:
-    """A config field: the sentence `help` is its documentation and its `--help`; `parse` reads the flag's text."""
+    """Return a config field: `help` is its documentation and its `--help`; `parse` reads the flag's text."""
     return field(default=default, metadata={"help": help, "short": short, "choices": choices, "parse": parse})
 
 
 def positive_integer(text: str) -> int:
-    """An argparse type: an integer above 0."""
+    """Return the integer above 0 that a flag's text says."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
@@ -38,7 +38,7 @@ def positive_integer(text: str) -> int:
 
 
 def worker_count(text: str) -> int:
-    """An argparse type: an integer above 0, or `auto` for as many as there are cores to run on."""
+    """Return the number of processes that a flag's text says; `auto` is one for each core this process may use."""
     if text == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -47,9 +47,14 @@ def worker_count(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a number of processes or auto, got {text!r}") from None
 
 
+@functools.cache
+def _types(config_class: type) -> dict[str, Any]:
+    return typing.get_type_hints(config_class)
+
+
 def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: Sequence[str] = ()) -> None:
-    """Adds one flag for each field of the dataclass made with `option`, except those named in `without`."""
-    types = typing.get_type_hints(config_class)
+    """Add one flag for each field of the dataclass made with `option`, except those named in `without`."""
+    types = _types(config_class)
     for item in dataclasses.fields(config_class):
         if item.name in without:
             continue
@@ -72,22 +77,22 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: 
 
 
 def _value_type(annotation: Any) -> type:
-    """The one of int, float and str that a field holds if it holds anything."""
+    """Return which of int, float and str a field holds if it holds anything."""
     (value_type,) = {*typing.get_args(annotation), annotation} & {int, float, str}
     return value_type
 
 
 def parse_value(config_class: type, name: str, text: str) -> Any:
-    """The value that `text` means for the field; `true` and `false` for a switch, `none` for nothing.
+    """Return the value that `text` means for the field; a switch takes `true` and `false`, `none` is no value.
 
-    Raises `InputError` for a field that there isn't, and for a text that it cannot hold.
+    Raise `InputError` for a field that does not exist, and for a text that the field cannot hold.
     """
     fields = {item.name: item for item in dataclasses.fields(config_class)}
     if name not in fields:
         near = difflib.get_close_matches(name, fields, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(fields)}"
         raise InputError(f"no setting is called {name!r}; {hint}")
-    annotation = typing.get_type_hints(config_class)[name]
+    annotation = _types(config_class)[name]
     words: dict[str, Any] = {"true": True, "false": False} if annotation is bool else {}
     if type(None) in typing.get_args(annotation):
         words["none"] = None
@@ -103,20 +108,15 @@ def parse_value(config_class: type, name: str, text: str) -> Any:
 
 
 def from_arguments(config_class: type[Config], arguments: argparse.Namespace) -> Config:
-    """The dataclass that the parsed flags describe; raises `InputError` where they contradict each other."""
+    """Return the dataclass that the parsed flags describe. Raise `InputError` where they contradict each other."""
     names = [item.name for item in dataclasses.fields(config_class)]
     return config_class(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
 
 
-@functools.cache
-def _types(config_class: type) -> dict[str, Any]:
-    return typing.get_type_hints(config_class)
-
-
 def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
-    """The dataclass that a config.json holds, of which other versions may know more fields.
+    """Return the dataclass that a config.json holds. Fields of other versions, unknown here, are ignored.
 
-    Raises `InputError` for values of other types, and where they contradict each other.
+    Raise `InputError` for values of other types, and where they contradict each other.
     """
     types = _types(config_class)
     known = {name: value for name, value in values.items() if name in types}
@@ -131,7 +131,7 @@ def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the examples' line breaks and gives long flags room."""
+    """A help formatter that keeps the examples' line breaks and gives long flags room."""
 
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=34, width=110)

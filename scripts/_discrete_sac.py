@@ -7,6 +7,7 @@ instead of being learnt; the critics have LayerNorm and a Huber loss.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """`(N, inputs)` to `(N, outputs)`."""
+        """Return `(N, outputs)` for `(N, inputs)`."""
         for _ in range(2):
             x = nn.Dense(self.hidden)(x)
             x = nn.relu(nn.LayerNorm()(x) if self.layer_norm else x)
@@ -60,26 +61,20 @@ class Transitions(NamedTuple):
 
 
 class ReplayBuffer:
-    """Transitions in preallocated arrays; a stand-in for Stable-Baselines3's."""
+    """Transitions in preallocated arrays; it takes the place of Stable-Baselines3's."""
 
     def __init__(self, rows: int, ob_dim: int):
         self.rows, self.added = rows, 0
-        wide, narrow = (rows, ob_dim), (rows,)
-        self.data = Transitions(
-            np.zeros(wide, np.float32),
-            np.zeros(narrow, np.int32),
-            np.zeros(narrow, np.float32),
-            np.zeros(wide, np.float32),
-            np.zeros(narrow, np.float32),
-        )
+        wide, narrow = np.zeros((rows, ob_dim), np.float32), np.zeros(rows, np.float32)
+        self.data = Transitions(wide, narrow.astype(np.int32), narrow, wide.copy(), narrow.copy())
 
     @property
     def observations(self) -> np.ndarray:
-        """`(rows, ob_dim)`; zeros where nothing was added yet."""
+        """Return `(rows, ob_dim)`; zeros where nothing was added yet."""
         return self.data.obs
 
     def add(self, obs, next_obs, acs, rewards, dones, infos) -> None:
-        """Appends a row for each environment."""
+        """Append a row for each environment."""
         limited = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         at = (self.added + np.arange(len(obs))) % self.rows
         for storage, rows in zip(self.data, (obs, acs, rewards, next_obs, dones & ~limited), strict=True):
@@ -87,7 +82,7 @@ class ReplayBuffer:
         self.added += len(obs)
 
     def sample(self, n_batches: int, rows: int, rng: np.random.Generator) -> Transitions:
-        """`(n_batches, rows, ...)`, drawn with replacement."""
+        """Return `(n_batches, rows, ...)`, drawn with replacement."""
         chosen = rng.integers(min(self.added, self.rows), size=(n_batches, rows))
         return Transitions(*(storage[chosen] for storage in self.data))
 
@@ -125,15 +120,15 @@ class DiscreteSAC:
         self._train = jax.jit(partial(train, self.actor.apply, jax.vmap(critic.apply, in_axes=(0, None)), gamma))
 
     def get_env(self):
-        """The vectorised environment."""
+        """Return the vectorised environment."""
         return self.env
 
     def actor_params(self) -> dict[str, Any]:
-        """The actor's layers by name, as flax keeps them."""
+        """Return the actor's layers by name, as flax keeps them."""
         return self.state.actor["params"]
 
     def learn(self, total_timesteps: int, callback: Callable[..., bool], **_: Any) -> None:
-        """Steps all environments together, and trains after each of their steps."""
+        """Step all environments together, and train after each of their steps."""
         obs, end = self.env.reset(), self.num_timesteps + total_timesteps
         while self.num_timesteps < end:
             acs = self._explore(obs)
@@ -145,50 +140,49 @@ class DiscreteSAC:
             obs = next_obs
             self.num_timesteps += len(obs)
             if self.num_timesteps >= self.learning_starts:
-                progress = self.num_timesteps / self.steps
-                first, last = self.entropy_weight
-                entropy_weight = first * (last / first) ** min(1, progress / ENTROPY_FALLS_UNTIL)
-                learning_rate = self.learning_rate * min(1, 4 * max(0, 1 - progress))
-                batches = self.replay_buffer.sample(self.updates, self.batch, self.rng)
-                self.state = self._train(self.state, batches, entropy_weight, learning_rate)
+                self._update()
             callback()
 
+    def _update(self) -> None:
+        """Make the gradient steps of one step of the environments."""
+        progress = self.num_timesteps / self.steps
+        first, last = self.entropy_weight
+        entropy_weight = first * (last / first) ** min(1, progress / ENTROPY_FALLS_UNTIL)
+        learning_rate = self.learning_rate * min(1, 4 * max(0, 1 - progress))
+        batches = self.replay_buffer.sample(self.updates, self.batch, self.rng)
+        self.state = self._train(self.state, batches, entropy_weight, learning_rate)
+
     def _explore(self, obs: np.ndarray) -> np.ndarray:
-        """Actions drawn from the actor's distribution: the largest of its logits plus Gumbel noise."""
+        """Return actions drawn from the actor's distribution: the largest of its logits plus Gumbel noise."""
         n = (len(obs), int(self.action_space.n))
         if self.num_timesteps < self.learning_starts:
             return self.rng.integers(n[1], size=n[0])
-        h = obs
-        layers = self.actor_params()
+        h, layers = obs, self.actor_params()
         for i in range(3):
             h = np.maximum(h, 0) if i else h
             h = h @ np.asarray(layers[f"Dense_{i}"]["kernel"]) + np.asarray(layers[f"Dense_{i}"]["bias"])
         return (h + self.rng.gumbel(size=n)).argmax(axis=1)
 
     def save(self, path: Path) -> None:
-        """Writes networks, optimisers, random state and step count; no pickle."""
+        """Write networks, optimisers, random state and step count; no pickle."""
         arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self.state))}
-        state = self.rng.bit_generator.state
-        numbers = [state["state"]["state"], state["state"]["inc"], state["has_uint32"], state["uinteger"]]
+        rng = np.array(json.dumps(self.rng.bit_generator.state))
         with open(path, "wb") as file:
-            np.savez(file, **arrays, num_timesteps=self.num_timesteps, rng=np.array([str(n) for n in numbers]))
+            np.savez(file, **arrays, num_timesteps=self.num_timesteps, rng=rng)
 
     def save_replay_buffer(self, path: Path) -> None:
-        """Writes the experience."""
+        """Write the experience."""
         with open(path, "wb") as file:
             np.savez(file, added=self.replay_buffer.added, **self.replay_buffer.data._asdict())
 
     def restore(self, model: Path, replay_buffer: Path) -> None:
-        """Reads what `save` and `save_replay_buffer` wrote."""
+        """Read what `save` and `save_replay_buffer` wrote."""
         with np.load(model, allow_pickle=False) as file:
             structure = jax.tree.structure(self.state)
             leaves = [jnp.asarray(file[f"leaf_{i}"]) for i in range(structure.num_leaves)]
             self.state = jax.tree.unflatten(structure, leaves)
             self.num_timesteps = int(file["num_timesteps"])
-            numbers = [int(text) for text in file["rng"]]
-        inner = {"state": numbers[0], "inc": numbers[1]}
-        outer = {"bit_generator": "PCG64", "state": inner, "has_uint32": numbers[2], "uinteger": numbers[3]}
-        self.rng.bit_generator.state = outer
+            self.rng.bit_generator.state = json.loads(str(file["rng"]))
         with np.load(replay_buffer, allow_pickle=False) as file:
             self.replay_buffer.added = int(file["added"])
             self.replay_buffer.data = Transitions(*(file[name] for name in Transitions._fields))
@@ -196,7 +190,7 @@ class DiscreteSAC:
 
 
 def train(actor, critics, gamma: float, state: State, batches: Transitions, entropy_weight, learning_rate) -> State:
-    """One gradient step of critics and actor for each minibatch. `critics` gives `(2, N, actions)`."""
+    """Make one gradient step of critics and actor for each minibatch. `critics` gives `(2, N, actions)`."""
 
     def critic_loss(params, batch: Transitions, targets: jax.Array) -> jax.Array:
         values = jnp.take_along_axis(critics(params, batch.obs), batch.acs[None, :, None], axis=2)[..., 0]

@@ -14,18 +14,15 @@ class CoursePolicy:
         import torch
 
         self.torch, self.discrete = torch, discrete
-        sizes = [ob_dim, 64, 64, ac_dim]
-        layers = []
-        for i in range(3):
-            layers += [torch.nn.Linear(sizes[i], sizes[i + 1]), torch.nn.Tanh()]
-        self.network = torch.nn.Sequential(*layers[:-1])
+        linear, tanh = torch.nn.Linear, torch.nn.Tanh
+        self.network = torch.nn.Sequential(linear(ob_dim, 64), tanh(), linear(64, 64), tanh(), linear(64, ac_dim))
         self.log_std = torch.nn.Parameter(torch.zeros(ac_dim))
         self.loss = torch.nn.CrossEntropyLoss() if discrete else torch.nn.MSELoss()
         parameters = [*self.network.parameters(), *([] if discrete else [self.log_std])]
         self.optimizer = torch.optim.Adam(parameters, 5e-3)
 
     def update(self, obs, acs) -> float:
-        """One gradient step on a minibatch of tensors."""
+        """Make one gradient step on a minibatch of tensors."""
         loss = self.loss(self.network(obs), acs)
         self.optimizer.zero_grad()
         loss.backward()
@@ -33,7 +30,7 @@ class CoursePolicy:
         return loss.item()
 
     def get_action(self, ob, draw: bool):
-        """One observation to one action: drawn from the distribution, as the course does, or its likeliest."""
+        """Return an action for one observation: drawn from the distribution, as the course does, or its likeliest."""
         torch = self.torch
         with torch.no_grad():
             output = self.network(torch.from_numpy(ob[None]).float())
@@ -46,7 +43,7 @@ class CoursePolicy:
 
 
 def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
-    """The course's training: each minibatch is the head of a permutation of the whole buffer."""
+    """Train as the course does: each minibatch is the head of a permutation of the whole buffer."""
     import numpy as np
     import torch
 
@@ -56,10 +53,10 @@ def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
 
 
 def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
-    """The usual PyTorch loop over a shuffled DataLoader. Returns the seconds of `n_steps` steps of an epoch.
+    """Train in the usual PyTorch loop over a shuffled DataLoader; return the seconds of `n_steps` steps of an epoch.
 
-    An epoch of a million rows has 10,000 steps: fewer are made, and of the shuffling at its start they bear
-    their share.
+    An epoch of a million rows has 10,000 steps: fewer are made, and their share of the shuffling at its start is
+    counted.
     """
     import torch
     from torch.utils.data import DataLoader, TensorDataset
@@ -82,7 +79,7 @@ def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
 
 
 def course_rollouts(env, policy: CoursePolicy, seeds, draw: bool) -> int:
-    """The course's `sample_trajectory`, an episode a seed: Python lists. Returns the steps."""
+    """Roll out an episode for each seed as the course's `sample_trajectory` does: Python lists. Return the steps."""
     import numpy as np
 
     steps = 0
@@ -100,18 +97,13 @@ def course_rollouts(env, policy: CoursePolicy, seeds, draw: bool) -> int:
             steps += 1
             if terminated or truncated:
                 break
-        {
-            "observation": np.array(obs, dtype=np.float32),
-            "reward": np.array(rewards, dtype=np.float32),
-            "action": np.array(acs, dtype=np.float32),
-            "next_observation": np.array(next_obs, dtype=np.float32),
-            "terminal": np.array(terminals, dtype=np.float32),
-        }
+        for numbers in (obs, rewards, acs, next_obs, terminals):  # the arrays of its path dictionary
+            np.array(numbers, dtype=np.float32)
     return steps
 
 
 def course_cloning(file: str) -> None:
-    """The homework's behavioural cloning from the shell: 1,000 steps, one evaluation episode, TensorBoard."""
+    """Clone as the homework does from the shell: 1,000 steps, one evaluation episode, TensorBoard."""
     import tempfile
 
     import gymnasium as gym

@@ -1,4 +1,4 @@
-"""How fast this project is beside what one would use instead: the same work, both ways, one after the other.
+"""How fast this project is compared with what one would use instead: the same work, both ways, one after the other.
 
 Each row is the median over the repeats; ours and theirs alternate, on one core with one thread. Run it with nothing
 else on the machine. The loops that it measures against are in `_peers.py`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import os
 import platform
 import statistics
@@ -19,7 +20,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from unittest import mock
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
 
@@ -54,23 +57,23 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Theirs over ours where both are times and more is better; else ours over theirs."""
+        """Return theirs over ours where both are times and more is better; else ours over theirs."""
         return self.theirs / self.ours if self.unit == "s" and self.bound == AT_LEAST else self.ours / self.theirs
 
     @property
     def met(self) -> bool:
-        """Whether the target is reached."""
+        """Return whether the target is reached."""
         return self.ratio >= self.target if self.bound == AT_LEAST else self.ratio <= self.target
 
 
 def alternate(ours: Callable[[], float], theirs: Callable[[], float], repeats: int) -> tuple[float, float]:
-    """The medians of both, measured in turn."""
+    """Return the medians of both, measured in turn."""
     pairs = [(ours(), theirs()) for _ in range(repeats)]
     return tuple(map(statistics.median, zip(*pairs, strict=True)))
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long `work` takes."""
+    """Return how long `work` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -80,20 +83,19 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def training(repeats: int, imitation: str | None) -> Iterator[Row]:
-    """Gradient steps/s through `RLTrainer.train`, compiled, against loops with eager Adam."""
+    """Yield gradient steps/s through `RLTrainer.train`, compiled, against loops with eager Adam."""
     from _peers import CoursePolicy, course_training, loader_training
 
     if imitation:
         imitation_speed(imitation)  # if it can't be run, it says so before all else is measured
     for env_name, loss in (("HalfCheetah-v5", "MSE 17 to 6"), ("LunarLander-v3", "cross-entropy 8 to 4")):
-        for rows in (20_000, 1_000_000):
+        for rows, course_steps in ((20_000, 500), (1_000_000, 40)):
             trainer, obs, acs = filled_trainer(env_name, rows)
             peer = CoursePolicy(obs.shape[1], trainer.policy.ac_dim, trainer.policy.discrete)
             ours = partial(training_speed, trainer)
             ours()  # compiles
-            few = 500 if rows < 100_000 else 40
             for name, loop, steps in (
-                ("the course's loop", course_training, few),
+                ("the course's loop", course_training, course_steps),
                 ("a DataLoader", loader_training, 500),
             ):
                 theirs = partial(loop_speed, loop, obs, acs, peer, steps)
@@ -109,14 +111,14 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
 
 
 def loop_speed(loop: Callable, obs, acs, peer, steps: int) -> float:
-    """Gradient steps/s of a peer's loop, which may say itself how long it took."""
+    """Return gradient steps/s of a peer's loop, which may say itself how long it took."""
     start = time.perf_counter()
     taken = loop(obs, acs, peer, steps)
     return steps / (taken or time.perf_counter() - start)
 
 
 def imitation_speed(python: str) -> float:
-    """Gradient steps/s of imitation's `BC.train`, as the other Python reports them."""
+    """Return gradient steps/s of imitation's `BC.train`, as the other Python reports them."""
     from _peers import IMITATION
 
     done = subprocess.run([python, "-c", IMITATION], capture_output=True, text=True)
@@ -126,14 +128,17 @@ def imitation_speed(python: str) -> float:
 
 
 def training_speed(trainer) -> float:
-    """Gradient steps/s of an iteration's training."""
-    before = trainer.clock.seconds.get("train", 0.0)
-    trainer.train(0)
-    return trainer.config.num_agent_train_steps_per_iter / (trainer.clock.seconds["train"] - before)
+    """Return gradient steps/s of an iteration's training."""
+
+    def train() -> None:
+        for minibatches, _ in trainer.remaining_blocks(0):
+            trainer.fit(minibatches, 0, 0)
+
+    return trainer.config.num_agent_train_steps_per_iter / seconds(train)
 
 
-def filled_trainer(env_name: str, rows: int, loss: str | None = None):
-    """A trainer with `rows` rows of noise in its buffer, and the noise."""
+def filled_trainer(env_name: str, rows: int, loss: str | None = None, steps: int = 3000, compile: str = "on"):
+    """Return a trainer with `rows` rows of noise in its buffer, and the noise."""
     import numpy as np
 
     from rl_il.envs import make_env
@@ -142,15 +147,15 @@ def filled_trainer(env_name: str, rows: int, loss: str | None = None):
     from rl_il.types import Trajectory
 
     env, rng = make_env(env_name), np.random.default_rng(0)
-    config = RunConfig(env_name=env_name, num_agent_train_steps_per_iter=3000, compile="on", loss=loss)
+    config = RunConfig(env_name=env_name, num_agent_train_steps_per_iter=steps, compile=compile, loss=loss)
     policy = MLPPolicySL.for_env(env, loss=loss)
     obs = rng.standard_normal((rows + 1, *policy.ob_shape), np.float32)
     if policy.discrete:
         acs = rng.integers(policy.ac_dim, size=rows)
     else:
         acs = rng.standard_normal((rows, policy.ac_dim), np.float32)
-    trainer = RLTrainer(config, env, policy, [], verbose=False)
-    trainer.store(0, [Trajectory(obs, acs, np.zeros(rows))])
+    trainer = RLTrainer(config, env, policy, [Trajectory(obs, acs, np.zeros(rows))])
+    trainer.add(0, trainer.demonstrations)
     return trainer, obs[:-1], acs
 
 
@@ -158,40 +163,45 @@ def filled_trainer(env_name: str, rows: int, loss: str | None = None):
 
 
 def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
-    """Environment steps/s of a cloned policy that acts greedily: the same episodes on both sides."""
+    """Yield environment steps/s of a cloned policy that acts greedily: the same episodes on both sides."""
     from _peers import CoursePolicy
 
     from rl_il.infrastructure.workers import RolloutWorkers
 
-    tasks = (("LunarLander-v3", 2.5, 20, 200), ("HalfCheetah-v5", 1.3, 5, 24), ("Ant-v5", 1.3, 3, 8))
-    for env_name, target, few, many in tasks:
+    for env_name, target, few, many in (
+        ("LunarLander-v3", 2.5, 20, 200),
+        ("HalfCheetah-v5", 1.3, 5, 24),
+        ("Ant-v5", 1.3, 3, 8),
+    ):
         env, policy = cloned(env_name)
         peer, actor = CoursePolicy(policy.ob_shape[0], policy.ac_dim, policy.discrete), policy.actor()
-        peer.network.load_state_dict(policy.network.state_dict())
-        theirs = partial(course_speed, env, peer, few)
-        pair = alternate(partial(steps_per_second, env, actor, few), theirs, repeats)
+        peer.network.load_state_dict(policy.head.network.state_dict())
+        ours, theirs = partial(steps_per_second, env, actor, few), partial(course_speed, env, peer, few)
         what = f"rollouts: environment steps/s, {env_name}, against a torch forward a step and Python lists"
-        yield Row(what, "steps/s", *pair, AT_LEAST, target)
+        yield Row(what, "steps/s", *alternate(ours, theirs, repeats), AT_LEAST, target)
         workers = RolloutWorkers(env_name, 2)
         try:
             two, one = partial(steps_per_second, workers, actor, many), partial(steps_per_second, env, actor, many)
             two()
-            pair = alternate(two, one, repeats)
-            yield Row(f"rollouts: the same, {env_name}, 2 workers against 1", "steps/s", *pair, AT_LEAST, 1.7)
+            what = f"rollouts: the same, {env_name}, 2 workers against 1"
+            yield Row(what, "steps/s", *alternate(two, one, repeats), AT_LEAST, 1.7)
         finally:
             workers.close()
 
 
 def course_speed(env, peer, episodes: int) -> float:
-    """How fast the course's sampler rolls out the peer, greedily: to draw its actions costs the peer more."""
+    """Return how fast the course's sampler rolls out the peer, greedily: to draw its actions costs the peer more."""
     from _peers import course_rollouts
 
+    from rl_il.seeding import episode_seeds, stream
+
+    seeds = list(islice(episode_seeds(stream(0, "evaluation")), episodes))  # as `sample_n_trajectories` draws them
     start = time.perf_counter()
-    return course_rollouts(env, peer, seeds(episodes), draw=False) / (time.perf_counter() - start)
+    return course_rollouts(env, peer, seeds, draw=False) / (time.perf_counter() - start)
 
 
 def cloned(env_name: str):
-    """The environment and a policy cloned from its demonstrations."""
+    """Return the environment and a policy cloned from its demonstrations."""
     import numpy as np
 
     from rl_il.datasets import load_trajectories
@@ -207,19 +217,10 @@ def cloned(env_name: str):
     return env, policy
 
 
-def seeds(episodes: int) -> list[int]:
-    """The episodes' seeds, as `sample_n_trajectories` draws them."""
-    from itertools import islice
-
-    from rl_il.infrastructure.seeding import episode_seeds, stream
-
-    return list(islice(episode_seeds(stream(0, "evaluation")), episodes))
-
-
 def steps_per_second(source, actor, episodes: int) -> float:
-    """How fast the actor's episodes are rolled out."""
+    """Return how fast the actor's episodes are rolled out."""
     from rl_il.infrastructure.rollouts import sample_n_trajectories
-    from rl_il.infrastructure.seeding import stream
+    from rl_il.seeding import stream
 
     start = time.perf_counter()
     steps = sum(map(len, sample_n_trajectories(source, actor, episodes, stream(0, "evaluation"))))
@@ -230,7 +231,7 @@ def steps_per_second(source, actor, episodes: int) -> float:
 
 
 def dagger(repeats: int, _: str | None) -> Iterator[Row]:
-    """The wall time of DAgger's loop, against the environment's steps alone: its own seeds and actions, replayed."""
+    """Yield the wall time of DAgger's loop, against the environment's steps alone: its own seeds and actions."""
     for env_name, target in (("Ant-v5", 1.3), ("HalfCheetah-v5", 2.5), ("LunarLander-v3", 2.5)):
         run, stepping = dagger_and_replay(env_name)
         what = f"DAgger: {env_name}, 10 iterations, --compile on (start-up left out), against stepping alone"
@@ -238,43 +239,39 @@ def dagger(repeats: int, _: str | None) -> Iterator[Row]:
 
 
 def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Two functions: a run of DAgger, the same every time, and its environment steps alone; both return seconds."""
-    import copy
-
-    from rl_il.infrastructure.checkpoint import Checkpoints
+    """Return a run of DAgger, the same every time, and its environment steps alone; both return seconds."""
     from rl_il.infrastructure.compiled import CompiledUpdate
-    from rl_il.infrastructure.logger import Logger
-    from rl_il.run_parts import build_policy, build_trainer, count_eval_episodes, find_expert, load_demonstrations
+    from rl_il.infrastructure.rollouts import NO_EPISODES
+    from rl_il.runs.parts import Inputs, count_eval_episodes, find_expert, load_demonstrations
+    from rl_il.runs.run_folder import RunFolder
+    from rl_il.runs.training import build, train_in_folder
 
-    flags = {
-        "do_dagger": True,
-        "n_iter": 10,
-        "eval_batch_size": 5000,
-        "video_log_freq": -1,
-        "compile": "on",
-    } | changes
-    config, env = RunConfig(env_name=env_name, **flags), recording(env_name)
-    expert, demonstrations = find_expert(config, env), load_demonstrations(config, env)
-    n_eval_episodes, policy = count_eval_episodes(config, env), build_policy(config, env)
-    initial, compiled = copy.deepcopy(policy.state_dict()), CompiledUpdate(policy, config.train_batch_size)
+    flags = {"do_dagger": True, "n_iter": 10, "eval_batch_size": 5000, "video_log_freq": -1, "compile": "on"}
+    config, env = RunConfig(env_name=env_name, **flags | changes), recording(env_name)
+    expert, n_eval_episodes = find_expert(config, env), count_eval_episodes(config, env)
+    compiling: list[float] = []
+    compile_step = CompiledUpdate._compile
+
+    def timed(self, buffer):
+        start = time.perf_counter()
+        step = compile_step(self, buffer)
+        compiling.append(time.perf_counter() - start)
+        return step
 
     def run(place=env.env) -> float:
-        policy.load_state_dict(initial)
-        policy.__dict__.pop("optimizer", None)  # a new one will be made
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = build_trainer(config, place, policy, demonstrations, expert, n_eval_episodes, verbose=False)
-            trainer.logger, trainer.checkpoints = Logger(Path(folder)), Checkpoints(Path(folder))
-            trainer.fitting.compiled = compiled  # by the first run, once
-            taken = seconds(trainer.run_training_loop) - trainer.clock.seconds["compile"]
-            trainer.logger.close()
-        return taken
+        inputs = Inputs(env, place, expert, load_demonstrations(config, env), n_eval_episodes, 0.0)
+        parts = build(config, inputs, verbose=False)
+        compiling.clear()
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(CompiledUpdate, "_compile", timed):
+            train = partial(train_in_folder, parts, RunFolder(Path(folder), config), NO_EPISODES)
+            return seconds(train) - sum(compiling)
 
-    run(env)  # compiles, and notes seeds and actions
+    run(env)  # notes seeds and actions
     return run, partial(replay, env=env)
 
 
 def replay(env) -> float:
-    """Seconds of the environment's own work in the episodes that were noted."""
+    """Return seconds of the environment's own work in the episodes that were noted."""
 
     def steps() -> None:
         for seed, acs in env.log:
@@ -286,7 +283,7 @@ def replay(env) -> float:
 
 
 def recording(env_name: str):
-    """The environment in a wrapper that notes each episode's seed and actions in `log`."""
+    """Return the environment in a wrapper that notes each episode's seed and actions in `log`."""
     import gymnasium as gym
 
     from rl_il.envs import make_env
@@ -308,45 +305,38 @@ def recording(env_name: str):
 
 
 def shell(repeats: int, _: str | None) -> Iterator[Row]:
-    """Behavioural cloning from the shell, everything included; no videos on either side."""
-    demos = REPOSITORY / "data" / "demos" / "HalfCheetah-v5.npz"
-    peer = [sys.executable, str(REPOSITORY / "scripts" / "_peers.py"), "bc", str(demos)]
-    script = str(REPOSITORY / "scripts" / "run_hw1.py")
+    """Yield behavioural cloning from the shell, everything included; no videos on either side."""
+    scripts, demos = REPOSITORY / "scripts", REPOSITORY / "data" / "demos" / "HalfCheetah-v5.npz"
+    ours = [sys.executable, str(scripts / "run_hw1.py")]
+    theirs = [sys.executable, str(scripts / "_peers.py"), "bc", str(demos)]
+    flags = "--env_name HalfCheetah-v5 --video_log_freq -1 --logdir".split()
     with tempfile.TemporaryDirectory() as folder:
-
-        def ours() -> float:
-            flags = [
-                "--env_name",
-                "HalfCheetah-v5",
-                "--video_log_freq",
-                "-1",
-                "--logdir",
-                f"{folder}/{time.time_ns()}",
-            ]
-            return seconds(lambda: call([sys.executable, script, *flags]))
-
-        pair = alternate(ours, lambda: seconds(lambda: call(peer)), repeats)
-    yield Row(
-        "shell: cloning HalfCheetah-v5, everything included, against the course's way", "s", *pair, AT_LEAST, 1.5
-    )
+        pair = alternate(
+            lambda: call([*ours, *flags, f"{folder}/{time.time_ns()}"]),
+            lambda: call(theirs),
+            repeats,
+        )
+    what = "shell: cloning HalfCheetah-v5, everything included, against the course's way"
+    yield Row(what, "s", *pair, AT_LEAST, 1.5)
     for name, flag, status in (("--help", "--help", 0), ("a wrong flag", "--no_such_flag", 2)):
-        ask = partial(call, [sys.executable, script, flag], status)
-        taken = statistics.median(seconds(ask) for _ in range(repeats))
+        taken = statistics.median(call([*ours, flag], status) for _ in range(repeats))
         yield Row(f"shell: {name} answers, against the 0.4 s that are allowed", "s", taken, 0.4, AT_MOST, 1.0)
 
 
-def call(command: list[str], status: int = 0) -> None:
-    """Runs it from the repository's root, silently."""
+def call(command: list[str], status: int = 0) -> float:
+    """Run it from the repository's root, silently; return the seconds that it takes."""
+    start = time.perf_counter()
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode != status:
         raise InputError(f"{' '.join(command)} failed: {(done.stderr.splitlines() or ['?'])[-1]}")
+    return time.perf_counter() - start
 
 
 # The buffer ----------------------------------------------------------------------------------------------
 
 
 def buffer(repeats: int, _: str | None) -> Iterator[Row]:
-    """What it costs to add 1,000 transitions, and what a million of them weigh."""
+    """Yield what it costs to add 1,000 transitions, and what a million of them weigh."""
     import numpy as np
 
     from rl_il.infrastructure.replay_buffer import ReplayBuffer
@@ -359,38 +349,31 @@ def buffer(repeats: int, _: str | None) -> Iterator[Row]:
     few = [Trajectory(obs[:1001], acs[:1000], np.zeros(1000))]
     warnings.simplefilter("ignore")  # the oldest are dropped: that is its default size
 
-    def into_an_empty_one() -> float:
-        empty = ReplayBuffer()
-        return seconds(lambda: empty.add(few))
+    def adding(make_buffer: Callable[[], ReplayBuffer]) -> float:
+        buffer = make_buffer()
+        return seconds(lambda: buffer.add(few))
 
-    pair = alternate(lambda: seconds(lambda: full.add(few)), into_an_empty_one, 20 * repeats)
-    yield Row(
-        "buffer: adding 1,000 Ant transitions to the default buffer, full with 1,000,000, against an empty one",
-        "s",
-        *pair,
-        AT_MOST,
-        2,
-    )
+    pair = alternate(lambda: adding(lambda: full), lambda: adding(ReplayBuffer), 20 * repeats)
+    what = "buffer: adding 1,000 Ant transitions to the default buffer, full with 1,000,000, against an empty one"
+    yield Row(what, "s", *pair, AT_MOST, 2)
     if not Path("/proc/self/status").exists():
         print("note: memory is measured on Linux only", file=sys.stderr)
         return
-    yield weighed("1,000,000 Ant transitions, against their bytes", WEIGHT, 1.2)
+    yield weighed("1,000,000 Ant transitions, against their bytes", TRANSITIONS, 1.2)
 
 
 def pictures(repeats: int, _: str | None) -> Iterator[Row]:
-    """What the pictures of a hundred laps weigh."""
+    """Yield what the pictures of a hundred laps weigh."""
     if Path("/proc/self/status").exists():
-        yield weighed(
-            "100,000 CarRacing pictures in colour, stacked by 4 when drawn, against 3 GB", PICTURES_WEIGHT, 1
-        )
+        yield weighed("100,000 CarRacing pictures in colour, stacked by 4 when drawn, against 3 GB", PICTURES, 1)
 
 
-def weighed(what: str, program: str, most: float) -> Row:
-    """The row for two weights that a program prints."""
-    command = [sys.executable, "-c", program]
+def weighed(what: str, program: str, target: float) -> Row:
+    """Return the row for two weights that a program prints."""
+    command = [sys.executable, "-c", WEIGHT + program]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     ours, theirs = map(float, done.stdout.split())
-    return Row(f"buffer: memory of {what}", "MB", ours, theirs, AT_MOST, most)
+    return Row(f"buffer: memory of {what}", "MB", ours, theirs, AT_MOST, target)
 
 
 WEIGHT = """
@@ -398,8 +381,12 @@ import re
 import numpy as np
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.types import Trajectory
-few = Trajectory(np.ones((1001, 27), np.float32), np.ones((1000, 8), np.float32), np.zeros(1000))
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1e3
+"""
+"""The beginning of a program that prints how much more memory a growing buffer took at its most, and the bytes of
+what it holds, in 1000 KiB."""
+TRANSITIONS = """
+few = Trajectory(np.ones((1001, 27), np.float32), np.ones((1000, 8), np.float32), np.zeros(1000))
 warm = ReplayBuffer()
 warm.add([few])
 before, buffer = peak(), ReplayBuffer()
@@ -407,45 +394,37 @@ for _ in range(1000):
     buffer.add([few])
 print(peak() - before, 1e6 * 35 * 4 / 1.024e6)
 """
-"""Prints how much more memory a growing buffer took at its most, and the bytes of what it holds, in 1000 KiB."""
-PICTURES_WEIGHT = """
-import re
-import numpy as np
-from rl_il.infrastructure.replay_buffer import ReplayBuffer
-from rl_il.types import Trajectory
+PICTURES = """
 lap = Trajectory(np.ones((1001, 96, 96, 3), np.uint8), np.ones((1000, 3), np.float32), np.zeros(1000))
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1e3
 before, buffer = peak(), ReplayBuffer(100_000, frame_stack=4)
 for _ in range(100):
     buffer.add([lap])
 print(peak() - before, 3e9 / 1.024e6)
 """
-"""The same for pictures, and 3 GB."""
-
-
-BENCHMARKS = {"training": training, "rollouts": rollouts, "dagger": dagger, "shell": shell, "buffer": buffer}
-BENCHMARKS["pictures"] = pictures
+BENCHMARKS = {
+    "training": training,
+    "rollouts": rollouts,
+    "dagger": dagger,
+    "shell": shell,
+    "buffer": buffer,
+    "pictures": pictures,
+}
 
 
 def table(rows: list[Row]) -> str:
-    """The rows in Markdown, under a line about the machine."""
+    """Return the rows in Markdown, under a line about the machine."""
     from rl_il.report.tables import markdown
 
     lines = [["what", "ours", "theirs", "unit", "ratio", "target", "met"]]
     for row in rows:
-        numbers = [_number(row.ours), _number(row.theirs), row.unit, f"{row.ratio:.2f}"]
-        lines.append([row.name, *numbers, f"{row.bound} {row.target:g}", "yes" if row.met else "NO"])
+        numbers = [f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in (row.ours, row.theirs)]
+        target = [f"{row.ratio:.2f}", f"{row.bound} {row.target:g}", "yes" if row.met else "NO"]
+        lines.append([row.name, *numbers, row.unit, *target])
     return f"{machine()}\n\n{markdown(lines)}"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
 def machine() -> str:
-    """The machine in a line."""
-    import importlib.metadata
-
+    """Return the machine in a line."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
@@ -456,7 +435,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Parses the flags, measures, prints."""
+    """Parse the flags, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of the rows (default: all)")

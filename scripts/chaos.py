@@ -37,12 +37,12 @@ MODES = {
     "teacher": "scripts/teach.py --teacher scripted --episodes 6 --ep_len 80 --eval_every 2 --eval_episodes 2",
     "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 {LENGTHS} --seeds 2 --processes 2",
 }
-MOST_KILLS = 5  # of one run, before it is left to end
+MAX_KILLS = 5  # of one run, before it is left to end
 EARLIEST = 0.2  # of the time that a run takes; half of the kills wait on until a file is being written
 
 
 def main() -> None:
-    """Parses the flags, kills, prints the count and every difference; status 1 if there is one."""
+    """Parse the flags, kill, print the count and every difference; status 1 if there is one."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--kills", type=positive_integer, default=100, help="how many, over all modes (default: %(default)s)")
@@ -61,21 +61,21 @@ def main() -> None:
             if kills >= args.kills:
                 break
             killed = Path(folder) / f"run_{runs}"
-            count = kill_and_go_on(mode, killed, rng, seconds[mode], min(MOST_KILLS, args.kills - kills))
+            count = kill_and_go_on(mode, killed, rng, seconds[mode], min(MAX_KILLS, args.kills - kills))
             found = [f"{mode}: {text}" for text in compare(mode, killed, whole[mode])]
             kills, runs, differences = kills + count, runs + 1, differences + found
-            left = (time.perf_counter() - start) / kills * (args.kills - kills) if kills else 0
-            print(f"{kills}/{args.kills} kills, {runs} runs, {len(differences)} differences", end="", flush=True)
-            print(f", about {left:.0f} s left ({mode}: {count})", *found, sep="\n", flush=True)
+            left = (time.perf_counter() - start) / max(kills, 1) * (args.kills - kills)
+            counts = f"{kills}/{args.kills} kills, {runs} runs, {len(differences)} differences"
+            print(f"{counts}, about {left:.0f} s left ({mode}: {count})", *found, sep="\n", flush=True)
             shutil.rmtree(killed)
     print(f"\n{kills} kills in {runs} runs, {len(differences)} differences, {time.perf_counter() - start:.0f} s")
     sys.exit(1 if differences else 0)
 
 
 def command(mode: str, folder: Path) -> list[str]:
-    """What starts the run in this folder, or lets it go on."""
+    """Return what starts the run in this folder, or lets it go on."""
     script, *flags = MODES[mode].split()
-    where = ["--outdir", str(folder)] if mode == "ablation" else ["--logdir", str(folder)]
+    where = ["--outdir" if mode == "ablation" else "--logdir", str(folder)]
     if mode != "ablation" and (folder / "config.json").exists():
         flags, where = (["--num_workers", "2"] if "workers" in MODES[mode] else []), ["--resume", str(folder)]
     elif mode != "ablation":
@@ -84,51 +84,52 @@ def command(mode: str, folder: Path) -> list[str]:
 
 
 def start(mode: str, folder: Path) -> subprocess.Popen:
-    """The process, which leads a session of its own."""
+    """Return the process, which leads a session of its own."""
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "text": True}
     return subprocess.Popen(command(mode, folder), **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def finish(mode: str, folder: Path) -> Path:
-    """Runs to the end; returns the folder."""
-    with start(mode, folder) as process:
-        _, error = process.communicate()
+def end(mode: str, process: subprocess.Popen) -> None:
+    """Wait for the end of the process; one that fails ends this program."""
+    _, error = process.communicate()
     if process.returncode:
         sys.exit(f"{mode} ended with status {process.returncode}: {error}")
+
+
+def finish(mode: str, folder: Path) -> Path:
+    """Run to the end; return the folder."""
+    with start(mode, folder) as process:
+        end(mode, process)
     return folder
 
 
-def kill_and_go_on(mode: str, folder: Path, rng: random.Random, seconds: float, most: int) -> int:
-    """Starts, kills within `seconds`, and starts again until it ends by itself or was killed often enough; returns
-    the number of kills."""
-    kills = 0
-    while kills < most:
+def kill_and_go_on(mode: str, folder: Path, rng: random.Random, seconds: float, max_kills: int) -> int:
+    """Start, kill within `seconds`, and start again until it ends by itself or was killed often enough; return the
+    number of kills."""
+    for kills in range(max_kills):
         with start(mode, folder) as process:
             wait_for_moment(process, folder, rng, rng.uniform(EARLIEST, 1) * seconds)
-            alive = process.poll() is None
+            if process.poll() is not None:
+                end(mode, process)
+                return kills
             process.kill()
-            _, error = process.communicate()
-        if not alive:
-            if process.returncode:
-                sys.exit(f"{mode} ended with status {process.returncode}: {error}")
-            return kills
-        kills += 1
+            process.communicate()
         check_nothing_is_left(mode, process.pid)
     finish(mode, folder)
-    return kills
+    return max_kills
 
 
 def wait_for_moment(process: subprocess.Popen, folder: Path, rng: random.Random, seconds: float) -> None:
-    """For so long; in every other case, on until a file is being written."""
-    end = time.monotonic() + seconds
+    """Wait for so long; in every other case, on until a file is being written."""
+    moment = time.monotonic() + seconds
     in_writing = rng.random() < 0.5
-    while process.poll() is None and (time.monotonic() < end or (in_writing and not any(being_written(folder)))):
-        if time.monotonic() < end:
+    while process.poll() is None and (time.monotonic() < moment or (in_writing and not any(being_written(folder)))):
+        if time.monotonic() < moment:
             time.sleep(0.001)
 
 
 def being_written(folder: Path) -> Iterator[Path]:
-    """The temporary files of `atomic_write` in the run folder, or in those of an ablation."""
+    """Yield the temporary files of `atomic_write` in the run folder, or in those of an ablation."""
     for place in (folder, folder / "checkpoint", *folder.glob("runs/*/*/checkpoint")):
         try:
             yield from (Path(entry) for entry in os.scandir(place) if entry.name.startswith("."))
@@ -137,9 +138,9 @@ def being_written(folder: Path) -> Iterator[Path]:
 
 
 def check_nothing_is_left(mode: str, session: int) -> None:
-    """Ends with status 1 if a process of the session outlives the one that was killed by more than ten seconds."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
+    """End with status 1 if a process of the session outlives the one that was killed by more than ten seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
         alive = [path.name for path in Path("/proc").glob("[0-9]*") if session_of(path) == session]
         if not alive:
             return
@@ -150,7 +151,7 @@ def check_nothing_is_left(mode: str, session: int) -> None:
 
 
 def session_of(process: Path) -> int | None:
-    """The session of a living process in /proc; None for one that has ended."""
+    """Return the session of a living process in /proc; None for one that has ended."""
     try:
         state, _, _, session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
     except (OSError, ValueError):
@@ -159,35 +160,36 @@ def session_of(process: Path) -> int | None:
 
 
 def compare(mode: str, killed: Path, whole: Path) -> list[str]:
-    """A line for each thing that is not the same, times apart."""
+    """Return a line for each thing that is not the same, times apart."""
     if mode == "ablation":
         names = [path.relative_to(whole) for path in whole.iterdir() if path.is_file() and path.name != "log.txt"]
         return [str(name) for name in names if (killed / name).read_bytes() != (whole / name).read_bytes()]
-    one, other = (contents(folder) for folder in (killed, whole))
+    one, other = contents(killed), contents(whole)
     return [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """Everything that a run leaves, by name, without its times."""
+    """Return everything that a run leaves, by name, without its times."""
     from rl_il.datasets.npz import read_npz
     from rl_il.files import read_csv
-    from rl_il.infrastructure.events import read_events
     from rl_il.policies.cnn_policy import CNNPolicySL
     from rl_il.policies.mlp_policy import MLPPolicySL
+    from rl_il.report.writing import event_files
 
     found: dict[str, object] = {"files": sorted(p.name for p in folder.iterdir() if "tfevents" not in p.name)}
     rows = read_csv(folder / "metrics.csv")
     found["metrics.csv"] = [{k: v for k, v in row.items() if k != "TimeSinceStart"} for row in rows]
     for path in folder.glob("episodes.csv"):
         found[path.name] = path.read_text()
-    for path in folder.glob("**/*.npz"):  # what a teacher's session recorded
+    for path in folder.glob("**/*.npz"):  # what was collected, or recorded in a teacher's session
         found[str(path.relative_to(folder))] = {name: array.tolist() for name, array in read_npz(path).items()}
     policy_class = CNNPolicySL if "CarRacing" in (folder / "config.json").read_text() else MLPPolicySL
     for path in folder.glob("*.pt"):
         found[path.name] = {name: tensor.tolist() for name, tensor in policy_class.load(path).state_dict().items()}
-    events = [event for path in sorted(folder.glob("*tfevents*")) for _, event in read_events(path)]
-    scalars = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
-    found["TensorBoard"] = sorted(scalar for scalar in scalars if scalar[1] != "TimeSinceStart")
+    for name, place in (("TensorBoard", folder), ("TensorBoard, steps", folder / "steps")):
+        events = [event for records in event_files(place).values() for _, event in records]
+        scalars = [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
+        found[name] = sorted(scalar for scalar in scalars if scalar[1] != "TimeSinceStart")
     return found
 
 

@@ -17,25 +17,15 @@ EXAMPLES = """examples:
 
 
 def main() -> None:
-    """Parses the flags and runs the comparison."""
+    """Parse the flags and run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
     add("--seeds", type=positive_integer, default=1, help="how many seeds, from 1 (default: %(default)s)")
-    add(
-        "--n_iter",
-        "-n",
-        type=positive_integer,
-        default=11,
-        help="iterations, the first cloning (default: %(default)s)",
-    )
-    add(
-        "--train_steps",
-        type=positive_integer,
-        default=1000,
-        help="gradient steps an iteration (default: %(default)s)",
-    )
-    add("--eval_episodes", type=positive_integer, default=100, help="episodes an evaluation (default: %(default)s)")
+    n = {"type": positive_integer}
+    add("--n_iter", "-n", **n, default=11, help="iterations, the first cloning (default: %(default)s)")
+    add("--train_steps", **n, default=1000, help="gradient steps an iteration (default: %(default)s)")
+    add("--eval_episodes", **n, default=100, help="episodes an evaluation (default: %(default)s)")
     add_workers_argument(parser)
     add("--out", type=Path, default=REPOSITORY / "data" / "demo", help="a new folder (default: data/demo)")
     args = parser.parse_args()
@@ -49,7 +39,7 @@ def main() -> None:
         video_log_freq=-1,
     )
 
-    from rl_il.demo import run_demo
+    from rl_il.studies.demo import run_demo
 
     run_demo(config, range(1, args.seeds + 1), args.out)
 

@@ -1,5 +1,5 @@
-"""Where drift comes from: policies beside their expert by time step, on their own states and on the expert's, and how
-far the states they visit lie from their training set."""
+"""Where drift comes from: policies compared with their expert by time step, on their own states and on the expert's,
+and how far the states they visit lie from their training set."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ EXAMPLES = """examples:
     python scripts/diagnose.py --policy data/q2_dagger_.../policy_itr_0.pt data/q2_dagger_... --names BC DAgger
   two runs, on 200 episodes each:
     python scripts/diagnose.py --policy data/q1_bc_... data/q2_dagger_... --episodes 200 --num_workers auto
-  any policy file, beside an expert and demonstrations of one's own:
+  any policy file, with an expert and demonstrations of one's own:
     python scripts/diagnose.py --policy ppo.zip --env_name LunarLander-v3 --expert expert.npz --demos my_demos.npz
 
 It writes drift.png and drift.svg (disagreement and distance by time step), losses.md (the table it prints) and
@@ -23,7 +23,7 @@ divergence.png (frames around the first divergence of the first policy's median 
 
 
 def main() -> None:
-    """Parses the flags, measures, prints the table and the files."""
+    """Parse the flags, measure, print the table and the files."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add(
@@ -53,7 +53,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from rl_il.diagnosis.diagnose import diagnose
+    from rl_il.studies.diagnosis.diagnose import diagnose
 
     diagnosis = diagnose(
         args.policy,

@@ -11,7 +11,7 @@ EXAMPLES = """examples:
     python scripts/doctor.py data/demos/LunarLander-v3.npz
   the course's file, for another version of the environment:
     python scripts/doctor.py expert_data_Ant-v4.pkl --env_name Ant-v5
-  beside the expert that should have given the labels, for a program:
+  compared with the expert that should have given the labels, for a program:
     python scripts/doctor.py my_demos.npz --env_name LunarLander-v3 --expert my_expert.npz --json
 
 Errors are what training would fail on, or learn wrongly from; warnings are what to look at. The exit status is 1 if
@@ -20,7 +20,7 @@ there is an error, 0 if there is none, and 2 if the file could not be examined.
 
 
 def main() -> None:
-    """Parses the flags, examines the file, prints the findings."""
+    """Parse the flags, examine the file, print the findings."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("file", metavar="FILE", help="demonstrations: .npz, or the course's .pkl")
@@ -29,8 +29,8 @@ def main() -> None:
     add("--json", action="store_true", help="print one JSON object instead of text")
     args = parser.parse_args()
 
-    from rl_il.doctor.examine import examine, to_dict, to_text
     from rl_il.files import to_json
+    from rl_il.studies.doctor.examine import examine, to_dict, to_text
 
     report = examine(args.file, args.env_name, args.expert)
     print(to_json(to_dict(report)) if args.json else to_text(report))

@@ -17,25 +17,21 @@ EXAMPLES = """examples:
 
 
 def main() -> None:
-    """Parses the flags, rolls out, prints a table or one JSON object."""
+    """Parse the flags, roll out, print a table or one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add_rollout_arguments(parser)
     add = parser.add_argument
     add("--episodes", type=positive_integer, default=100, help="whole episodes (default: %(default)s)")
-    add(
-        "--video",
-        metavar="PATH",
-        help="also write an episode's first 300 frames as .gif, or .mp4 with imageio-ffmpeg",
-    )
+    add("--video", metavar="PATH", help="also film an episode's first 300 frames: .gif, or .mp4 with imageio-ffmpeg")
     add("--all_experts", action="store_true", help="measure every shipped expert in each of its environments")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON instead of text")
     output.add_argument("--markdown", action="store_true", help="print a Markdown table instead of text")
     args = parser.parse_args()
 
-    from rl_il.evaluation import EXPERT_COLUMNS, evaluate, evaluate_experts, expert_row
     from rl_il.files import to_json
     from rl_il.report.tables import markdown, plain
+    from rl_il.runs.evaluate import EXPERT_COLUMNS, evaluate, evaluate_experts, expert_row
 
     show = markdown if args.markdown else plain
     if args.all_experts:
@@ -44,16 +40,9 @@ def main() -> None:
         results = list(evaluate_experts(args.episodes, args.seed, args.num_workers))
         print(to_json(results) if args.json else show([EXPERT_COLUMNS, *map(expert_row, results)]))
         return
-    result = evaluate(
-        args.policy,
-        args.env_name,
-        args.episodes,
-        seed=args.seed,
-        ep_len=args.ep_len,
-        num_workers=args.num_workers,
-        video=args.video,
-        activation=args.expert_activation,
-    )
+    rollout = {"seed": args.seed, "ep_len": args.ep_len, "num_workers": args.num_workers}
+    rollout |= {"video": args.video, "activation": args.expert_activation}
+    result = evaluate(args.policy, args.env_name, args.episodes, **rollout)
     if args.json:
         print(to_json(result))
         return

@@ -1,4 +1,4 @@
-"""Driving from the camera: clones the scripted driver of CarRacing from its pictures, then DAgger, and compares."""
+"""Driving from pictures: clones the scripted driver of CarRacing, then runs DAgger, and compares."""
 
 import argparse
 from pathlib import Path
@@ -12,12 +12,12 @@ EXAMPLES = """examples:
     python scripts/pixels.py --out data/results/CarRacing-v3
   a first look, in under ten minutes:
     python scripts/pixels.py --quick
-  to go on after a stop: the same command again
+  to continue after a stop: the same command again
 """
 
 
 def main() -> None:
-    """Parses the flags and runs the experiment."""
+    """Parse the flags and run the experiment."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--quick", action="store_true", help="5 laps, 3 rounds, 5 tracks an evaluation")
@@ -29,9 +29,10 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out or REPOSITORY / "data" / ("pixels_quick" if args.quick else "pixels")
 
-    from rl_il.pixels import FULL, QUICK, run_pixels
+    from rl_il.studies.pixels import DRIVING, LAPS, QUICK, QUICK_LAPS, run_pixels
 
-    run_pixels(QUICK if args.quick else FULL, out, args.seed, args.num_workers)
+    what = (QUICK_LAPS, QUICK) if args.quick else (LAPS, DRIVING)
+    run_pixels(*what, out, args.seed, args.num_workers)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rl_il.options import HelpFormatter
 EXAMPLES = """examples:
   everything that make demo ran, seeds put together:
     python scripts/report.py data/demo
-  some runs, to a file of one's own (report.md and report_figures/ come beside it):
+  some runs, to a file of your own (report.md and report_figures/ go next to it):
     python scripts/report.py data/q1_bc_... data/q2_dagger_... --out report.html --title "LunarLander, 5 seeds"
   the course's three parts, and submit.zip:
     python scripts/report.py --assignment data/q1_* data/q2_*
@@ -18,7 +18,7 @@ EXAMPLES = """examples:
 
 
 def main() -> None:
-    """Parses the flags, reads the runs, writes the page."""
+    """Parse the flags, read the runs, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("runs", metavar="RUN", nargs="+", type=Path, help="a run folder, or a folder with run folders below it")
@@ -40,11 +40,10 @@ def main() -> None:
         check_page_path(args.out)
     runs = find_runs(args.runs)
 
-    from rl_il.report.writing import write_assignment, write_report
+    from rl_il.report.writing import write_report
 
-    write = write_assignment if args.assignment else write_report
     default = REPOSITORY / "data" / "report"
-    print(write(runs, args.out, default, args.title, not args.no_random), flush=True)
+    print(write_report(runs, args.out, default, args.title, not args.no_random, args.assignment), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ EXAMPLES = """examples:
   on two machines without a scheduler, the second with --shard 2/2; then, with both folders in one, without it:
     python scripts/run_ablation.py --param learning_rate --values 1e-3 5e-3 --outdir data/lr --shard 1/2
 
-A command that was stopped goes on where it was when it is given again. Every flag below but the first few is one of
+A command that was stopped continues when it is given again. Every flag below except for the first few is one of
 run_hw1.py's, and holds for all runs; --seed is the first of the seeds.
 """
 
 
 def shard(text: str) -> tuple[int, int]:
-    """An argparse type: `i/n`."""
+    """Read `i/n`: an argparse type."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     part, parts = map(int, match.groups()) if match else (0, 0)
     if not 1 <= part <= parts:
@@ -36,7 +36,7 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Parses the flags, runs what is missing, ends with status 1 if a run failed."""
+    """Parse the flags, run what is missing, end with status 1 if a run failed."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--param", action="append", metavar="NAME", default=[], help="a setting to vary: any of the flags below")
@@ -60,8 +60,8 @@ def main() -> None:
     if args.ray_address and args.launcher != "ray":
         raise InputError("--ray_address is for --launcher ray; add that or drop this")
 
-    from rl_il.ablation.grid import Ablation, parse_params
-    from rl_il.ablation.sweep import run_ablation
+    from rl_il.studies.ablation.grid import Ablation, parse_params
+    from rl_il.studies.ablation.sweep import run_ablation
 
     ablation = Ablation(from_arguments(RunConfig, args), parse_params(args.param, args.values), args.seeds)
     name = f"ablation_{args.env_name}_{'_'.join(ablation.params)}".replace("/", "-")

@@ -35,8 +35,8 @@ def main() -> None:
             raise InputError(f"--resume goes on with the run's own settings; drop {', '.join(given)}")
     config = from_arguments(RunConfig, args)
 
-    from rl_il.experiment import resume, run
-    from rl_il.run_folder import command_line
+    from rl_il.runs.experiment import resume, run
+    from rl_il.runs.provenance import command_line
 
     if args.resume:
         resume(args.resume, args.num_workers)

@@ -27,13 +27,16 @@ RUN = (
 )
 SECONDS = 2  # between two looks
 # What a run keeps for its tables, a few kilobytes an iteration, is no leak.
-MOST_PER_ITERATION = 20_000  # bytes of the main process
-MOST_PER_HOUR = 10_000_000  # bytes of a worker
+MAX_PER_ITERATION = 20_000  # bytes of the main process
+MAX_PER_HOUR = 10_000_000  # bytes of a worker
 WORKER = b"multiprocessing.spawn"
+
+Look = dict[str, tuple[float, int, int, int]]
+"""Time, bytes of memory, open files and threads, of the `main` process and of each worker."""
 
 
 def main() -> None:
-    """Parses the flags, watches, prints the slopes; status 1 if something grows."""
+    """Parse the flags, watch, print the slopes; status 1 if something grows."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--minutes", type=positive_integer, default=30, help="how long (default: %(default)s)")
@@ -48,18 +51,17 @@ def main() -> None:
     sys.exit(1 if grown else 0)
 
 
-def watch(env_name: str, folder: Path, seconds: float) -> tuple[list[dict[str, tuple]], int]:
-    """Runs for so long; returns what was seen at each look, and the number of iterations."""
-    command = [sys.executable, str(REPOSITORY / RUN.split()[0]), *RUN.split()[1:], "--env_name", env_name]
-    command += ["--logdir", str(folder)]
+def watch(env_name: str, folder: Path, seconds: float) -> tuple[list[Look], int]:
+    """Run for so long; return what was seen at each look, and the number of iterations."""
+    script, *flags = RUN.split()
+    command = [sys.executable, str(REPOSITORY / script), *flags, "--env_name", env_name, "--logdir", str(folder)]
     looks, end = [], time.monotonic() + seconds
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while time.monotonic() < end and process.poll() is None:
             time.sleep(SECONDS)
             looks.append(look(process.pid))
-            left = end - time.monotonic()
             if sys.stderr.isatty():
-                print(f"\r{left / 60:.1f} minutes left ", end="", file=sys.stderr, flush=True)
+                print(f"\r{(end - time.monotonic()) / 60:.1f} minutes left ", end="", file=sys.stderr, flush=True)
         process.send_signal(signal.SIGTERM)
         _, error = process.communicate()
     if process.returncode != 128 + signal.SIGTERM:
@@ -67,11 +69,10 @@ def watch(env_name: str, folder: Path, seconds: float) -> tuple[list[dict[str, t
     return looks, json.loads((folder / "summary.json").read_text())["iterations"]
 
 
-def look(pid: int) -> dict[str, tuple]:
-    """(time, bytes of memory, open files, threads) of the main process and of each worker."""
+def look(pid: int) -> Look:
+    """Measure the main process and each worker."""
     seen = {"main": measure(pid)}
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for child in children:
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         try:
             if WORKER in Path(f"/proc/{child}/cmdline").read_bytes():
                 seen[f"worker {child}"] = measure(int(child))
@@ -81,35 +82,33 @@ def look(pid: int) -> dict[str, tuple]:
 
 
 def measure(pid: int) -> tuple[float, int, int, int]:
-    """Time, bytes of memory, open files, threads."""
+    """Return time, bytes of memory, open files, threads."""
     folder = Path(f"/proc/{pid}")
     pages = int((folder / "statm").read_text().split()[1])
     files, threads = len(os.listdir(folder / "fd")), len(os.listdir(folder / "task"))
     return time.monotonic(), pages * os.sysconf("SC_PAGE_SIZE"), files, threads
 
 
-def report(looks: list[dict[str, tuple]], iterations: int) -> bool:
-    """Prints a line for each process; returns whether one grows."""
+def report(looks: list[Look], iterations: int) -> bool:
+    """Print a line for each process; return whether one grows."""
     grown = False
     for name in looks[-1]:
         seen = [each[name] for each in looks if name in each]
-        late = seen[len(seen) // 3 :]
-        times, memory, files, threads = zip(*late, strict=True)
-        per_second = slope(times, memory)
-        per_iteration = per_second * (looks[-1]["main"][0] - looks[0]["main"][0]) / max(iterations, 1)
-        more = max(files) - files[0], max(threads) - threads[0]
+        times, memory, files, threads = zip(*seen[len(seen) // 3 :], strict=True)
+        per_hour = 3600 * slope(times, memory)
+        per_iteration = per_hour / 3600 * (looks[-1]["main"][0] - looks[0]["main"][0]) / max(iterations, 1)
         print(
-            f"{name:<16} memory {memory[-1] / 1e6:.1f} MB, {3600 * per_second / 1e6:+.2f} MB an hour"
-            f" ({per_iteration / 1e3:+.2f} kB an iteration); open files {files[-1]} ({more[0]:+}),"
-            f" threads {threads[-1]} ({more[1]:+})"
+            f"{name:<16} memory {memory[-1] / 1e6:.1f} MB, {per_hour / 1e6:+.2f} MB an hour"
+            f" ({per_iteration / 1e3:+.2f} kB an iteration); open files {files[-1]} ({max(files) - files[0]:+}),"
+            f" threads {threads[-1]} ({max(threads) - threads[0]:+})"
         )
-        too_much = per_iteration > MOST_PER_ITERATION if name == "main" else 3600 * per_second > MOST_PER_HOUR
-        grown |= too_much or slope(times, files) * 3600 > 5 or slope(times, threads) * 3600 > 5
+        grown |= per_iteration > MAX_PER_ITERATION if name == "main" else per_hour > MAX_PER_HOUR
+        grown |= 3600 * max(slope(times, files), slope(times, threads)) > 5
     return grown
 
 
 def slope(times: tuple, values: tuple) -> float:
-    """Of the least-squares line, a second."""
+    """Return the slope of the least-squares line, a second."""
     mean_time, mean = sum(times) / len(times), sum(values) / len(values)
     spread = sum((t - mean_time) ** 2 for t in times)
     return sum((t - mean_time) * (v - mean) for t, v in zip(times, values, strict=True)) / spread if spread else 0.0

@@ -37,7 +37,7 @@ def main() -> None:
             raise InputError(f"--resume goes on with the session's own settings; drop {', '.join(given)}")
     config = from_arguments(TeachConfig, args)
 
-    from rl_il.run_folder import command_line
+    from rl_il.runs.provenance import command_line
     from rl_il.teacher.run import settings_to_go_on, teach
 
     if args.resume:

@@ -105,7 +105,7 @@ class Training:
         self.minutes_before = 0.0  # of the runs that this one resumes
 
     def run(self) -> None:
-        """Trains to the end, and keeps a checkpoint to resume from at every evaluation."""
+        """Train to the end, and keep a checkpoint to resume from at every evaluation."""
         self.start, self.steps_before = time.perf_counter(), self.model.num_timesteps
         if self.model.num_timesteps == 0 and self.settings.heuristic_steps:
             fill_with_heuristic(self.model, self.env_name, self.settings)
@@ -114,31 +114,31 @@ class Training:
             self.model.learn(remaining, self.on_step, log_interval=None, reset_num_timesteps=False)
 
     def on_step(self, *_: Any) -> bool:
-        """Called each time all environments have made a step."""
+        """Average and evaluate; it is called each time all environments have made a step."""
         self.update_average()
         if self.model.num_timesteps // EVAL_EVERY > (self.model.num_timesteps - N_ENVS) // EVAL_EVERY:
             self.evaluate()
         return True
 
     def update_average(self) -> None:
-        """Moves the average a little towards the actor as it is now."""
+        """Move the average a little towards the actor as it is now."""
         rate = self.settings.actor_average
         for (mean_w, mean_b), (w, b) in zip(self.average, actor_weights(self.model), strict=True):
             mean_w += rate * (w - mean_w)
             mean_b += rate * (b - mean_b)
 
     def evaluate(self) -> None:
-        """Measures the averaged actor, keeps it if it is the best so far, prints a line, saves."""
-        from rl_il.infrastructure.seeding import stream
+        """Measure the averaged actor, keep it if it is the best so far, print a line, save."""
+        from rl_il.seeding import stream
 
         result = measure(self.average, self.env_name, self.settings, EVAL_EPISODES, stream(0, "expert", 1))
         steps, total = self.model.num_timesteps, self.settings.steps
-        minutes = self.minutes_before + (time.perf_counter() - self.start) / 60
+        elapsed = time.perf_counter() - self.start
+        minutes, rate = self.minutes_before + elapsed / 60, (steps - self.steps_before) / elapsed
         self.curve.append([steps, round(minutes, 2), result["mean"], result["std"], result["min"]])
         if result["mean"] > self.best_return:
             self.best_return = result["mean"]
             self.best = [(w.copy(), b.copy()) for w, b in self.average]
-        rate = (steps - self.steps_before) / (time.perf_counter() - self.start)
         print(
             f"{self.env_name} seed {self.seed} | {steps:,} of {total:,} steps | return {result['mean']:.0f} +-"
             f" {result['std']:.0f} | best {self.best_return:.0f} | {rate:.0f} steps/s,"
@@ -148,7 +148,7 @@ class Training:
         self.save()
 
     def save(self) -> None:
-        """Writes all that `resume` needs into a new folder, which then takes the old checkpoint's place."""
+        """Write all that `resume` needs into a new folder, which then takes the old checkpoint's place."""
         new, old = self.folder / "checkpoint.new", self.folder / "checkpoint.old"
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -159,14 +159,8 @@ class Training:
             observation_normalizer(self.model).save(new / "normalizer.pkl")
         arrays = {f"average_{name}": array for name, array in named(self.average).items()}
         arrays |= {f"best_{name}": array for name, array in named(self.best).items()}
-        settings = np.array(to_json(dataclasses.asdict(self.settings)))
-        np.savez(
-            new / "averages.npz",
-            **arrays,
-            best_return=self.best_return,
-            curve=np.array(self.curve),
-            settings=settings,
-        )
+        arrays |= {"best_return": self.best_return, "curve": np.array(self.curve)}
+        np.savez(new / "averages.npz", **arrays, settings=np.array(to_json(dataclasses.asdict(self.settings))))
         if self.checkpoint.exists():
             self.checkpoint.rename(old)
         new.rename(self.checkpoint)
@@ -174,17 +168,18 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of the last checkpoint."""
+        """Return the folder of the last checkpoint."""
         return self.folder / "checkpoint"
 
     def resume(self) -> None:
-        """Goes on from the last checkpoint. It holds this program's own pickles: trust the folder."""
+        """Go on from the last checkpoint. It holds this program's own pickles: trust the folder."""
         if not self.checkpoint.is_dir():
             raise InputError(f"{self.folder}: holds no checkpoint to resume; drop --resume")
         with np.load(self.checkpoint / "averages.npz", allow_pickle=False) as file:
             self.check_settings(json.loads(str(file["settings"])))
-            self.average = [(file[f"average_w{i}"].copy(), file[f"average_b{i}"].copy()) for i in range(3)]
-            self.best = [(file[f"best_w{i}"].copy(), file[f"best_b{i}"].copy()) for i in range(3)]
+            self.average, self.best = (
+                [(file[f"{name}_w{i}"], file[f"{name}_b{i}"]) for i in range(3)] for name in ("average", "best")
+            )
             self.best_return, self.curve = float(file["best_return"]), file["curve"].tolist()
         self.minutes_before = self.curve[-1][1]
         model, replay_buffer = self.checkpoint / "model.zip", self.checkpoint / "replay_buffer.pkl"
@@ -198,7 +193,7 @@ class Training:
         self.model.load_replay_buffer(replay_buffer)
 
     def check_settings(self, saved: dict[str, Any]) -> None:
-        """Raises `InputError` if the checkpoint was trained otherwise; only `steps` may differ."""
+        """Raise `InputError` if the checkpoint was trained otherwise; only `steps` may differ."""
         now = json.loads(to_json(dataclasses.asdict(self.settings)))
         different = [name for name in now if name != "steps" and saved.get(name) != now[name]]
         if different:
@@ -207,7 +202,7 @@ class Training:
 
 
 def make_model(env_name: str, settings: Settings, seed: int):
-    """The learner, with its eight environments."""
+    """Return the learner, with its eight environments."""
     import sbx
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -222,8 +217,6 @@ def make_model(env_name: str, settings: Settings, seed: int):
         chosen = {name: getattr(settings, name) for name in names}
         envs.seed(seed)
         return DiscreteSAC(envs, **chosen, learning_starts=learning_starts, seed=seed)
-    updates = round(N_ENVS * settings.updates_per_step)
-    entropy = "auto" if settings.entropy_weight is None else settings.entropy_weight
     tqc = {"top_quantiles_to_drop_per_net": settings.drop_quantiles} if settings.algorithm == "TQC" else {}
     return getattr(sbx, settings.algorithm)(
         "MlpPolicy",
@@ -234,9 +227,9 @@ def make_model(env_name: str, settings: Settings, seed: int):
         buffer_size=min(settings.steps, 1_000_000),
         learning_starts=learning_starts,
         train_freq=1,
-        gradient_steps=updates,
+        gradient_steps=round(N_ENVS * settings.updates_per_step),
         policy_delay=2,
-        ent_coef=entropy,
+        ent_coef="auto" if settings.entropy_weight is None else settings.entropy_weight,
         policy_kwargs={"net_arch": [settings.hidden] * 2, "layer_norm": True},
         seed=seed,
         **tqc,
@@ -244,22 +237,21 @@ def make_model(env_name: str, settings: Settings, seed: int):
 
 
 def training_env(env_name: str, settings: Settings):
-    """The environment as the learner sees it: part of the observation, a scaled reward."""
+    """Return the environment as the learner sees it: part of the observation, a scaled reward."""
     import gymnasium as gym
 
     from rl_il.envs import make_env
 
     env = make_env(env_name)
     if settings.obs_slice:
-        part = slice(*settings.obs_slice)
-        space = env.observation_space
+        part, space = slice(*settings.obs_slice), env.observation_space
         sliced = gym.spaces.Box(space.low[part], space.high[part], dtype=space.dtype)
         env = gym.wrappers.TransformObservation(env, lambda ob: ob[part], sliced)
     return gym.wrappers.TransformReward(env, lambda reward: settings.reward_scale * reward)
 
 
 def fill_with_heuristic(model, env_name: str, settings: Settings) -> None:
-    """Fills the replay buffer with the heuristic's experience, in environment i disturbed with odds i / 8."""
+    """Fill the replay buffer with the heuristic's experience, in environment i disturbed with odds i / 8."""
     from rl_il.envs import is_discrete
 
     assert not settings.normalize_obs, "the buffer keeps observations as they are, and VecNormalize gives others"
@@ -284,7 +276,7 @@ def fill_with_heuristic(model, env_name: str, settings: Settings) -> None:
 
 
 def heuristic(env_name: str, env):
-    """Gymnasium's own controller for a Box2D task, fresh for an episode."""
+    """Return Gymnasium's own controller for a Box2D task, fresh for an episode."""
     if env_name.startswith("LunarLander"):
         from gymnasium.envs.box2d.lunar_lander import heuristic as lander
 
@@ -295,7 +287,7 @@ def heuristic(env_name: str, env):
 
 
 def actor_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(weights, bias) of the actor's hidden layers and of its mean, in NumPy's double precision.
+    """Return (weights, bias) of the actor's hidden layers and of its mean, in NumPy's double precision.
 
     They take observations as they are: what standardises them is folded into the first layer, so that an
     average over actors need not care which mean and deviation each of them knew.
@@ -312,7 +304,7 @@ def actor_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def file_arrays(model, weights) -> dict[str, np.ndarray]:
-    """The arrays of the expert's file, in single precision. What standardises observations stands apart there:
+    """Return the arrays of the expert's file, in single precision. What standardises observations stands apart there:
     folded in, it would cost digits."""
     arrays = named(weights)
     normalizer = observation_normalizer(model)
@@ -324,19 +316,19 @@ def file_arrays(model, weights) -> dict[str, np.ndarray]:
 
 
 def observation_normalizer(model):
-    """The VecNormalize through which the learner sees, or None."""
+    """Return the VecNormalize through which the learner sees, or None."""
     from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
     return unwrap_vec_normalize(model.get_env())
 
 
 def named(weights: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays under the names of the expert's file: w0, b0, w1, ..."""
+    """Return the arrays under the names of the expert's file: w0, b0, w1, ..."""
     return {f"{'wb'[j]}{i}": layer[j] for i, layer in enumerate(weights) for j in range(2)}
 
 
 def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Settings):
-    """The actor in double precision; its file acts the same to 1e-5."""
+    """Return the actor in double precision; its file acts the same to 1e-5."""
     from rl_il.envs import is_discrete
     from rl_il.policies.actors import NumpyActor
 
@@ -347,7 +339,7 @@ def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Set
 
 
 def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Statistics of fresh episodes."""
+    """Return statistics of the averaged actor's fresh episodes."""
     from rl_il.envs import make_env
 
     env = make_env(env_name)
@@ -357,7 +349,7 @@ def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.r
 
 
 def measure_actor(actor, env, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Statistics of an actor's fresh episodes."""
+    """Return statistics of an actor's fresh episodes."""
     from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
     from rl_il.statistics import describe
 
@@ -365,8 +357,8 @@ def measure_actor(actor, env, episodes: int, rng: np.random.Generator) -> dict[s
 
 
 def choose(training: Training) -> tuple[str, list]:
-    """The best averaged actor of the run, or the last one if it does better on a hundred other episodes."""
-    from rl_il.infrastructure.seeding import stream
+    """Return the best averaged actor of the run, or the last one if it does better on a hundred other episodes."""
+    from rl_il.seeding import stream
 
     candidates = {"best": training.best, "final": training.average}
     task = training.env_name, training.settings
@@ -378,16 +370,16 @@ def choose(training: Training) -> tuple[str, list]:
 
 
 def export(training: Training, out: Path) -> None:
-    """Writes the expert's file, measures it on the episodes of experts/README.md, and prints its line there.
+    """Write the expert's file, measure it on the episodes of experts/README.md, and print its line there.
 
-    No step of this training was chosen by those episodes; whoever compares several trainings by the line chooses by
-    them, and measures the chosen one on another seed.
+    No step of this training was chosen by those episodes; to compare several trainings by that line is to choose by
+    them, and then the chosen one must be measured on another seed.
     """
     from rl_il.envs import is_discrete, make_env
-    from rl_il.evaluation import EXPERT_COLUMNS, expert_row
-    from rl_il.infrastructure.seeding import stream
-    from rl_il.policies.experts import load_actor
+    from rl_il.experts.loading import load_actor
     from rl_il.report.tables import markdown
+    from rl_il.runs.evaluate import EXPERT_COLUMNS, expert_row
+    from rl_il.seeding import stream
 
     name, weights = choose(training)
     env, settings = make_env(training.env_name), training.settings
@@ -418,13 +410,13 @@ def export(training: Training, out: Path) -> None:
 
 
 def write_file(out: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Writes the expert's file."""
+    """Write the expert's file."""
     with atomic_write(out) as file:
         np.savez_compressed(file, meta=np.array(to_json(meta)), **arrays)
 
 
 def check_export(training: Training, weights, exported, env) -> None:
-    """The file must act as its weights do, and the network as JAX runs it: to 1e-5, on states of the training.
+    """Check that the file acts as its weights do, and the network as JAX runs it: to 1e-5, on states of the training.
 
     The two are checked apart since the exported weights are an average, which JAX never ran.
     """
@@ -449,7 +441,7 @@ def check_export(training: Training, weights, exported, env) -> None:
 
 
 def main() -> None:
-    """Parses the flags, trains, exports."""
+    """Parse the flags, train, export."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--env_name", "-env", required=True, choices=SETTINGS, help="the task")

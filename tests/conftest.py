@@ -37,9 +37,7 @@ def register_env():
     def register(observation_space, action_space, max_episode_steps=None):
         name = f"Fake{len(names)}-v0"
         gym.register(
-            name,
-            entry_point=lambda: FakeEnv(observation_space, action_space),
-            max_episode_steps=max_episode_steps,
+            name, entry_point=lambda: FakeEnv(observation_space, action_space), max_episode_steps=max_episode_steps
         )
         names.append(name)
         return name

@@ -1,16 +1,14 @@
-"""Environments, actors and a policy whose answers can be worked out by hand."""
+"""Environments and actors whose answers can be worked out by hand. Worker processes import them: no torch here."""
 
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
-from rl_il.infrastructure.seeding import episode_seeds
-from rl_il.types import Trajectory
+from rl_il.seeding import episode_seeds
+from rl_il.types import Actor, Trajectory
 
 OB_SHAPE = (2,)
 
@@ -101,7 +99,7 @@ def walk(length: int, action: int = 1, **fields) -> Trajectory:
     return Trajectory(obs, **defaults | fields)
 
 
-class ConstantActor:
+class ConstantActor(Actor):
     """Always does the same, and remembers the seeds of its resets."""
 
     def __init__(self, action, ob_shape: tuple[int, ...] = OB_SHAPE):
@@ -129,48 +127,13 @@ class FailingActor(ConstantActor):
         return super().get_action(obs)
 
 
-class StepModuloThree:
+class StepModuloThree(Actor):
     """An expert for the corridor: its action is the number of steps so far, modulo 3."""
 
     ob_shape = OB_SHAPE
 
-    def reset(self, seed: int = 0) -> None:
-        pass
-
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         return np.int64(obs[..., 0] % 3)
-
-
-class CountingPolicy:
-    """Learns nothing: its nth update (from 0) reports a loss of n. It keeps what it was given and handed out."""
-
-    device = "cpu"
-    discrete = True
-    frame_stack = 1
-    compile_pays = True
-    view = staticmethod(lambda obs: obs)
-
-    def __init__(self, action: int = 0):
-        self.action = action
-        self.batches: list[tuple[np.ndarray, np.ndarray]] = []
-        self.actors: list[ConstantActor] = []
-
-    def update(self, observations, actions) -> dict[str, float]:
-        self.batches.append((observations.numpy(), actions.numpy()))
-        return {"Training Loss": len(self.batches) - 1.0}
-
-    def state_dict(self) -> dict:
-        return {}
-
-    def validate(self, observations, actions) -> dict[str, float]:
-        return {"Validation Loss": float(len(actions))}
-
-    def actor(self) -> ConstantActor:
-        self.actors.append(ConstantActor(self.action))
-        return self.actors[-1]
-
-    def save(self, path: Path) -> None:
-        Path(path).write_bytes(b"weights")
 
 
 class PictureCorridor(Corridor):
@@ -196,16 +159,14 @@ def picture_of(step: int) -> np.ndarray:
     return ob
 
 
-class StepCounter:
+class StepCounter(Actor):
     """An expert for `PictureCorridor` that reads the simulator: its action is twice a hundredth of the steps."""
 
     ob_shape = PICTURE
+    reads_simulator = True
 
     def watch(self, env: gym.Env) -> None:
         self.env = env.unwrapped
-
-    def reset(self, seed: int = 0) -> None:
-        pass
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         return np.full(2, self.env.steps / 100, np.float32)
@@ -214,66 +175,14 @@ class StepCounter:
 gym.register("PictureCorridor-v0", PictureCorridor, max_episode_steps=50)
 
 
-class FailingCorridor(Corridor):
-    """A corridor that breaks down in its third step."""
-
-    def step(self, action):
-        if self.steps == 2:
-            raise ZeroDivisionError("the floor gave way")
-        return super().step(action)
-
-
-class Counter:
-    """Acts by all that it has seen of the episode: the sum of the seed and the steps so far, modulo 3."""
-
-    ob_shape = OB_SHAPE
-
-    def reset(self, seed: int = 0) -> None:
-        self.sum = seed
-
-    def get_action(self, obs: np.ndarray) -> np.int64:
-        self.sum += int(obs[0])
-        return np.int64(self.sum % 3)
-
-
-class BatchCounter(Counter):
-    """A `Counter` that acts for many episodes at once; it notes the processes that it acts in."""
-
-    pids: list[int] = []  # noqa: RUF012
-
-    def vectorized(self, n: int):
-        return Counters(n)
-
-
-class Counters:
-    """n counters."""
-
-    def __init__(self, n: int):
-        self.counters = [Counter() for _ in range(n)]
-        for counter in self.counters:
-            counter.reset()
-
-    def begin(self, slot: int, seed: int) -> None:
-        self.counters[slot].reset(seed)
-
-    def get_action(self, obs: np.ndarray) -> np.ndarray:
-        BatchCounter.pids.append(os.getpid())
-        return np.array([counter.get_action(ob) for counter, ob in zip(self.counters, obs, strict=True)])
-
-
-class CorridorReader:
+class CorridorReader(Actor):
     """An expert for the corridor that reads the simulator: the steps so far, modulo 3."""
 
     ob_shape = OB_SHAPE
+    reads_simulator = True
 
     def watch(self, env: gym.Env) -> None:
         self.env = env.unwrapped
 
-    def reset(self, seed: int = 0) -> None:
-        pass
-
     def get_action(self, obs: np.ndarray) -> np.int64:
         return np.int64(self.env.steps % 3)
-
-
-gym.register("FailingCorridor-v0", FailingCorridor, max_episode_steps=50)

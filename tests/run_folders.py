@@ -1,4 +1,4 @@
-"""Run folders with numbers that were chosen by hand, written as a run writes them."""
+"""Run folders with numbers that were chosen by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import fakes  # noqa: F401  # registers the corridors
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.infrastructure.logger import Logger
+from rl_il.files import write_csv, write_json
 
 GIF = b"GIF89a" + bytes(range(200))
 RECORD = {
@@ -22,10 +22,15 @@ RECORD = {
 }
 
 
+def dicts(rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Return a table's rows by its header's names."""
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+
+
 def write_run(
     folder: Path,
     config: RunConfig,
-    returns: Mapping[int, Sequence[float]],
+    returns: Mapping[int, Sequence[float] | Mapping[int, Sequence[float]]],
     expert: Sequence[float] = (10.0, 30.0),
     videos: Sequence[int] = (),
     gif: bytes = GIF,
@@ -33,29 +38,51 @@ def write_run(
     events: bool = False,
     **record,
 ) -> Path:
-    """A run that scored `returns[itr]`; an episode is as long as its return plus 100, an expert's 7 steps."""
+    """Write a run that scored `returns[itr]`, or `returns[itr][steps]` after so many gradient steps.
+
+    An episode is as long as its return plus 100, an expert's 7 steps.
+    """
     folder.mkdir(parents=True)
-    logger = Logger(folder)
-    logger.write_config({"config": asdict(config), **RECORD, **record})
-    logger.log_episodes("expert", 0, np.array(expert), np.full(len(expert), 7))
+    episodes = [{"policy": "expert", "iteration": 0, "return": score, "length": 7} for score in expert]
+    rows = []
     for itr in range(max(returns) + 1):
-        scalars = {
-            "Training Loss": 1.0 / (itr + 1),
-            "Train_EnvstepsSoFar": 1000 * itr,
-            "Expert_LabelsSoFar": 50 + itr,
-        }
-        if config.val_fraction:
-            scalars["Validation Loss"] = 2.0 / (itr + 1)
-        if itr in returns:
-            scores = np.array(returns[itr], float)
-            logger.log_episodes("learner", itr, scores, (scores + 100).astype(int))
-            scalars["Eval_AverageReturn"] = scores.mean()
-        logger.log_iteration(itr, scalars, to_tensorboard=events)
-        if itr in videos:
-            (folder / "videos").mkdir(exist_ok=True)
-            (folder / "videos" / f"eval_rollouts_itr_{itr}.gif").write_bytes(gif)
-            if events:
-                logger.log_video("eval_rollouts", itr, gif, (20, 30, 3))
-    logger.write_summary({"status": status, "eval_return_mean": float("nan")})
-    logger.close()
+        scores = returns.get(itr, ())
+        for steps, scored in scores.items() if isinstance(scores, dict) else [(None, scores)]:
+            rows.append(_row(itr, steps, scored, config))
+            for score in scored:
+                episode = {"policy": "learner", "iteration": itr, "return": score, "length": int(score + 100)}
+                episodes.append(episode | ({"gradient_steps": steps} if steps else {}))
+    write_csv(folder / "metrics.csv", rows)
+    write_csv(folder / "episodes.csv", episodes)
+    for itr in videos:
+        (folder / "videos").mkdir(exist_ok=True)
+        (folder / "videos" / f"eval_rollouts_itr_{itr}.gif").write_bytes(gif)
+    if events:
+        write_events(folder, rows, gif, videos)
+    write_json(folder / "config.json", {"config": asdict(config), **RECORD, **record})
+    write_json(folder / "summary.json", {"status": status, "eval_return_mean": float("nan")})
     return folder
+
+
+def _row(itr: int, steps: int | None, scores: Sequence[float], config: RunConfig) -> dict[str, float]:
+    row = {"iteration": itr} | ({"gradient_steps": steps} if steps else {})
+    row |= {"Training Loss": 1 / (itr + 1), "Train_EnvstepsSoFar": 1000 * itr, "Expert_LabelsSoFar": 50 + itr}
+    row |= {"Validation Loss": 2 / (itr + 1)} if config.val_fraction else {}
+    return row | ({"Eval_AverageReturn": float(np.mean(scores))} if len(scores) else {})
+
+
+def write_events(
+    folder: Path, rows: Sequence[dict[str, float]], gif: bytes = GIF, videos: Sequence[int] = (), **settings
+) -> None:
+    """Write TensorBoard's file of the rows and the videos; `settings` are `SummaryWriter`'s."""
+    from tensorboardX import SummaryWriter
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    writer = SummaryWriter(str(folder), **settings)
+    for row in rows:
+        for name in row.keys() - {"iteration", "gradient_steps"}:
+            writer.add_scalar(name, row[name], row["iteration"])
+    for itr in videos:
+        image = Summary.Image(height=20, width=30, colorspace=3, encoded_image_string=gif)
+        writer.file_writer.add_summary(Summary(value=[Summary.Value(tag="eval_rollouts", image=image)]), itr)
+    writer.close()

@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from fakes import ConstantActor
+from fakes import ConstantActor, walk
 
 from rl_il.envs import key_map, make_env
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.teacher.labels import Labels
 from rl_il.teacher.session import Session
+from rl_il.teacher.settings import MODES, TeachConfig
+
+
+class Watcher(ConstantActor):
+    """Remembers the environment that it was shown."""
+
+    def watch(self, env):
+        self.watched = env
 
 
 class FakeSnapshot(NamedTuple):
     number: int
-    actor: ConstantActor
+    actor: Watcher
     updates: int = 0
 
 
@@ -25,11 +33,11 @@ class FakeLearner:
     def __init__(self):
         self.granted, self.updates, self.loss, self.resting = 0, 0, None, False
         self.episodes: list[int] = []
-        self.newest = FakeSnapshot(0, ConstantActor(np.int64(0)))
+        self.newest = FakeSnapshot(0, Watcher(np.int64(0)))
 
     def publish(self, action=None):
         number = self.newest.number + 1
-        self.newest = FakeSnapshot(number, ConstantActor(np.int64(number % 3 if action is None else action)))
+        self.newest = FakeSnapshot(number, Watcher(number % 3 if action is None else action))
 
     def begin_episode(self, episode):
         self.episodes.append(episode)
@@ -38,13 +46,12 @@ class FakeLearner:
         self.granted += 1
 
 
-def make_session(env_name="TimedCorridor-v0", rule="human", weight=0.2, **settings) -> Session:
+def make_session(env_name="TimedCorridor-v0", keys=None, teacher=None, first_episode=0, modes=MODES, **settings):
     """Five steps an episode; 10 steps a second; keys Digit0, Digit1 and Digit2."""
-    env = make_env(env_name)
-    labels = Labels(rule, weight, ReplayBuffer(1000))
-    ended = []
-    settings.setdefault("keys", key_map(env))
-    session = Session(env, labels=labels, learner=FakeLearner(), seed=1, on_end=ended.append, **settings)
+    env, config, ended = make_env(env_name), TeachConfig(**settings), []
+    labels = Labels(config.labels, config.approval_weight, ReplayBuffer(1000))
+    parts = (env, keys or key_map(env), labels, FakeLearner(), config)
+    session = Session(*parts, ended.append, modes, teacher, first_episode)
     session.ended_episodes = ended
     return session
 
@@ -53,3 +60,10 @@ def finish_episode(session: Session) -> None:
     """Steps to the end of the running episode."""
     while session.ended is None:
         session.step()
+
+
+def steps(*sources, labelled=None):
+    """A walk with these sources whose actions are the steps' numbers."""
+    n = len(sources)
+    labelled = None if labelled is None else np.array(labelled, bool)
+    return walk(n, acs=np.arange(n), source=np.array(sources, np.int8), labelled=labelled)

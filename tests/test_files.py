@@ -1,34 +1,34 @@
+import io
 import json
 import os
+import pickle
 import stat
 
 import numpy as np
 import pytest
+import torch
+from course_files import RunsCode
 
 from rl_il.errors import InputError
-from rl_il.files import REPOSITORY, atomic_write, check_writable, to_json, write_json
+from rl_il.files import atomic_write, check_writable, load_torch, one_line, reading, to_json, write_json
 
 
-def test_the_repository_holds_the_package_and_the_experts():
-    assert (REPOSITORY / "rl_il").is_dir()
-    assert (REPOSITORY / "experts").is_dir()
-
-
-def test_a_write_replaces_the_file(tmp_path):
-    path = tmp_path / "x.bin"
-    path.write_bytes(b"old, and longer")
+def test_a_new_file_is_readable_and_its_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "x.bin"
     with atomic_write(path) as file:
-        file.write(b"new")
-    assert path.read_bytes() == b"new"
+        file.write(b"1")
+    assert path.read_bytes() == b"1"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 def test_until_the_block_ends_readers_see_the_old_file(tmp_path):
     path = tmp_path / "x.bin"
-    path.write_bytes(b"old")
+    path.write_bytes(b"old, and longer")
     with atomic_write(path) as file:
         file.write(b"new")
         file.flush()
-        assert path.read_bytes() == b"old"
+        assert path.read_bytes() == b"old, and longer"
+    assert path.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -42,33 +42,15 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert os.listdir(tmp_path) == ["x.bin"]
 
 
-def test_an_error_leaves_no_new_file(tmp_path):
-    with pytest.raises(ValueError), atomic_write(tmp_path / "x.bin"):
-        raise ValueError
-    assert os.listdir(tmp_path) == []
-
-
 def test_a_failed_rename_leaves_no_temporary_file(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", refuse)
     path = tmp_path / "x.bin"
-    with pytest.raises(InputError, match=r"x\.bin: cannot be written \(disk full\)"), atomic_write(path) as file:
+    with pytest.raises(InputError, match=r"x\.bin.*disk full"), atomic_write(path) as file:
         file.write(b"new")
     assert os.listdir(tmp_path) == []
-
-
-def test_others_may_read_the_file(tmp_path):
-    with atomic_write(tmp_path / "x.bin"):
-        pass
-    assert stat.S_IMODE((tmp_path / "x.bin").stat().st_mode) == 0o644
-
-
-def test_folders_on_the_way_are_made(tmp_path):
-    with atomic_write(tmp_path / "a" / "b" / "x.bin") as file:
-        file.write(b"1")
-    assert (tmp_path / "a" / "b" / "x.bin").read_bytes() == b"1"
 
 
 def test_the_bytes_are_on_disk_before_the_name_changes(tmp_path, monkeypatch):
@@ -89,16 +71,68 @@ def test_json_has_null_for_what_is_not_a_number(tmp_path):
     assert json.loads(text) == {"a": None, "b": [None, 1.5, {"c": None}], "d": [None, True, "x"]}
     assert "NaN" not in text and "Infinity" not in text
     assert text.endswith("}\n")
-
-
-def test_to_json_is_one_line_unless_indented():
     assert to_json({"a": [1, float("nan")]}) == '{"a": [1, null]}'
 
 
-def test_a_file_that_could_not_be_written_is_refused_before_the_work(tmp_path):
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").touch()
     check_writable(tmp_path / "new" / "folder" / "x.npz")
-    for path, words in ((tmp_path, "is a folder"), (tmp_path / "file" / "x.npz", "cannot be written into")):
-        with pytest.raises(InputError, match=words):
+    for path in (tmp_path, tmp_path / "file" / "x.npz"):
+        with pytest.raises(InputError, match=str(path)):
             check_writable(path)
     assert os.listdir(tmp_path) == ["file"]
+
+
+# Reading ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RecursionError(), OSError(13, "denied"), RuntimeError("a\nb\x1b" * 10**6)])
+def test_whatever_a_damaged_file_raises_is_one_input_error(error):
+    with pytest.raises(InputError) as raised, reading("kind of file"):
+        raise error
+    message = str(raised.value)
+    assert "kind of file" in message and message.isprintable() and len(message) < 400
+
+
+@pytest.mark.parametrize("error", [InputError("x: no layers"), KeyboardInterrupt()])
+def test_our_own_errors_and_interrupts_pass(error):
+    with pytest.raises(type(error)) as raised, reading("kind of file"):
+        raise error
+    assert raised.value is error
+
+
+def test_a_message_is_one_line():
+    assert one_line("a\nb\x1b[2J") == "a b [2J"
+    assert len(one_line("x" * 10**6)) == 1000
+
+
+def test_tensors_come_back_on_the_cpu(tmp_path):
+    value = {
+        "a": torch.arange(6.0).reshape(2, 3).T,
+        "b": [1, (2.5, None, "x")],
+        "c": torch.ones(2, dtype=torch.bfloat16),
+    }
+    torch.save(value, tmp_path / "x.pt")
+    for file in (tmp_path / "x.pt", str(tmp_path / "x.pt"), io.BytesIO((tmp_path / "x.pt").read_bytes())):
+        loaded = load_torch(file)
+        assert loaded["b"] == value["b"]
+        for name in "ac":
+            assert torch.equal(loaded[name], value[name]) and loaded[name].device.type == "cpu"
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_code_in_a_torch_file_is_not_run(tmp_path, write):
+    for value in (RunsCode(tmp_path / "ran"), torch.nn.Linear(1, 1), np.ones(3, dtype=object)):
+        write({"a": value}, tmp_path / "x.pt")
+        with pytest.raises(InputError, match=r"x\.pt") as error:
+            load_torch(tmp_path / "x.pt")
+        assert "weights_only" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", None])
+def test_a_damaged_torch_file_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.pt"):
+        load_torch(tmp_path / "x.pt")

@@ -26,13 +26,8 @@ def test_flags_come_from_any_dataclass_of_options(capsys):
     with pytest.raises(SystemExit):
         parse("--help", config_class=Tiny)
     out, err = capsys.readouterr()
-    assert "invalid choice: 'c'" in err
+    assert "'c'" in err
     assert "at 100% of count (default: 3)" in out
-
-
-@pytest.mark.parametrize("text, number", [("1", 1), ("12", 12)])
-def test_positive_integer(text, number):
-    assert positive_integer(text) == number
 
 
 def test_auto_is_a_worker_for_each_core_that_may_be_used(monkeypatch):
@@ -42,14 +37,14 @@ def test_auto_is_a_worker_for_each_core_that_may_be_used(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert worker_count("auto") == 6
     assert worker_count("2") == 2
-    with pytest.raises(argparse.ArgumentTypeError, match="must be a number of processes or auto, got 'all'"):
+    with pytest.raises(argparse.ArgumentTypeError, match="'all'"):
         worker_count("all")
 
 
-@pytest.mark.parametrize("text", ["0", "-3"])
-def test_positive_integer_refuses_less(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=f"must be 1 or more, got {text}"):
-        positive_integer(text)
+def test_a_positive_integer_is_above_zero():
+    assert positive_integer("12") == 12
+    with pytest.raises(argparse.ArgumentTypeError, match="0"):
+        positive_integer("0")
 
 
 @pytest.mark.parametrize(
@@ -57,10 +52,8 @@ def test_positive_integer_refuses_less(text):
     [
         ("size", "8", 8),
         ("learning_rate", "1e-3", 1e-3),
-        ("activation", "relu", "relu"),
         ("normalize_obs", "False", False),
         ("n_demos", "none", None),
-        ("n_demos", "3", 3),
         ("num_workers", "2", 2),
         ("expert_data", "a b.npz", "a b.npz"),
     ],
@@ -70,6 +63,17 @@ def test_a_value_is_read_as_its_field_holds_it(name, text, value):
     assert (read, type(read)) == (value, type(value))
 
 
-def test_an_integer_too_large_for_a_float_is_refused():
-    with pytest.raises(InputError, match="learning_rate must be a number that a float holds"):
-        from_json(RunConfig, {"learning_rate": 10**400})
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("size", "x"), ("learning_rate", "fast"), ("normalize_obs", "2"), ("num_workers", "0"), ("sise", "8")],
+)
+def test_a_value_that_a_field_cannot_hold_is_named(name, text):
+    with pytest.raises(InputError, match=name):
+        parse_value(RunConfig, name, text)
+
+
+@pytest.mark.parametrize("values", [{"size": "8"}, {"seed": None}, {"do_dagger": 1}, {"learning_rate": 10**400}])
+def test_a_json_value_that_does_not_fit_is_named(values):
+    with pytest.raises(InputError, match=next(iter(values))):
+        from_json(RunConfig, values)
+    assert from_json(RunConfig, {"learning_rate": 1, "of another version": 3}) == RunConfig(learning_rate=1)

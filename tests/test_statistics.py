@@ -13,11 +13,8 @@ STANDARD_ERROR = NORMAL.std() / np.sqrt(len(NORMAL))
 @pytest.mark.parametrize(
     "values, expected",
     [
-        ([1, 2, 3, 4, 5, 6, 7, 8], 4.5),
         ([8, 1, 7, 2, 6, 3, 5, 4], 4.5),
-        ([-1000, 1, 2, 3, 1000], 2),
         ([1, 2, 9], 4),
-        ([7], 7),
         ([0, 1, 4, 9, 16, 25, 36, 49, 64, 81], 139 / 6),
     ],
 )
@@ -25,33 +22,18 @@ def test_iqm_cuts_a_quarter_rounded_down_at_either_end(values, expected):
     assert iqm(values) == pytest.approx(expected)
 
 
-def test_iqm_along_an_axis():
-    values = np.array([[0, 1], [2, 3], [4, 5], [100, -100]])
+def test_iqm_along_an_axis_leaves_its_argument_alone():
+    rows = [[0, 1], [2, 3], [4, 5], [100, -100]]
+    values = np.array(rows)
     assert iqm(values, axis=0).tolist() == [3.0, 2.0]
     assert iqm(values, axis=1).tolist() == [0.5, 2.5, 4.5, 0]
-
-
-def test_iqm_leaves_its_argument_alone():
-    values = np.array([3.0, 1.0, 2.0])
-    iqm(values)
-    assert values.tolist() == [3, 1, 2]
+    assert values.tolist() == rows
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_bootstrap_of_a_mean_is_the_normal_interval(confidence):
     half = NormalDist().inv_cdf(0.5 + confidence / 2) * STANDARD_ERROR
     assert bootstrap_interval([NORMAL], confidence=confidence) == pytest.approx((-half, half), abs=0.06 * half)
-
-
-def test_bootstrap_of_the_median_has_its_known_width():
-    low, high = bootstrap_interval([NORMAL], np.median, n_resamples=4000)
-    assert high - low == pytest.approx(2 * 1.96 * 1.2533 * STANDARD_ERROR, rel=0.1)
-
-
-def test_bootstrap_takes_iqm():
-    low, high = bootstrap_interval([[0, 0, 0, 0, 0, 0, 0, 1e6]], iqm)
-    assert (low, high) != (0, 0)
-    assert bootstrap_interval([[5, 5, 5, 5]], iqm) == (5, 5)
 
 
 def test_bootstrap_repeats_with_its_seed_only():
@@ -64,36 +46,22 @@ def test_episodes_are_redrawn_within_their_stratum():
     assert low == high == 4
     low, high = bootstrap_interval([np.array([0, 0, 0, 10.0])])
     assert low < 2.5 < high
+    assert bootstrap_interval([np.full(18, 1.0), np.full(2, 11.0)]) == pytest.approx((2, 2))  # weighed by episodes
+    assert bootstrap_interval([[4.0, 4.0, 4.0]]) == (4, 4)
 
 
-def test_strata_weigh_by_their_episodes():
-    assert bootstrap_interval([np.full(18, 1.0), np.full(2, 11.0)]) == pytest.approx((2, 2))
-
-
-@pytest.mark.parametrize("strata", [[], [[]], [[3.0]], [[100], [250], [-30]], [[1, 2, 3], [4]]])
+@pytest.mark.parametrize("strata", [[], [[3.0]], [[1, 2, 3], [4]]])
 def test_a_seed_with_fewer_than_two_episodes_leaves_no_interval(strata):
     low, high = bootstrap_interval(strata)
     assert np.isnan(low) and np.isnan(high)
 
 
-def test_nor_has_the_probability_of_improvement_one():
-    probability, (low, high) = statistics.probability_of_improvement([[1], [3]], [[2], [2]])
-    assert probability == 0.5
-    assert np.isnan(low) and np.isnan(high)
-
-
-def test_constant_values_have_an_interval_without_width():
-    assert bootstrap_interval([[4.0, 4.0, 4.0]]) == (4, 4)
-
-
-@pytest.mark.parametrize("mean, expert, percent", [(50, 200, 25), (220, 200, 110), (-20, 200, -10), (200, 200, 100)])
-def test_percent_of_expert(mean, expert, percent):
-    assert percent_of_expert(mean, expert) == pytest.approx(percent)
-
-
-@pytest.mark.parametrize("expert", [-120.0, 0.0, float("nan")])
-def test_percent_of_an_expert_without_positive_mean_is_unknown(expert):
-    assert np.isnan(percent_of_expert(-130.0, expert))
+@pytest.mark.parametrize(
+    "mean, expert, percent",
+    [(50, 200, 25), (-20, 200, -10), (-130, -120.0, np.nan), (-130, 0.0, np.nan), (-130, np.nan, np.nan)],
+)
+def test_percent_of_expert_is_unknown_unless_it_is_above_zero(mean, expert, percent):
+    assert percent_of_expert(mean, expert) == pytest.approx(percent, nan_ok=True)
 
 
 def test_describe_by_hand():
@@ -113,17 +81,15 @@ def test_describe_by_hand():
     assert {type(value) for value in summary.values()} == {int, float}
 
 
-def test_describe_one_episode_has_no_interval():
-    summary = describe([5.0], [7])
-    assert (summary["mean"], summary["std"], summary["iqm"]) == (5, 0, 5)
-    assert np.isnan(summary["ci95_low"]) and np.isnan(summary["ci95_high"])
-
-
-def test_the_interval_does_not_depend_on_how_many_numbers_are_resampled_at_once(monkeypatch):
+def test_results_do_not_depend_on_the_pieces_of_resampling(monkeypatch):
     values = np.random.default_rng(0).normal(size=400)
     whole = bootstrap_interval([values], n_resamples=2000)
-    monkeypatch.setattr(statistics, "MOST_NUMBERS", 40_000)  # twenty pieces
+    improvement = statistics.probability_of_improvement(scores(), scores(-0.08), n_resamples=2000)
+    monkeypatch.setattr(statistics, "MAX_NUMBERS", 40_000)  # twenty pieces
     assert bootstrap_interval([values], n_resamples=2000) == pytest.approx(whole, abs=0.01)
+    pieces = statistics.probability_of_improvement(scores(), scores(-0.08), n_resamples=2000)
+    assert pieces[0] == improvement[0]
+    assert pieces[1] == pytest.approx(improvement[1], abs=0.01)
 
 
 # Against rliable 1.0.8 (numpy 1.26, scipy 1.11, arch 5.3), which takes (runs x tasks): here episodes x seeds -------
@@ -170,24 +136,17 @@ def test_the_probability_of_improvement_is_the_librarys():
 # By hand ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_tie_is_half_an_improvement():
-    probability, interval = statistics.probability_of_improvement([[1, 2]], [[1, 1]])
-    assert probability == 0.75
-    assert interval == (0.5, 1)
-
-
-def test_the_probability_of_improvement_redraws_within_seeds():
-    probability, interval = statistics.probability_of_improvement([[0, 0], [5, 5]], [[1, 1, 1]])
-    assert probability == 0.5
-    assert interval == pytest.approx((0.5, 0.5))
-
-
-def test_the_probability_of_improvement_does_not_depend_on_the_pieces(monkeypatch):
-    whole = statistics.probability_of_improvement(scores(), scores(-0.08), n_resamples=2000)
-    monkeypatch.setattr(statistics, "MOST_NUMBERS", 40_000)  # twenty pieces
-    pieces = statistics.probability_of_improvement(scores(), scores(-0.08), n_resamples=2000)
-    assert pieces[0] == whole[0]
-    assert pieces[1] == pytest.approx(whole[1], abs=0.01)
+@pytest.mark.parametrize(
+    "ours, theirs, probability, interval",
+    [
+        ([[1, 2]], [[1, 1]], 0.75, (0.5, 1)),  # a tie is half an improvement
+        ([[0, 0], [5, 5]], [[1, 1, 1]], 0.5, (0.5, 0.5)),  # redrawn within seeds
+        ([[1], [3]], [[2], [2]], 0.5, (np.nan, np.nan)),
+    ],
+)
+def test_the_probability_of_improvement(ours, theirs, probability, interval):
+    found = statistics.probability_of_improvement(ours, theirs)
+    assert found == (probability, pytest.approx(interval, nan_ok=True))
 
 
 def test_the_spread_of_seeds_is_that_of_their_means():
@@ -195,15 +154,11 @@ def test_the_spread_of_seeds_is_that_of_their_means():
     assert np.isnan(statistics.seed_spread([[1, 2, 3]]))
 
 
-def test_normalised_scores_order_negative_returns():
+def test_normalised_scores_order_negative_returns_or_are_unknown():
     assert statistics.normalise([-200, -120, -110], random_mean=-200, expert_mean=-120).tolist() == [0, 1, 1.125]
+    for expert in (5.0, 4.0, float("nan")):
+        assert np.isnan(statistics.normalise([4, 5, 6], random_mean=5.0, expert_mean=expert)).all()
 
 
-@pytest.mark.parametrize("expert", [5.0, 4.0, float("nan")])
-def test_scores_are_unknown_unless_the_expert_beats_chance(expert):
-    assert np.isnan(statistics.normalise([4, 5, 6], random_mean=5.0, expert_mean=expert)).all()
-
-
-def test_the_optimality_gap_does_not_reward_what_exceeds_the_target():
-    assert statistics.optimality_gap(np.array([0.5, 3.0])) == 0.25
+def test_the_optimality_gap_does_not_reward_excess():
     assert statistics.optimality_gap(np.array([[0.5, 3.0], [1.0, 1.0]]), axis=1).tolist() == [0.25, 0]

@@ -1,4 +1,4 @@
-"""Flat arrays of many episodes, cut into trajectories. Every file format ends here."""
+"""Flat arrays of many episodes, cut into trajectories, for all file formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rl_il.types import Trajectory
 
 
 def check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raises `InputError` unless every array has as many rows as `observations`, and there are some."""
+    """Raise `InputError` unless every array has as many rows as `observations`, at least one."""
     for key, array in arrays.items():
         check_numbers(key, array)
     n = len(arrays["observations"])
@@ -23,51 +23,44 @@ def check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def check_numbers(key: str, array: np.ndarray) -> None:
-    """Raises `InputError` unless the array has rows of numbers."""
+    """Raise `InputError` unless the array has rows of numbers."""
     if array.dtype.kind not in "biuf":
         raise InputError(f"{key} must hold numbers, got {array.dtype}")
     if array.ndim == 0:
         raise InputError(f"{key} must have a row a step, got a single number")
 
 
-def episode_ends(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """`(N,)` bool, True on each episode's last row; None where no array says where episodes end."""
+def episode_stops(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the row after each episode's last one, in order; none where no array marks an end."""
     n = len(arrays["observations"])
-    keys = [key for key in ("dones", "terminations", "truncations", "episode_starts") if key in arrays]
-    if not keys:
-        return None
     ends = np.zeros(n, bool)
-    for key in keys:
-        flags = arrays[key].reshape(n, -1).any(axis=1)
-        if key == "episode_starts":  # an episode ends where the next one starts, and the last with the file
-            flags = np.append(flags[1:], True)
-        ends |= flags
-    return ends
+    for key in ("dones", "terminations", "truncations", "episode_starts"):
+        if key in arrays:
+            flags = arrays[key].reshape(n, -1).any(axis=1)
+            # An episode ends where the next one starts, and the last with the file.
+            ends |= np.append(flags[1:], True) if key == "episode_starts" else flags
+    return np.flatnonzero(ends) + 1
 
 
 def has_boundaries(arrays: Mapping[str, np.ndarray], limit: int | None) -> bool:
-    """Whether the file tells its episodes apart: some end is marked, and no piece is longer than `limit`."""
-    ends = episode_ends(arrays)
-    if ends is None or not ends.any():
-        return False
-    longest = np.diff(np.flatnonzero(ends), prepend=-1).max()
-    return limit is None or longest <= limit
+    """Return whether the file tells its episodes apart: some end is marked, and no piece is longer than `limit`."""
+    stops = episode_stops(arrays)
+    return len(stops) > 0 and (limit is None or bool(np.diff(stops, prepend=0).max() <= limit))
 
 
 def split_episodes(arrays: Mapping[str, np.ndarray], limit: int | None) -> list[Trajectory]:
-    """Cuts flat arrays at the episodes' ends. Rows after the last end make a trajectory without one.
+    """Cut flat arrays at the episodes' ends. Rows after the last end make a trajectory without one.
 
     Args:
       arrays: `observations` and `actions` (N rows), and any of `rewards`, `dones`, `terminations`,
-        `truncations`, `episode_starts`, `executed_actions`, `labelled`, `sources`, and `final_observations`
-        (a row an episode).
+        `truncations`, `episode_starts`, `executed_actions`, `labelled`, `sources`, `consulted`, and
+        `final_observations` (a row an episode).
       limit: the environment's longest episode. A file that only says `dones` does not tell a time limit from
         an end of the task: an episode of `limit` steps is truncated, a shorter one terminated; with None,
         neither.
     """
     n = len(arrays["observations"])
-    ends = episode_ends(arrays)
-    stops = np.flatnonzero(ends) + 1 if ends is not None else np.array([], int)
+    stops = episode_stops(arrays)
     stops = stops if len(stops) and stops[-1] == n else np.append(stops, n)
     starts = np.concatenate(([0], stops[:-1]))
     finals = arrays.get("final_observations")
@@ -96,11 +89,12 @@ def _episode(arrays: Mapping[str, np.ndarray], rows: slice, final: np.ndarray | 
         expert_acs=None if executed is None else labels,
         labelled=arrays["labelled"][rows].astype(bool) if "labelled" in arrays else None,
         source=arrays["sources"][rows].astype(np.int8) if "sources" in arrays else None,
+        consulted=arrays["consulted"][rows].astype(bool) if "consulted" in arrays else None,
     )
 
 
 def _why_it_ended(arrays: Mapping[str, np.ndarray], rows: slice, limit: int | None) -> tuple[bool, bool]:
-    """(terminated, truncated), as far as the file tells; `dones` fills in what it leaves out."""
+    """Return (terminated, truncated), as far as the file says; `dones` decides what it leaves out."""
     keys = ("dones", "terminations", "truncations")
     done, terminated, truncated = (bool(arrays[key][rows][-1].any()) if key in arrays else None for key in keys)
     if done and terminated is None and truncated is None and limit:

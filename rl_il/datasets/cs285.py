@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rl_il.datasets.arrays import check_lengths, split_episodes
-from rl_il.datasets.safe_pickle import load_pickle
+from rl_il.datasets.pickles import load_pickle
 from rl_il.errors import InputError
 from rl_il.types import Trajectory
 
@@ -16,10 +16,11 @@ KEYS = {"observation": "observations", "action": "actions", "reward": "rewards",
 
 
 def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
-    """One trajectory a path dict. The course's `terminal` is 1 also where only the time limit ended it."""
+    """Return one trajectory a path dict. The course's `terminal` is 1 also where only the time limit ended it."""
     paths = load_pickle(path)
     if not isinstance(paths, list) or not paths:
-        raise InputError(f"must be a list of path dicts, got {_name(paths)}; is it an expert's file?")
+        got = "an empty list" if isinstance(paths, list) else f"a {type(paths).__name__}"
+        raise InputError(f"must be a list of path dicts, got {got}; is it an expert's file?")
     trajectories = []
     for i, item in enumerate(paths):
         try:
@@ -31,13 +32,13 @@ def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
 
 def _trajectory(path: Any, limit: int | None) -> Trajectory:
     if not isinstance(path, dict):
-        raise InputError(f"must be a dict, got {_name(path)}")
+        raise InputError(f"must be a dict, got a {type(path).__name__}")
     missing = {*KEYS, "next_observation"} - {*path}
     if missing:
         raise InputError(f"lacks {', '.join(sorted(missing))}; it holds {', '.join(map(str, path))}")
     for key in (*KEYS, "next_observation"):
         if not isinstance(path[key], np.ndarray):
-            raise InputError(f"{key} must be an array, got {_name(path[key])}")
+            raise InputError(f"{key} must be an array, got a {type(path[key]).__name__}")
     arrays = {ours: path[theirs] for theirs, ours in KEYS.items()}
     arrays["dones"] = arrays["dones"].astype(bool)
     following = path["next_observation"]
@@ -49,7 +50,3 @@ def _trajectory(path: Any, limit: int | None) -> Trajectory:
     arrays["final_observations"] = following[-1:]
     (trajectory,) = split_episodes(arrays, limit)
     return trajectory
-
-
-def _name(value: Any) -> str:
-    return "an empty list" if isinstance(value, list) and not value else f"a {type(value).__name__}"

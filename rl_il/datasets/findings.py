@@ -1,4 +1,4 @@
-"""What a check finds, what it looks at, and how numbers are put into its sentence."""
+"""What checks of demonstrations read and find, and how their sentences are put together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rl_il.envs import is_discrete
 from rl_il.types import Trajectory
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-"""Training fails or learns something certainly wrong; something to look at; something to know."""
+"""Severities: training fails or learns something wrong; something to look into; something to know."""
 
 
 @dataclass(frozen=True)
@@ -24,30 +24,30 @@ class Finding:
     severity: str  # ERROR, WARNING or NOTE
     text: str  # a sentence with counts, and what to do
     numbers: dict[str, Any] = field(default_factory=dict)  # the same for programs, in plain Python types
-    short: str = ""  # a few words for the line of `quick_look`; empty: not worth them
+    short: str = ""  # a few words for the line of `quick_look`; empty: not mentioned there
     check: str = ""  # the check's name, filled in by `run_checks`
 
 
 @dataclass(frozen=True)
 class Demos:
-    """What a check looks at."""
+    """The demonstrations that a check reads."""
 
     trajectories: Sequence[Trajectory]
     env: gym.Env | None = None  # None: unknown
 
     @property
     def obs(self) -> list[np.ndarray]:
-        """Each episode's observations `(T, *ob_shape)` that have an action, so without the last one."""
+        """Return each episode's observations `(T, *ob_shape)` that have an action, so without the last one."""
         return [t.obs[:-1] for t in self.trajectories]
 
     @property
     def labels(self) -> list[np.ndarray]:
-        """Each episode's labels, of the labelled steps alone."""
+        """Return each episode's labels, of the labelled steps alone."""
         return [t.labels if t.labelled is None else t.labels[t.labelled] for t in self.trajectories]
 
     @property
     def classes(self) -> np.ndarray | None:
-        """`(N,)` int64: all discrete labels that are whole numbers; None where the labels are not discrete."""
+        """Return `(N,)` int64: all discrete labels that are whole numbers; None where the labels are not discrete."""
         labels = np.concatenate(self.labels)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 and labels.dtype.kind in "iu" else labels
         discrete = is_discrete(self.env.action_space) if self.env else labels.dtype.kind in "iu"
@@ -61,19 +61,19 @@ Check = Callable[[Demos], Iterator[Finding]]
 
 
 def run_checks(checks: Mapping[str, Callable[..., Iterator[Finding]]], *data: Any) -> Iterator[Finding]:
-    """The findings of all checks, each with its check's name."""
+    """Yield the findings of all checks, each with its check's name."""
     for name, check in checks.items():
         for finding in check(*data):
             yield dataclasses.replace(finding, check=name)
 
 
 def counted(n: int, noun: str) -> str:
-    """`1 episode`, `1,200 episodes`."""
+    """Return `1 episode`, `1,200 episodes`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def ranges(numbers: Sequence[int] | np.ndarray) -> str:
-    """Sorted integers, at least one, to read: `0, 3 to 7, 9`; the first of many."""
+    """Return sorted integers, at least one, as text: `0, 3 to 7, 9`; of many only the first."""
     numbers = [int(number) for number in numbers]
     starts = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1] + 1]
     runs = [numbers[start:stop] for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True)]

@@ -12,23 +12,25 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets import cs285, npz
-from rl_il.datasets.quoting import one_line
 from rl_il.envs import check_actions, episode_limit, name_of
 from rl_il.errors import InputError
+from rl_il.files import one_line
 from rl_il.types import Trajectory
 
 Loader = Callable[[Path, int | None], tuple[list[Trajectory], bool]]
+"""A function of a file and the longest episode; it returns trajectories, and whether the file says where they end."""
 FORMATS: dict[str, Loader] = {".npz": npz.load, ".pkl": cs285.load}
-"""A new file format is a module with a `load(path, episode_limit)` and its suffix here."""
-SESSION = "session"  # the folder in a teaching run that holds an episode a file
+"""A new file format is a function `load(path, episode_limit)` and its suffix here."""
+SESSION = "session"  # the folder of a teaching run that holds one file for each episode
 
 
 def session_files(run_folder: Path) -> list[Path]:
-    """The files of a teaching run's episodes, in order; none if it is no such run's folder."""
+    """Return the files of a teaching run's episodes, in order; none if it is no such run's folder."""
     files = (run_folder / SESSION).glob("episode_*.npz")
     return sorted(path for path in files if path.stem.removeprefix("episode_").isdecimal())
 
 
+@np.errstate(all="ignore")  # a trajectory refuses infinite and undefined numbers
 def load_trajectories(
     path: str | Path,
     env: gym.Env | None = None,
@@ -36,17 +38,16 @@ def load_trajectories(
     rng: np.random.Generator | None = None,
     may_lack_labels: bool = False,
 ) -> list[Trajectory]:
-    """Reads demonstrations.
+    """Return the demonstrations in a file or a folder.
+
+    Raise `InputError`, which begins with the path, for a file that is missing, broken, does not fit, or lacks the
+    episodes asked for.
 
     Args:
       path: a file whose suffix is in `FORMATS`, or the folder of a teaching run.
       env: if given, observations and actions must fit its spaces, and take their dtypes.
       n_demos: keep this many episodes, drawn without replacement by `rng` (without `rng`: the first ones).
-      may_lack_labels: whether a file without any label is one to read too.
-
-    Raises:
-      InputError: a file that is missing, broken, does not fit, or lacks the episodes asked for. The message
-        begins with the path.
+      may_lack_labels: whether a file without any label is accepted.
     """
     path = Path(path)
     limit = episode_limit(env) if env else None
@@ -56,7 +57,9 @@ def load_trajectories(
             trajectories = _choose(trajectories, has_boundaries, n_demos, rng)
         if not (may_lack_labels or any(t.labelled_steps.any() for t in trajectories)):
             raise InputError("holds no labelled step")
-        if env and _is_course_ant(trajectories, env):
+        shape = trajectories[0].obs.shape[1:]
+        if env and name_of(env).startswith("Ant-") and (shape, env.observation_space.shape) == ((111,), (27,)):
+            # The course's Ant-v4 has 84 contact forces after the 27 numbers of Gymnasium's.
             print(f"note: {path} has 111 numbers, {name_of(env)} 27; the contact forces are cut off", file=sys.stderr)
             trajectories = [dataclasses.replace(t, obs=t.obs[:, :27]) for t in trajectories]
         return [_fit(t, env) for t in trajectories] if env else trajectories
@@ -73,7 +76,7 @@ def _load_file(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
 
 
 def _load_session(folder: Path) -> tuple[list[Trajectory], bool]:
-    """All episodes of a teaching run, also of one that was killed."""
+    """Return all episodes of a teaching run, also of one that was killed."""
     trajectories = []
     for file in session_files(folder):
         try:
@@ -92,38 +95,24 @@ def _choose(
 ) -> list[Trajectory]:
     if not has_boundaries:
         raise InputError(
-            "does not say where episodes end (no end is marked, or a piece is longer than the environment's limit),"
-            " so --n_demos cannot count them; mark the ends in an array dones, terminations, truncations or"
-            " episode_starts, or train on all of it without --n_demos"
+            "does not say where episodes end, so --n_demos cannot count them; mark every end in an array dones,"
+            " terminations, truncations or episode_starts, or leave --n_demos out"
         )
-    if n_demos < 1:
-        raise InputError(f"--n_demos must be above 0, got {n_demos}")
-    if n_demos > len(trajectories):
-        raise InputError(f"holds {len(trajectories)} episodes, --n_demos asks for {n_demos}")
-    if rng is None:
-        return trajectories[:n_demos]
-    return [trajectories[i] for i in rng.permutation(len(trajectories))[:n_demos]]
-
-
-def _is_course_ant(trajectories: list[Trajectory], env: gym.Env) -> bool:
-    """The course makes its Ant-v4 with 84 contact forces behind the 27 numbers that Gymnasium's gives."""
-    shapes = (trajectories[0].obs.shape[1:], env.observation_space.shape)
-    return name_of(env).startswith("Ant-") and shapes == ((111,), (27,))
+    if not 1 <= n_demos <= len(trajectories):
+        raise InputError(f"holds {len(trajectories)} episodes, but --n_demos asks for {n_demos}")
+    order = range(n_demos) if rng is None else rng.permutation(len(trajectories))[:n_demos]
+    return [trajectories[i] for i in order]
 
 
 def _fit(trajectory: Trajectory, env: gym.Env) -> Trajectory:
-    """The trajectory in the environment's dtypes; raises `InputError` if it was recorded elsewhere."""
-    name = name_of(env)
-    space = env.observation_space
-    if trajectory.obs.shape[1:] != space.shape:
-        raise InputError(
-            f"an observation has the shape {trajectory.obs.shape[1:]}, but {name} observes {space.shape}"
-        )
+    """Return the trajectory in the environment's dtypes. Raise `InputError` if it was recorded elsewhere."""
+    name, space, shape = name_of(env), env.observation_space, trajectory.obs.shape[1:]
+    if shape != space.shape:
+        raise InputError(f"an observation has the shape {shape}, but {name} observes {space.shape}")
     labels = trajectory.expert_acs
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and the trajectory refuses it
-        return dataclasses.replace(
-            trajectory,
-            obs=trajectory.obs.astype(space.dtype, copy=False),
-            acs=check_actions(trajectory.acs, name, env.action_space),
-            expert_acs=None if labels is None else check_actions(labels, name, env.action_space),
-        )
+    return dataclasses.replace(
+        trajectory,
+        obs=trajectory.obs.astype(space.dtype, copy=False),
+        acs=check_actions(trajectory.acs, name, env.action_space),
+        expert_acs=None if labels is None else check_actions(labels, name, env.action_space),
+    )

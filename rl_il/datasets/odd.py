@@ -1,4 +1,4 @@
-"""What is odd about demonstrations: the cheap checks, which every run can afford, and one line of them."""
+"""What is odd about demonstrations: the cheap checks, which every run makes, and their one-line summary."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rl_il.types import Trajectory
 RARE = 0.005
 """A class below this share of the labels is hardly seen."""
 MANY = 10_000
-"""Of more classes than these nothing is said."""
+"""With more classes than this their shares are not reported."""
 
 
 def constant_numbers(demos: Demos) -> Iterator[Finding]:
-    """Observation or label dimensions with one value throughout."""
+    """Find observation or label dimensions with one value throughout."""
     for what, parts in _vectors(demos):
         constant = constant_columns(parts)
         if len(constant):
@@ -34,22 +34,22 @@ def constant_numbers(demos: Demos) -> Iterator[Finding]:
 
 
 def duplicate_numbers(demos: Demos) -> Iterator[Finding]:
-    """Observation or label dimensions that repeat another one; constant ones are not counted again."""
+    """Find observation or label dimensions that repeat another one; constant ones are not counted again."""
     for what, parts in _vectors(demos):
         pairs = duplicate_columns(parts)
         if pairs:
-            first = f"{pairs[0][1]} is {pairs[0][0]}"
+            first = f"{pairs[0][1]} is {pairs[0][0]}{', ...' if len(pairs) > 1 else ''}"
             yield Finding(
                 WARNING,
-                f"{len(pairs)} of {parts[0].shape[1]} {what} numbers repeat another one ({first}"
-                f"{', ...' if len(pairs) > 1 else ''}): harmless, unless something was stored twice by mistake",
+                f"{len(pairs)} of {parts[0].shape[1]} {what} numbers repeat another one ({first}): harmless, unless"
+                " something was stored twice by mistake",
                 {"of": what, "pairs": [list(pair) for pair in pairs]},
                 counted(len(pairs), f"repeated {what} number"),
             )
 
 
 def _vectors(demos: Demos) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Observations and labels, where they are vectors: what is constant in pixels or classes says nothing here."""
+    """Yield observations and labels where they are vectors: constant pixels or classes are nothing odd."""
     for what, parts in (("observation", demos.obs), ("label", demos.labels)):
         parts = [part for part in parts if len(part)]
         if parts and parts[0].ndim == 2 and parts[0].dtype != np.uint8 and sum(map(len, parts)) > 1:
@@ -57,18 +57,16 @@ def _vectors(demos: Demos) -> Iterator[tuple[str, list[np.ndarray]]]:
 
 
 def constant_columns(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Indices of the columns that are equal in all rows of all `parts (T, D)`."""
+    """Return the indices of the columns that are equal in all rows of all `parts (T, D)`."""
     first = parts[0][0]
     columns = np.arange(len(first))
     for part in parts:
         columns = columns[(part[:, columns] == first[columns]).all(axis=0)]
-        if not len(columns):
-            break
     return columns
 
 
 def duplicate_columns(parts: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """(earlier, later) for every column of `parts (T, D)` that equals an earlier one everywhere; none constant."""
+    """Return (earlier, later) for each column of `parts (T, D)` that equals an earlier one and is not constant."""
     # A few rows rule out nearly all pairs.
     some_rows = np.concatenate([part[:: len(part) // 8 + 1] for part in parts[:16]])
     constant = set(constant_columns(parts).tolist())
@@ -84,7 +82,7 @@ def duplicate_columns(parts: Sequence[np.ndarray]) -> list[tuple[int, int]]:
 
 
 def duplicate_episodes(demos: Demos) -> Iterator[Finding]:
-    """Episodes that are another one over again, and others that start in one state."""
+    """Find episodes that repeat another one, and different ones that start in the same state."""
     copies = repeated_episodes(demos.trajectories)
     if copies:
         yield Finding(
@@ -107,24 +105,23 @@ def duplicate_episodes(demos: Demos) -> Iterator[Finding]:
 
 
 def repeated_episodes(trajectories: Sequence[Trajectory]) -> list[int]:
-    """Indices of the episodes whose observations and labels equal an earlier episode's."""
+    """Return the indices of the episodes whose observations and labels equal an earlier episode's."""
     seen: dict[tuple[int, bytes, bytes], list[int]] = {}
     copies = []
     for i, t in enumerate(trajectories):
         alike = seen.setdefault((len(t), t.obs[0].tobytes(), t.obs[-1].tobytes()), [])
-        if any(_same(t, trajectories[j]) for j in alike):
+        if any(
+            np.array_equal(t.obs, trajectories[j].obs) and np.array_equal(t.labels, trajectories[j].labels)
+            for j in alike
+        ):
             copies.append(i)
         else:
             alike.append(i)
     return copies
 
 
-def _same(a: Trajectory, b: Trajectory) -> bool:
-    return np.array_equal(a.obs, b.obs) and np.array_equal(a.labels, b.labels)
-
-
 def class_balance(demos: Demos) -> Iterator[Finding]:
-    """How often each discrete action is the label, and which hardly ever."""
+    """Note how often each discrete action is the label; find those that hardly ever are."""
     classes = demos.classes
     if classes is None or not len(classes):
         return
@@ -138,22 +135,14 @@ def class_balance(demos: Demos) -> Iterator[Finding]:
     yield Finding(NOTE, f"shares of the actions among the labels: {listed}{', ...' if n > 32 else ''}", numbers)
     never, hardly = np.flatnonzero(counts == 0), np.flatnonzero((counts > 0) & (shares < RARE))
     if len(never):
-        yield Finding(
-            WARNING,
-            f"{_classes(never)} never a label ({n} actions): right if the expert never does that, otherwise the clone"
-            " cannot learn it",
-            numbers | {"never": never.tolist()},
-            f"{_classes(never)} never a label",
-        )
+        advice = "right if the expert never does that, otherwise the clone cannot learn it"
+        said = f"{_classes(never)} never a label"
+        yield Finding(WARNING, f"{said} ({n} actions): {advice}", numbers | {"never": never.tolist()}, said)
     if len(hardly):
-        least = int(counts[hardly].min())
-        yield Finding(
-            WARNING,
-            f"{_classes(hardly)} hardly ever a label (least: {least:,} of {counts.sum():,} steps): the clone may"
-            " ignore them; record more episodes where they matter",
-            numbers | {"hardly": hardly.tolist()},
-            f"{_classes(hardly)} hardly ever a label",
-        )
+        least = f"least: {counts[hardly].min():,} of {counts.sum():,} steps"
+        advice = "the clone may ignore them; record more episodes where they matter"
+        said = f"{_classes(hardly)} hardly ever a label"
+        yield Finding(WARNING, f"{said} ({least}): {advice}", numbers | {"hardly": hardly.tolist()}, said)
 
 
 def _classes(numbers: np.ndarray) -> str:
@@ -161,7 +150,7 @@ def _classes(numbers: np.ndarray) -> str:
 
 
 def bounds(demos: Demos) -> Iterator[Finding]:
-    """Continuous labels outside the action space, by dimension."""
+    """Find continuous labels outside the action space, by dimension."""
     env, labels = demos.env, np.concatenate(demos.labels)
     if env is None or is_discrete(env.action_space) or labels.shape[1:] != env.action_space.shape or not len(labels):
         return
@@ -175,11 +164,8 @@ def bounds(demos: Demos) -> Iterator[Finding]:
     wrong_scale = shares[most] > 0.5
     listed = ", ".join(f"{i}: {100 * share:.0f} %" for i, share in enumerate(shares[:8]))
     listed += ", ..." if len(shares) > 8 else ""
-    advice = (
-        "were the labels scaled otherwise, or recorded elsewhere?"
-        if wrong_scale
-        else "usual for experts that the environment clips (20 to 44 % for the course's), and learnt as they are"
-    )
+    usual = "usual for experts that the environment clips (20 to 44 % for the course's), and learnt as they are"
+    advice = "were the labels scaled otherwise, or recorded elsewhere?" if wrong_scale else usual
     yield Finding(
         WARNING if wrong_scale else NOTE,
         f"{100 * outside.mean():.1f} % of the label entries lie outside {name_of(env)}'s bounds, the largest at"
@@ -190,7 +176,7 @@ def bounds(demos: Demos) -> Iterator[Finding]:
 
 
 def time_limits(demos: Demos) -> Iterator[Finding]:
-    """Episodes that end at the environment's limit as if the task had ended them, or that go on beyond it."""
+    """Find episodes that end at the environment's limit as if the task had ended them, or that go on beyond it."""
     limit = episode_limit(demos.env) if demos.env else None
     if limit is None:
         return
@@ -201,8 +187,7 @@ def time_limits(demos: Demos) -> Iterator[Finding]:
         yield Finding(
             WARNING,
             f"{len(at_limit)} of {n} episodes last exactly the limit of {limit:,} steps and are marked as"
-            " terminated: time limits stored as ends of the task, which mislead whatever learns values; mark them"
-            " truncated",
+            " terminated: time limits stored as ends of the task mislead what learns values; mark them truncated",
             {"episodes": at_limit},
             f"{counted(len(at_limit), 'time limit')} stored as terminations",
         )
@@ -218,7 +203,7 @@ def time_limits(demos: Demos) -> Iterator[Finding]:
 
 
 def poor_episodes(demos: Demos) -> Iterator[Finding]:
-    """Episodes whose return lies far below the others'."""
+    """Find episodes whose return lies far below the others'."""
     returns = np.array([t.episode_return for t in demos.trajectories])
     if np.isnan(returns).any():
         yield Finding(NOTE, "the file holds no rewards, so returns are unknown; nothing that learns needs them")
@@ -250,16 +235,11 @@ CHEAP_CHECKS: dict[str, Check] = {
 
 
 def quick_look(trajectories: Sequence[Trajectory], env: gym.Env | None = None) -> str:
-    """One line: how much there is, what it returns, and what the cheap checks find odd."""
+    """Return one line: how much there is, what it returns, and what the cheap checks find odd."""
     returns = [t.episode_return for t in trajectories]
-    line = (
-        f"demonstrations: {counted(len(trajectories), 'episode')}, {counted(sum(map(len, trajectories)), 'step')}, "
-    )
-    if np.isnan(returns).any():
-        line += "returns unknown"
-    elif len(returns) == 1:
-        line += f"return {returns[0]:.1f}"
-    else:
-        line += f"returns {min(returns):.1f} to {max(returns):.1f}"
+    said = f"returns {min(returns):.1f} to {max(returns):.1f}" if len(returns) > 1 else f"return {returns[0]:.1f}"
+    said = "returns unknown" if np.isnan(returns).any() else said
+    steps = counted(sum(map(len, trajectories)), "step")
+    line = f"demonstrations: {counted(len(trajectories), 'episode')}, {steps}, {said}"
     odd = [finding.short for finding in run_checks(CHEAP_CHECKS, Demos(trajectories, env)) if finding.short]
     return line + (f"; odd: {', '.join(odd)}; see scripts/doctor.py" if odd else "")

@@ -1,1 +1,1 @@
-"""What every run needs: tensors, seeds, the buffer, rollouts, logs, and the training loop."""
+"""What every run needs: rollouts, rules, the replay buffer, gradient steps, evaluation, and the training loop."""

@@ -1,4 +1,8 @@
-"""Changes to pictures that change what is right in a known way: more data from the same, drawn anew each time."""
+"""Random changes to the pictures of a minibatch, after which the right action is still known.
+
+Each takes pictures `(N, ..., height, width, channels)` uint8, labels and a random generator, and returns the pictures
+and labels changed. `plugins.AUGMENTATIONS` lists them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rl_il.plugins import AUGMENTATIONS, load
 from rl_il.types import Batch
 
 SHIFT = 4  # pixels, at most, as in DrQ (Kostrikov et al. 2020, arXiv:2004.13649)
@@ -16,7 +21,7 @@ BRIGHTNESS = 0.3  # at most this share darker or brighter
 
 
 def shift(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Moves each row's pictures alike, by up to `SHIFT` pixels; the edge is repeated."""
+    """Move all pictures of a row by the same offset, up to `SHIFT` pixels; the edge is repeated."""
     *_, height, width, channels = obs.shape
     planes = obs.permute(0, *range(1, obs.ndim - 3), -1, -3, -2).reshape(len(obs), -1, height, width)
     padded = functional.pad(planes.float(), (SHIFT,) * 4, mode="replicate").to(obs.dtype)
@@ -28,25 +33,22 @@ def shift(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, T
 
 
 def brightness(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Makes each row's pictures alike darker or brighter."""
+    """Make all pictures of a row darker or brighter by the same factor."""
     factors = torch.from_numpy(rng.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS, len(obs))).to(obs.device, torch.float32)
     return (obs * factors.view(-1, *[1] * (obs.ndim - 1))).clamp_(0, 255).to(obs.dtype), acs
 
 
 def flip_steer(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirrors half of the rows, left for right, with their first action, the steering."""
+    """Mirror half of the rows left to right, and negate their first action, the steering."""
     mirrored = torch.from_numpy(rng.random(len(obs)) < 0.5).to(obs.device)
     sign = 1 - 2 * mirrored.to(acs.dtype)
     acs = torch.cat((acs[:, :1] * sign[:, None], acs[:, 1:]), dim=1)
     return torch.where(mirrored.view(-1, *[1] * (obs.ndim - 1)), obs.flip(-2), obs), acs
 
 
-AUGMENTATIONS = {"shift": shift, "brightness": brightness, "flip_steer": flip_steer}
-"""Pictures `(N, ..., height, width, channels)` uint8, labels, and where chance comes from, to the same changed."""
-
-
 def augment(batch: Batch, names: Sequence[str], rng: np.random.Generator) -> Batch:
-    """The minibatch after each of the named changes."""
+    """Return the minibatch after each of the named changes."""
+    obs, acs, noise = batch
     for name in names:
-        batch = Batch(*AUGMENTATIONS[name](*batch, rng))
-    return batch
+        obs, acs = load(AUGMENTATIONS[name])(obs, acs, rng)
+    return Batch(obs, acs, noise)

@@ -1,5 +1,5 @@
-"""A compiled step as a CUDA graph: its kernels are started together, where starting one by one takes longer than they
-do. Not tested on a GPU: `make test-gpu` says whether it does on yours what the CPU does."""
+"""A compiled step as a CUDA graph, which starts all its kernels at once: one by one, starting them takes longer than
+running them. `make test-gpu` tests it where there is a GPU."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ WARM_UP = 3  # calls before the capture: the first ones choose kernels and alloc
 
 
 def captured(step: Callable[..., Tensor], batch: Sequence[Tensor], inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
-    """`step(*batch, *inputs)` as a function of the batch alone, which replays what it does to `inputs` in place.
+    """Return `step(*batch, *inputs)` as a function of the batch alone, which changes `inputs` in place.
 
-    A graph reads the same memory at every replay, so each batch is copied to where the first one lay.
+    A graph reads the same memory at every replay, so each batch is copied to the place of the first one.
     """
     places = [tensor.clone() for tensor in batch]
     before = [tensor.clone() for tensor in inputs]
@@ -35,13 +35,13 @@ def captured(step: Callable[..., Tensor], batch: Sequence[Tensor], inputs: Seque
 
 
 def capture(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """The CUDA graph's replay of `work`, and where its result lies afterwards."""
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
+    """Return a function that does `work` again as a CUDA graph, and the tensor that holds its result afterwards."""
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
         for _ in range(WARM_UP):
             work()
-    torch.cuda.current_stream().wait_stream(beside)
+    torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = work()

@@ -11,23 +11,23 @@ import torch
 from rl_il.infrastructure.pytorch_utils import to_tensor
 from rl_il.types import Batch, Trajectory
 
-SMALLEST = 1024  # rows of the first allocation
+MIN_ROWS = 1024  # rows of the first allocation
 STEPS_AT_ONCE = 1000  # minibatches whose row numbers are drawn together
 
 
 class ReplayBuffer:
-    """Keeps the newest `max_size` steps.
+    """The newest `max_size` steps.
 
-    Storage doubles until `max_size` and is then written in a ring, so that adding costs the rows added and
-    not the rows kept. Floats are stored in single precision; integers and pixels keep their dtype.
+    Storage doubles until `max_size` and is then a ring, so that adding costs time for the rows added and not for the
+    rows kept. Floats are stored in single precision; integers and pixels keep their dtype.
 
     Args:
-      max_size: steps that it keeps.
-      device: where they lie.
-      frame_stack: with 1 a minibatch holds observations `(N, *ob_shape)`. With k it holds `(N, k, *ob_shape)`, each
+      max_size: how many steps it keeps.
+      device: where they are stored.
+      frame_stack: with 1 a minibatch holds observations `(N, *ob_shape)`. With k it holds `(N, k, *ob_shape)`: each
         with the k - 1 before it, oldest first; at an episode's start the first one is repeated. Each is stored once
         and stacked when it is drawn; those of unlabelled steps are kept too, since later ones look back at them.
-      view: from observations `(N, *ob_shape)` to what is stored of them, such as a picture without its colours.
+      view: returns what is stored of observations `(N, *ob_shape)`, such as pictures without their colours.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ReplayBuffer:
         self.added = 0  # rows ever added; the next one goes to `added % max_size`
         self._obs: torch.Tensor | None = None  # (capacity, *ob_shape)
         self._acs: torch.Tensor | None = None  # (capacity,) or (capacity, ac_dim)
-        self._behind: torch.Tensor | None = None  # (capacity,) rows of its episode just before each, k - 1 at most
+        self._behind: torch.Tensor | None = None  # (capacity,) how many rows before each are of its episode
         self._labelled: torch.Tensor | None = None  # (capacity,) bool
         self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: to be found
         self._back = torch.arange(frame_stack - 1, -1, -1, device=self.device)
@@ -59,18 +59,18 @@ class ReplayBuffer:
 
     @property
     def obs(self) -> torch.Tensor:
-        """`(rows, *ob_shape)`: a view of the stored observations."""
+        """Return `(rows, *ob_shape)`, a view of the stored observations."""
         return self._obs[: self._kept]
 
     @property
     def acs(self) -> torch.Tensor:
-        """`(rows, ...)`: a view of the stored labels."""
+        """Return `(rows, ...)`, a view of the stored labels."""
         return self._acs[: self._kept]
 
     def add(self, trajectories: Sequence[Trajectory], continued: bool = False) -> None:
-        """Appends the labelled steps of each trajectory, and with frame stacking the others too.
+        """Append the labelled steps of each trajectory, and with frame stacking the others too.
 
-        `continued`: the first one goes on where the last that was added ended, and looks back at it.
+        `continued`: the first trajectory continues the last one added, and looks back at it.
         """
         for trajectory in trajectories:
             labelled = trajectory.labelled_steps
@@ -81,7 +81,7 @@ class ReplayBuffer:
         self._drawable = None
 
     def batch(self, rows: torch.Tensor) -> Batch:
-        """The rows of these numbers."""
+        """Return the rows of these numbers."""
         return Batch(self._stacks(rows), self._acs.index_select(0, rows))
 
     def _stacks(self, rows: torch.Tensor) -> torch.Tensor:
@@ -91,39 +91,39 @@ class ReplayBuffer:
         return self._obs.index_select(0, frames.reshape(-1)).unflatten(0, frames.shape)
 
     def sample(self, batch_rows: int, rng: np.random.Generator) -> Batch:
-        """`batch_rows` rows, drawn uniformly with replacement."""
+        """Return `batch_rows` rows, drawn uniformly with replacement."""
         return self.batch(next(self.draws(batch_rows, rng, n_steps=1)))
 
     def draws(self, batch_rows: int, rng: np.random.Generator, n_steps: int) -> Iterator[torch.Tensor]:
-        """Row numbers of `n_steps` minibatches, drawn uniformly with replacement: no pass over the whole buffer."""
+        """Yield the row numbers of `n_steps` minibatches, drawn uniformly with replacement."""
         for start in range(0, n_steps, STEPS_AT_ONCE):
             size = (min(STEPS_AT_ONCE, n_steps - start), batch_rows)
             yield from self._rows(rng.integers(len(self), size=size))
 
     def passes(self, batch_rows: int, rng: np.random.Generator, n_epochs: int) -> Iterator[torch.Tensor]:
-        """Row numbers of `n_epochs` passes in random order, each row once a pass; a pass's last minibatch may be
-        smaller."""
+        """Yield the row numbers of `n_epochs` passes in random order, each row once a pass; the last minibatch of a
+        pass may be smaller."""
         for _ in range(n_epochs):
             yield from self._rows(rng.permutation(len(self))).split(batch_rows)
 
     def in_order(self, batch_rows: int) -> Iterator[torch.Tensor]:
-        """Row numbers of one pass in the order of storage."""
+        """Yield the row numbers of one pass in the order of storage."""
         return iter(self._rows(np.arange(len(self))).split(batch_rows))
 
     def _rows(self, numbers: np.ndarray) -> torch.Tensor:
-        """From numbers in `[0, len(self))` to those of rows with a label."""
+        """Return the numbers of the rows that are these, in `[0, len(self))`, among those with a label."""
         rows = torch.from_numpy(numbers).to(self.device)
         return rows if self.frame_stack == 1 else self._rows_with_label()[rows]
 
     def _rows_with_label(self) -> torch.Tensor:
-        """Found when they are asked for, not with each step that is added."""
+        """Return the numbers of the rows with a label, which are found when asked for, not with each step added."""
         if self._drawable is None:
             labelled = torch.empty(0) if self._labelled is None else self._labelled[: self._kept]
             self._drawable = labelled.nonzero()[:, 0]
         return self._drawable
 
     def _append(self, obs: np.ndarray, acs: np.ndarray, labelled: np.ndarray) -> None:
-        """Adds successive steps of one episode."""
+        """Append successive steps of one episode."""
         if len(obs) == 0:
             return
         if self._kept + len(obs) > self.max_size and not self._warned:
@@ -132,7 +132,7 @@ class ReplayBuffer:
         columns = {"_obs": obs[-self.max_size :], "_acs": acs[-self.max_size :]}
         if self.frame_stack > 1:
             columns["_labelled"] = labelled[-self.max_size :]
-            before = self._episode_rows if len(obs) <= self.max_size else 0  # else it is not all there
+            before = self._episode_rows if len(obs) <= self.max_size else 0  # else it is not stored as a whole
             columns["_behind"] = np.minimum(before + np.arange(len(columns["_obs"])), self.frame_stack - 1)
         columns = {name: to_tensor(rows, self.device) for name, rows in columns.items()}
         n = len(columns["_obs"])
@@ -149,18 +149,18 @@ class ReplayBuffer:
             self._forget_overwritten()
 
     def _forget_overwritten(self) -> None:
-        """The oldest rows lose sight of those before them, whose place has been taken."""
+        """Let the oldest rows look back only as far as the rows before them are still there."""
         if self.added <= self.max_size:
             return
         oldest = (self.added + torch.arange(self.frame_stack - 1, device=self.device)) % self.max_size
         self._behind[oldest] = torch.minimum(self._behind[oldest], torch.arange(len(oldest), device=self.device))
 
     def _reserve(self, rows: int, columns: dict[str, torch.Tensor]) -> None:
-        """Room for `rows` rows like these; what is stored is copied only where the room doubles."""
+        """Allocate storage for `rows` rows like these; what is stored is copied only when the storage doubles."""
         capacity = 0 if self._obs is None else len(self._obs)
         if rows <= capacity:
             return
-        capacity, kept = max(rows, 2 * capacity, SMALLEST), self._kept
+        capacity, kept = max(rows, 2 * capacity, MIN_ROWS), self._kept
         if 2 * capacity > self.max_size:  # copying more than half of it once more would need memory for both
             capacity = self.max_size
         for name, like in columns.items():
@@ -169,3 +169,11 @@ class ReplayBuffer:
             if kept:
                 new[:kept] = old[:kept]
             setattr(self, name, new)
+
+
+def with_noise(batch: Batch, shape: tuple[int, ...], rng: np.random.Generator) -> Batch:
+    """Return the batch with standard normal numbers `(N, *shape)`, for a loss that draws."""
+    if not shape:
+        return batch
+    noise = rng.standard_normal((len(batch.acs), *shape), np.float32)
+    return batch._replace(noise=torch.from_numpy(noise).to(batch.acs.device))

@@ -1,30 +1,27 @@
-"""Steps that are held out of the training, and what the policy makes of them."""
+"""Steps that are held out of the training, and how well the policy predicts them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rl_il.infrastructure.replay_buffer import ReplayBuffer
+from rl_il.infrastructure.replay_buffer import ReplayBuffer, with_noise
+from rl_il.policies.base_policy import BasePolicy
 from rl_il.types import Trajectory
 
-if TYPE_CHECKING:  # the room above
-    from rl_il.policies.mlp_policy import MLPPolicySL
-
-ROWS_AT_ONCE = 4096  # stacked pictures are large
+ROWS_AT_ONCE = 4096
 
 
 def hold_out(
     trajectories: Sequence[Trajectory], fraction: float, rng: np.random.Generator, whole_ends: bool
 ) -> tuple[list[Trajectory], list[Trajectory]]:
-    """What is trained on, and the fraction of each episode's steps that is held out.
+    """Return what is trained on, and the fraction of each episode's steps that is held out.
 
-    Single steps are held out, since one demonstration cannot be parted otherwise: the validation loss says how
-    well the policy fits the expert on such states, and nothing about where it drifts to. Where observations are
-    stacked, and so lie in their neighbours' stacks too, it is each episode's end (`whole_ends`).
+    Single steps are held out, since one demonstration cannot be divided otherwise: the validation loss says how
+    well the policy fits the expert on such states, and nothing about the states that it drifts to. Where observations
+    are stacked, and so are part of their neighbours' stacks too, each episode's end is held out (`whole_ends`).
     """
     kept, held = [], []
     for trajectory in trajectories:
@@ -41,7 +38,14 @@ def hold_out(
     return kept, held
 
 
-def validate(policy: MLPPolicySL, held: ReplayBuffer) -> dict[str, float]:
-    """The policy's metrics on the steps held out, of which there must be some."""
-    parts = [(len(rows), policy.validate(*held.batch(rows))) for rows in held.in_order(ROWS_AT_ONCE)]
-    return {name: sum(n * part[name] for n, part in parts) / len(held) for name in parts[0][1]}
+def validate(policy: BasePolicy, held: ReplayBuffer, rng: np.random.Generator) -> dict[str, float]:
+    """Return the policy's metrics on the steps held out, of which there must be some.
+
+    `rng` gives the noise of a loss that draws.
+    """
+    policy.reset(int(rng.integers(2**62)))  # a head that draws its actions draws the same every time
+    parts = []
+    for rows in held.in_order(ROWS_AT_ONCE):  # in parts: stacked pictures are large
+        batch = with_noise(held.batch(rows), policy.noise_shape, rng)
+        parts.append((len(rows), policy.validate(*batch)))
+    return {name: float(sum(n * part[name] for n, part in parts) / len(held)) for name in parts[0][1]}

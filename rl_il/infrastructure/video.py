@@ -1,9 +1,10 @@
-"""One episode as a moving picture, a GIF with the core install, an MP4 with the `mp4` extra; or as single frames."""
+"""One episode as a video, a GIF with the core install or an MP4 with the `mp4` extra; or as single frames."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ import numpy as np
 from rl_il.envs import make_env, name_of
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, check_writable
-from rl_il.infrastructure.rollouts import sample_trajectory
+from rl_il.infrastructure.rollouts import episode_steps
 from rl_il.types import Actor, Trajectory
 
 FORMATS = (".gif", ".mp4")
@@ -21,76 +22,45 @@ WIDTH = 400  # pixels at most; larger frames are halved
 
 
 class RenderError(InputError):
-    """The environment cannot draw here."""
+    """An error of an environment that cannot draw on this machine; the message names what to install."""
 
 
 def record_frames(
     env_name: str, actor: Actor, seed: int, max_path_length: int | None = None, max_frames: int = 300
 ) -> tuple[np.ndarray, float]:
-    """Rolls out one episode and draws it.
+    """Return one episode's frames `(n, height, width, 3)` uint8, and how many show a second of its time.
 
-    Returns:
-      frames `(n, height, width, 3)` uint8 and how many there are to a second of the environment's time. An
-      episode that needs more than `max_frames` is cut there.
-
-    Raises:
-      RenderError: the environment cannot draw on this machine; the message names what to install.
+    An episode that needs more than `max_frames` is cut there. Raise `RenderError` where the environment cannot draw.
     """
-    env = make_drawing_env(env_name)
-    native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
-    stride = -(-native // FRAMES_PER_SECOND)
-    limit = min(filter(None, (max_path_length, max_frames * stride)))
-    frames: list[np.ndarray] = []
-    steps = 0
-
-    def draw(env: gym.Env) -> None:
-        nonlocal steps
-        if steps % stride == 0:
-            frames.append(_shrink(render_frame(env)))
-        steps += 1
-
-    try:
-        sample_trajectory(env, actor, seed, limit, on_step=draw)
-        frames.append(_shrink(render_frame(env)))
-    finally:
-        env.close()
+    with closing(make_drawing_env(env_name)) as env:
+        native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
+        stride = -(-native // FRAMES_PER_SECOND)
+        limit = min(filter(None, (max_path_length, max_frames * stride)))
+        frames: list[np.ndarray] = []
+        for rollout in episode_steps(env, actor, seed, limit):
+            if len(rollout) % stride == 0 or rollout.ended:
+                frames.append(_shrink(render_frame(env)))
     return np.array(frames), native / stride
 
 
-def frames_at(
-    env_name: str, actor: Actor, seed: int, steps: Sequence[int], max_path_length: int | None = None
-) -> tuple[np.ndarray, Trajectory]:
-    """Rolls out one episode up to the last of `steps`, and draws it before each of them.
+def frames_at(env_name: str, actor: Actor, seed: int, steps: Sequence[int]) -> tuple[np.ndarray, Trajectory]:
+    """Return the frames before each of `steps`, `(len(steps), height, width, 3)` uint8, and the episode till then.
 
-    Returns:
-      frames `(len(steps), height, width, 3)` uint8 in the order of `steps`, and the episode, cut after the last one.
-
-    Raises:
-      RenderError: the environment cannot draw on this machine; the message names what to install.
-      InputError: the episode ends before the last of `steps`.
+    Raise `RenderError` where the environment cannot draw, and `InputError` where the episode ends before the last of
+    `steps`.
     """
-    env = make_drawing_env(env_name)
     frames: dict[int, np.ndarray] = {}
-    step = 0
-
-    def draw(env: gym.Env) -> None:
-        nonlocal step
-        if step in steps:
-            frames[step] = _shrink(render_frame(env))
-        step += 1
-
-    try:
-        limit = min(filter(None, (max_path_length, max(steps) + 1)))
-        trajectory = sample_trajectory(env, actor, seed, limit, on_step=draw)
-    finally:
-        env.close()
-    if len(trajectory) <= max(steps):
-        raise InputError(f"{env_name}: the episode ends after {len(trajectory)} steps, before step {max(steps)}")
-    return np.array([frames[each] for each in steps]), trajectory
+    with closing(make_drawing_env(env_name)) as env:
+        for rollout in episode_steps(env, actor, seed, max(steps) + 1):
+            if len(rollout) in steps and not rollout.ended:
+                frames[len(rollout)] = _shrink(render_frame(env))
+    if len(rollout) <= max(steps):
+        raise InputError(f"{env_name}: the episode ends after {len(rollout)} steps, before step {max(steps)}")
+    return np.array([frames[each] for each in steps]), rollout.trajectory()
 
 
 def tile(videos: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Videos of one frame size side by side, row by row; a shorter one stands still at its end."""
+    """Return videos of one frame size as one, in rows of `columns`; a shorter one shows its last frame to the end."""
     longest = max(map(len, videos))
     padded = [np.concatenate((video, video[-1:].repeat(longest - len(video), axis=0))) for video in videos]
     rows = [np.concatenate(padded[i : i + columns], axis=2) for i in range(0, len(padded), columns)]
@@ -98,7 +68,7 @@ def tile(videos: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
-    """Writes a `.gif` or an `.mp4`, by the suffix. Raises `InputError` for another one."""
+    """Write a `.gif` or an `.mp4`, by the suffix. Raise `InputError` for another one."""
     path = Path(path)
     check_video_path(path)
     data = gif_bytes(frames, fps) if path.suffix == ".gif" else _mp4_bytes(frames, fps)
@@ -107,7 +77,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
 
 
 def check_video_path(path: str | Path) -> None:
-    """Raises `InputError` before any work is done for a video that could not be written."""
+    """Raise `InputError` for a video that could not be written: before any work is done for it."""
     check_writable(path)
     suffix = Path(path).suffix
     if suffix not in FORMATS:
@@ -120,7 +90,7 @@ def check_video_path(path: str | Path) -> None:
 
 
 def gif_bytes(frames: np.ndarray, fps: float) -> bytes:
-    """An endlessly looping GIF of `(n, height, width, 3)` uint8 frames."""
+    """Return an endlessly looping GIF of `(n, height, width, 3)` uint8 frames."""
     import imageio.v3 as imageio
 
     file = io.BytesIO()
@@ -140,7 +110,7 @@ def _mp4_bytes(frames: np.ndarray, fps: float) -> bytes:
 
 
 def make_drawing_env(env_name: str) -> gym.Env:
-    """The environment, for drawing. Raises `RenderError` where it cannot be made so."""
+    """Return the environment, made for drawing. Raise `RenderError` where that is impossible."""
     try:
         return make_env(env_name, render=True)
     except (InputError, TypeError) as error:  # TypeError: its constructor takes no render_mode
@@ -148,7 +118,7 @@ def make_drawing_env(env_name: str) -> gym.Env:
 
 
 def render_frame(env: gym.Env) -> np.ndarray:
-    """Its picture now, `(height, width, 3)` uint8. Raises `RenderError` with what to install."""
+    """Return the environment's picture now, `(height, width, 3)` uint8. Raise `RenderError` where it cannot draw."""
     try:
         return env.render()
     except Exception as error:  # glfw, EGL and OpenGL each raise classes of their own
@@ -159,7 +129,7 @@ def render_frame(env: gym.Env) -> np.ndarray:
 
 
 def _shrink(frame: np.ndarray) -> np.ndarray:
-    """Averages blocks of 2 x 2 pixels until the frame is at most `WIDTH` wide."""
+    """Return the frame, halved by averaging blocks of 2 x 2 pixels until it is at most `WIDTH` wide."""
     while frame.shape[1] > WIDTH:
         height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
         blocks = frame[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)

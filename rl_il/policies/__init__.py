@@ -1,1 +1,1 @@
-"""Policies that learn, and actors that only act. Importing this room does not import torch."""
+"""Policies that learn, and actors that only act. Importing this package does not import torch."""

@@ -1,4 +1,4 @@
-"""Actors in NumPy: frozen networks, scripted rules, chance. They act fast and travel to worker processes.
+"""Actors in NumPy: frozen networks, scripted rules, random ones. They are fast, and worker processes can have them.
 
 Everything here is arrays in, arrays out; nothing imports torch.
 """
@@ -12,34 +12,39 @@ import numpy as np
 
 from rl_il.envs import is_discrete
 from rl_il.errors import InputError
+from rl_il.plugins import ACTIVATIONS, load, row
+from rl_il.types import Actor
 
 
-def _leaky_relu(x: np.ndarray) -> None:
+def tanh(x: np.ndarray) -> None:
+    """Replace x by tanh(x)."""
+    np.tanh(x, out=x)
+
+
+def relu(x: np.ndarray) -> None:
+    """Replace x by max(x, 0)."""
+    np.maximum(x, 0, out=x)
+
+
+def leaky_relu(x: np.ndarray) -> None:
+    """Replace x by x or, below 0, a hundredth of it."""
     np.maximum(x, 0.01 * x, out=x)
 
 
-def _elu(x: np.ndarray) -> None:
+def elu(x: np.ndarray) -> None:
+    """Replace x by x or, below 0, exp(x) - 1."""
     np.copyto(x, np.expm1(np.minimum(x, 0)), where=x <= 0)
 
 
-def _sigmoid(x: np.ndarray) -> None:
+def sigmoid(x: np.ndarray) -> None:
+    """Replace x by 1 / (1 + exp(-x))."""
     np.divide(1, 1 + np.exp(-x), out=x)
 
 
-ACTIVATIONS: dict[str, Callable[[np.ndarray], object]] = {
-    "tanh": lambda x: np.tanh(x, x),
-    "relu": lambda x: np.maximum(x, 0, out=x),
-    "leaky_relu": _leaky_relu,
-    "elu": _elu,
-    "sigmoid": _sigmoid,
-}
-"""Nonlinearities, applied in place."""
-
-
 def as_batch(obs: np.ndarray, ob_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
-    """`(N, *ob_shape)`, and whether it was a single observation.
+    """Return `(N, *ob_shape)`, and whether it was a single observation.
 
-    Told apart by `ob_shape`, never by the number of dimensions. Raises `InputError` for any other shape.
+    The two are told apart by `ob_shape`, never by the number of dimensions. Raise `InputError` for any other shape.
     """
     obs = np.asarray(obs)
     if obs.shape == ob_shape:
@@ -49,17 +54,17 @@ def as_batch(obs: np.ndarray, ob_shape: tuple[int, ...]) -> tuple[np.ndarray, bo
     raise InputError(f"an observation must have the shape {ob_shape} or (N, *{ob_shape}), got {obs.shape}")
 
 
-class NumpyActor:
+class NumpyActor(Actor):
     """A multilayer perceptron that only acts: a policy's frozen copy, or an expert read from a file.
 
     Args:
       layers: (weights `(in, out)`, bias `(out,)`) from input to output.
-      activation: a name in `ACTIVATIONS`, applied after every layer but the last.
-      output: what becomes of the last layer: `argmax` (an integer), `identity`, `tanh` (times
+      activation: a name in `plugins.ACTIVATIONS`, applied after every layer but the last.
+      output: what is done with the last layer: `argmax` (an integer), `identity`, `tanh` (times
         `action_scale`, plus `action_center`), or `clip` (to `action_low`, `action_high`).
       ob_shape: the environment's observation shape.
-      obs_slice: the network reads these of the flattened observation's numbers only.
-      obs_mean, obs_std, obs_clip: the network reads (observation - mean) / std, cut off at +-`obs_clip`.
+      obs_slice: which numbers of the flattened observation the network reads.
+      obs_mean, obs_std, obs_clip: the network reads (observation - mean) / std, clipped to +-`obs_clip`.
       dtype: the precision it computes in. Actions are int64 or float32.
     """
 
@@ -79,8 +84,7 @@ class NumpyActor:
         action_high: np.ndarray | float = np.inf,
         dtype: type = np.float32,
     ):
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise InputError(f"unknown activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+        self._activate = load(row("activation", ACTIVATIONS, activation)[1])
         if output not in ("argmax", "identity", "tanh", "clip"):
             raise InputError(f"unknown output {output!r}; expected argmax, identity, tanh or clip")
         self.layers = [
@@ -134,17 +138,14 @@ class NumpyActor:
 
     @property
     def n_outputs(self) -> int:
-        """Number of discrete actions, or dimensions of a continuous one."""
+        """Return the number of discrete actions, or dimensions of a continuous one."""
         return len(self.layers[-1][1])
 
-    def reset(self, seed: int = 0) -> None:
-        """Nothing to forget."""
-
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """One observation to one action, or a batch to a batch; not clipped unless `output` says so.
+        """Return one action for one observation, or a batch for a batch; not clipped unless `output` says so.
 
-        One observation, which is what a rollout asks about, goes through arrays that are kept for it: an actor
-        serves one thread.
+        For one observation, as in a rollout, the arrays between the layers are allocated once: an actor serves one
+        thread.
         """
         obs = np.asarray(obs)
         if obs.shape == self.ob_shape:
@@ -155,16 +156,16 @@ class NumpyActor:
         return self._head(self._forward(inputs, self._nowhere))
 
     def _forward(self, h: np.ndarray, outputs: Sequence[np.ndarray | None]) -> np.ndarray:
-        """From inputs `(n_inputs,)` or `(N, n_inputs)` to the last layer's; each one's into `outputs`, if given."""
+        """Return the last layer's output for inputs `(n_inputs,)` or `(N, n_inputs)`; each layer writes to its array
+        in `outputs`, if there is one."""
         if self.obs_mean is not None:
             h -= self.obs_mean
             h /= self.obs_std
         if self.obs_clip is not None:
             np.clip(h, -self.obs_clip, self.obs_clip, out=h)
-        activation = ACTIVATIONS[self.activation]
         for i, (w, b) in enumerate(self.layers):
             if i > 0:
-                activation(h)
+                self._activate(h)
             h = np.dot(h, w, outputs[i])
             h += b
         return h
@@ -180,32 +181,29 @@ class NumpyActor:
 
 
 def _numbers(name: str, value: object, dtype: type) -> np.ndarray:
-    """A copy of `value` as an array of `dtype`; raises `InputError` unless it holds numbers."""
+    """Return a copy of `value` as an array of `dtype`; raise `InputError` unless it holds numbers."""
     array = np.asarray(value) if not isinstance(value, dict) else np.array(None)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} must hold numbers, got {type(value).__name__} of {array.dtype}")
-    with np.errstate(over="ignore"):  # what overflows is refused as infinite
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused
         return array.astype(dtype)
 
 
-class ScriptedActor:
+class ScriptedActor(Actor):
     """A rule written by hand: `rule` takes `(N, *ob_shape)` and returns N actions."""
 
     def __init__(self, rule: Callable[[np.ndarray], np.ndarray], ob_shape: tuple[int, ...]):
         self.rule, self.ob_shape = rule, tuple(ob_shape)
 
-    def reset(self, seed: int = 0) -> None:
-        """Nothing to forget."""
-
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """One observation to one action, or a batch to a batch."""
+        """Return the rule's action for one observation, or its actions for a batch."""
         obs, single = as_batch(obs, self.ob_shape)
         acs = self.rule(obs)
         return acs[0] if single else acs
 
 
-class RandomActor:
-    """Acts uniformly at random within the action space, from the seed of each `reset`."""
+class RandomActor(Actor):
+    """An actor that draws uniformly from the action space, by the seed of each `reset`."""
 
     def __init__(self, env: gym.Env):
         self.ob_shape = env.observation_space.shape
@@ -213,11 +211,11 @@ class RandomActor:
         self.rng = np.random.default_rng(0)
 
     def reset(self, seed: int = 0) -> None:
-        """Starts the episode's own random stream."""
+        """Start the episode's own random stream."""
         self.rng = np.random.default_rng(seed)
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """As many random actions as observations."""
+        """Return as many random actions as there are observations."""
         obs, single = as_batch(obs, self.ob_shape)
         space = self.action_space
         if is_discrete(space):

@@ -1,74 +1,112 @@
-"""A policy as a file: its weights, and its constructor's arguments. No code in a file is run."""
+"""A policy as a file: its class, its head, its constructor's arguments and its weights. No code in a file is run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
-from rl_il.datasets.quoting import one_line
 from rl_il.errors import InputError
-from rl_il.files import atomic_write
-from rl_il.infrastructure.torch_file import read_torch
+from rl_il.files import atomic_write, load_torch, one_line
+from rl_il.plugins import POLICIES, load
+from rl_il.policies.base_policy import BasePolicy
 
-if TYPE_CHECKING:
-    from rl_il.policies.mlp_policy import MLPPolicy
+OLD_NAMES = {
+    "network.": "head.network.",
+    "log_std": "head.log_std",
+    "ob_mean": "encoder.ob_mean",
+    "ob_std": "encoder.ob_std",
+    "convolutions.": "encoder.convolutions.",
+}
+"""The names of weights in files that name no head, and their names now."""
 
-MOST_UNCHECKED = 10_000_000  # weights that a network may have before they are compared with the file's
-Policy = TypeVar("Policy", bound="MLPPolicy")
+ACTING = {"__init__", "build_encoder", "forward", "get_action", "view", "stack", "actor", "reset", "hyperparameters"}
+"""The methods that a subclass overrides if it acts, or is made, in another way than its parent."""
+
+Policy = TypeVar("Policy", bound=BasePolicy)
 
 
-def write_policy(path: str | Path, class_name: str, policy: MLPPolicy) -> None:
-    """Writes the policy, atomically, as one that the class of this name reads."""
+def write_policy(path: str | Path, policy: BasePolicy) -> None:
+    """Write the policy to a file, atomically."""
     state = {name: tensor.cpu() for name, tensor in policy.state_dict().items()}
-    content = {"policy": class_name, "hyperparameters": policy.hyperparameters(), "state": state}
+    content = {
+        "policy": class_name_of(policy),
+        "head": policy.head_name,
+        "hyperparameters": policy.hyperparameters(),
+        "state": state,
+    }
     with atomic_write(Path(path)) as file:
         torch.save(content, file)
 
 
-def read_policy(path: str | Path, policy_class: type[Policy], device: torch.device | str) -> Policy:
-    """Reads what `write_policy` wrote for this class or one of its parents.
+def load_policy(path: str | Path, device: torch.device | str = "cpu", wanted: type[Policy] = BasePolicy) -> Policy:
+    """Return the policy in the file, of whatever class that is one of `wanted`.
 
-    Raises `InputError` for any other file, and for weights that are not finite.
+    Raise `InputError` for any other file, and for weights that are not finite.
     """
+    content = load_torch(Path(path))
+    names = ("policy", "hyperparameters", "state")
+    if not isinstance(content, dict) or not content.keys() >= {*names}:
+        raise InputError(f"{path}: is not a policy of this project; expected a dict of {', '.join(names)}")
     try:
-        content = read_torch(Path(path))
-        if not isinstance(content, dict):
-            raise InputError(f"is not a checkpoint of this project (holds a {type(content).__name__})")
-        name, hyperparameters = content["policy"], content["hyperparameters"]
-        if name not in [parent.__name__ for parent in policy_class.__mro__]:
-            raise InputError(f"holds a {str(name)[:100]}, expected a {policy_class.__name__}")
-        state = {key: torch.from_numpy(array) for key, array in content["state"].items()}
-        _check_size(hyperparameters, policy_class, sum(map(torch.numel, state.values())), len(state))
-        policy = policy_class(**hyperparameters, device=device)
+        policy_class = find_class(content["policy"], wanted)
+        settings, state = content["hyperparameters"], content["state"]
+        if "head" not in content:
+            state = with_current_names(state)
+        elif content["head"] is not None:
+            settings = settings | {"head": content["head"]}
+        policy = policy_class(**settings, device=device)
         policy.load_state_dict(state)
     except InputError as error:
         raise InputError(f"{path}: {one_line(error)}") from error
-    except LookupError as error:
-        raise InputError(f"{path}: is not a checkpoint of this project (lacks or misnames {error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: is not a readable checkpoint ({_first_line(error)})") from error
-    except Exception as error:  # torch raises anything on weights that do not fit; none means more
-        raise InputError(f"{path}: is not a checkpoint of this project ({_first_line(error)})") from error
+    except Exception as error:  # torch raises many classes on weights that do not fit
+        raise InputError(f"{path}: is not a policy of this project ({one_line(error)})") from error
     if not all(tensor.isfinite().all() for tensor in policy.state_dict().values()):
         raise InputError(f"{path}: the weights hold NaN or infinity")
     return policy
 
 
-def _check_size(hyperparameters: dict[str, Any], policy: type[Policy], n_numbers: int, n_tensors: int) -> None:
-    """Raises `ValueError` for hyperparameters of a network much larger than the weights beside them, which would fill
-    the memory before anything is compared."""
-    sizes = [hyperparameters.get(name, default) for name, default in (("n_layers", 2), ("size", 64), ("ac_dim", 1))]
-    shape = hyperparameters["ob_shape"]
-    if not all(type(n) is int and 0 <= n <= MOST_UNCHECKED for n in [*sizes, *shape]) or len(shape) > 17:
-        raise ValueError(f"the network's sizes must be integers up to {MOST_UNCHECKED:,}")
-    n_layers, size, ac_dim = sizes
-    weights = policy.count_features(hyperparameters) * size + max(n_layers - 1, 0) * size**2 + size * ac_dim
-    if n_layers > n_tensors or weights > max(2 * n_numbers, MOST_UNCHECKED):
-        raise ValueError(f"describes a network of {n_layers} layers and {weights:,} weights, but holds {n_numbers:,}")
+def class_name_of(policy: BasePolicy) -> str:
+    """Return the name of the shipped class that acts as the policy does, or else its own: a subclass that only learns
+    differently can then be read by programs that do not know it."""
+    for parent in type(policy).__mro__:
+        if parent.__name__ in POLICIES:
+            return parent.__name__
+        if ACTING & vars(parent).keys():
+            break
+    return type(policy).__name__
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0]
+def find_class(name: Any, wanted: type[Policy]) -> type[Policy]:
+    """Return the policy class of this name, whose module must have been imported unless it is a shipped one.
+
+    Raise `InputError` if there is none, or it is no subclass of `wanted`.
+    """
+    name = str(name)[:100]
+    if name == wanted.__name__:
+        return wanted
+    if name not in BasePolicy.classes and name in POLICIES:
+        load(POLICIES[name])
+    found = BasePolicy.classes.get(name)
+    if found is None:
+        known = ", ".join({**POLICIES, **BasePolicy.classes})
+        raise InputError(
+            f"holds a {name}, which is not known here ({known} are): import the module that defines it first"
+        )
+    if issubclass(wanted, found):  # saved by a parent, or as one
+        return wanted
+    if not issubclass(found, wanted):
+        raise InputError(f"holds a {name}, expected a {wanted.__name__}")
+    return found
+
+
+def with_current_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a file that names no head, under the names that they have now."""
+
+    def rename(name: str) -> str:
+        old = next(filter(name.startswith, OLD_NAMES), "")
+        return OLD_NAMES.get(old, "") + name[len(old) :]
+
+    return {rename(name): tensor for name, tensor in state.items()}

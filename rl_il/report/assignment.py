@@ -1,137 +1,128 @@
 """The three parts that CS285's homework 1 asks for, from run folders.
 
-Part 1: behavioural cloning on two tasks, under the same settings, beside the expert. Part 2: how its return varies
+Part 1: behavioural cloning on two tasks, under the same settings, next to the expert. Part 2: how its return varies
 with one hyper-parameter. Part 3: DAgger's learning curve with error bars, and the lines of expert and cloning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 
-from rl_il.report.events import Submission
+from rl_il.config import RunConfig
 from rl_il.report.figures import Curve
 from rl_il.report.page import Block, Commands, Heading, Note, Page, Picture, Section, Table, Text, shown_path
-from rl_il.report.pictures import error_bars_picture, in_parts
-from rl_il.report.provenance import reproduce_blocks
-from rl_il.report.runs import Run, Variant, differences
+from rl_il.report.pictures import curves_picture, in_parts, results_picture
+from rl_il.report.runs import Run, Variant, compared, differences
 from rl_il.report.scores import file_name, last_result
-from rl_il.report.sweep import RUN, sweep_blocks
-from rl_il.report.tables import results_table
+from rl_il.report.sections import reproduce_blocks, runs_of
+from rl_il.report.tables import Result, count, number, results_table, span, table_of
 from rl_il.report.tasks import Task, shown_value
 from rl_il.statistics import percent_of_expert, seed_spread
 
+RUN = "python scripts/run_hw1.py --eval_batch_size 5000 --video_log_freq -1"
 SAME_JOB = ("env_name", "expert_policy_file", "expert_data", "expert_activation", "ep_len")  # differ with the task
 MEASURING = ("eval_batch_size", "eval_episodes", "scalar_log_freq", "val_fraction", "device", "no_gpu", "which_gpu")
 LINES_OF_PART_3 = 3  # each with its line of cloning
 
 
-def assignment_page(tasks: Sequence[Task], title: str, submission: Submission) -> Page:
-    """The page of `scripts/report.py --assignment`."""
-    runs = [run for task in tasks for variant in task.variants for run in variant.runs]
+def assignment_page(tasks: Sequence[Task], zip_bytes: int, names: Mapping[Path, str]) -> Page:
+    """Return the page of `scripts/report.py --assignment`; in submit.zip, run folders have these `names`."""
+    runs = runs_of(tasks)
     lead = (
         "Means and standard deviations are over evaluation episodes, all seeds pooled; what the seeds' means"
-        " spread by stands apart. The experts were measured beside the runs."
+        " spread by stands apart. The experts were measured by the runs themselves."
+    )
+    rows = [["folder in submit.zip", "run folder"]]
+    rows += [[f"run_logs/{name}", shown_path(folder)] for folder, name in names.items()]
+    handed_in = Text(
+        f"`submit.zip` ({zip_bytes / 1e3:,.0f} kB; the course takes 15 MB) holds the TensorBoard logs of all runs,"
+        " without their videos: `q1_` for behavioural cloning, `q2_` for DAgger."
     )
     sections = [
         Section("Part 1: behavioural cloning on two tasks", [*eval_rule_blocks(runs), *part_1(tasks)]),
-        Section("Part 2: one hyper-parameter", sweep_blocks(tasks)),
+        Section("Part 2: one hyper-parameter", part_2(tasks)),
         Section("Part 3: DAgger", part_3(tasks)),
-        Section("The files to hand in", _submission_blocks(submission)),
+        Section("The files to hand in", [handed_in, Table("What is in submit.zip", rows, folded=True)]),
         Section("Reproduce", reproduce_blocks(runs)),
     ]
-    return Page(title, lead, sections)
+    return Page("Homework 1: imitation learning", lead, sections)
 
 
 def eval_rule_blocks(runs: Sequence[Run]) -> list[Block]:
-    """The course's rule, eval_batch_size above ep_len, asks that every mean is one of several episodes."""
+    """Return a note where the course's rule is broken, which asks that every mean is one of several episodes."""
     single = [run for run in runs if len(run.returns[run.last]) < 2]
-    if not single:
-        return []
     told = ", ".join(f"{shown_path(run.folder)} (eval_batch_size {run.config.eval_batch_size:,})" for run in single)
-    return [
-        Note(
-            "The course's rule that the evaluation batch be larger than an episode is long (`--eval_batch_size` above"
-            f" `--ep_len`) is not met: one evaluation episode only, which has no standard deviation, in {told}. Run"
-            " again with a larger `--eval_batch_size`, or with `--eval_episodes`."
-        )
-    ]
-
-
-# Part 1 ---------------------------------------------------------------------------------------------------
+    note = (
+        "The course's rule that the evaluation batch be larger than an episode is long (`--eval_batch_size` above"
+        f" `--ep_len`) is not met: one evaluation episode only, which has no standard deviation, in {told}. Run"
+        " again with a larger `--eval_batch_size`, or with `--eval_episodes`."
+    )
+    return [Note(note)] if single else []
 
 
 def part_1(tasks: Sequence[Task]) -> list[Block]:
-    """The table over tasks, and whether the comparison is a fair one."""
+    """Return the table over tasks, and whether the comparison is a fair one."""
     with_bc = [task for task in tasks if task.bc]
     if not with_bc:
         lines = [f"{RUN} --env_name {env_name}" for env_name in ("Ant-v5", "Hopper-v5")]
         return [Text("No run of behavioural cloning was given. These two make them:"), Commands(lines)]
     chosen = _most_alike(with_bc)
-    rows = [_part_1_row(task, variant) for task, variant in zip(with_bc, chosen, strict=True)]
-    header = ["task", "BC, mean return", "std over episodes", "95 % interval", "episodes", "seeds", "std over seeds"]
-    header += ["expert, mean return", "expert, std over episodes", "% of expert"]
-    blocks: list[Block] = [Table("Behavioural cloning beside the expert", [header, *rows]), *_fairness(chosen)]
+    results = [last_result(variant, task.env_name) for task, variant in zip(with_bc, chosen, strict=True)]
+    experts = [task.expert(variant) for task, variant in zip(with_bc, chosen, strict=True)]
+    columns = {
+        "task": lambda bc, _: bc.name,
+        "BC, mean return": lambda bc, _: f"{bc.mean:.1f}",
+        "std over episodes": lambda bc, _: f"{bc.episodes.std():.1f}" if len(bc.episodes) > 1 else "",
+        "95 % interval": lambda bc, _: span(bc.interval),
+        "episodes": lambda bc, _: f"{len(bc.episodes):,}",
+        "seeds": lambda bc, _: f"{len(bc.returns)}",
+        "std over seeds": lambda bc, _: number(seed_spread(bc.returns)),
+        "expert, mean return": lambda _, expert: number(expert.mean),
+        "expert, std over episodes": lambda _, expert: number(expert.episodes.std()),
+        "% of expert": lambda bc, expert: number(percent_of_expert(bc.mean, expert.mean)),
+    }
+    table = Table("Behavioural cloning and the expert", table_of(columns, results, experts))
+    blocks: list[Block] = [table, *_fairness(chosen)]
     if len(with_bc) == 1:
         other = "Ant-v5" if with_bc[0].env_name != "Ant-v5" else "Hopper-v5"
-        blocks += [
-            Text("The course asks for a second task. This makes one:"),
-            Commands([f"{RUN} --env_name {other}"]),
-        ]
+        lines = [f"{RUN} --env_name {other}"]
+        blocks += [Text("The course asks for a second task. This makes one:"), Commands(lines)]
     return blocks
 
 
 def _most_alike(tasks: Sequence[Task]) -> list[Variant]:
-    """One variant of cloning a task, so that their settings differ in as little as can be."""
-
-    def distance(one: Variant, other: Variant) -> int:
-        return len({*differences([one, other])} - {*SAME_JOB, *MEASURING})
+    """Return one variant of cloning a task, so that their settings differ in as little as can be."""
+    first, *others = (task.bc for task in tasks)
 
     def nearest(variant: Variant) -> list[Variant]:
-        others = ([v for _, v in task.bc] for task in tasks[1:])
-        return [variant, *(min(mine, key=lambda other: distance(variant, other)) for mine in others)]
+        return [variant, *(min(mine, key=lambda other: len(_apart([variant, other]))) for mine in others)]
 
-    return min((nearest(v) for _, v in tasks[0].bc), key=lambda chosen: sum(distance(chosen[0], v) for v in chosen))
-
-
-def _part_1_row(task: Task, variant: Variant) -> list[str]:
-    result, expert = last_result(variant, task.env_name), task.expert(variant)
-    low, high = result.interval
-    percent, spread = percent_of_expert(result.mean, expert.mean), seed_spread(result.returns)
-    std = result.episodes.std() if len(result.episodes) > 1 else np.nan
-    row = [task.env_name, f"{result.mean:.1f}", _shown(std, f"{std:.1f}"), _shown(low, f"{low:.1f} to {high:.1f}")]
-    row += [f"{len(result.episodes):,}", f"{len(result.returns)}", _shown(spread, f"{spread:.1f}")]
-    stds = [expert.mean, expert.episodes.std()]
-    return row + [_shown(number, f"{number:.1f}") for number in [*stds, percent]]
+    return min(map(nearest, first), key=lambda chosen: sum(len(_apart([chosen[0], other])) for other in chosen))
 
 
-def _shown(number: float, text: str) -> str:
-    return "" if np.isnan(number) else text
+def _apart(variants: Sequence[Variant]) -> list[str]:
+    """Return the settings that differ, and not only because the tasks do."""
+    return [name for name in differences(variants) if name not in (*SAME_JOB, *MEASURING)]
 
 
 def _fairness(variants: Sequence[Variant]) -> list[Block]:
-    """What the tasks share, and what they do not."""
-    config = variants[0].config
-    apart = [name for name in differences(variants) if name not in (*SAME_JOB, *MEASURING)]
+    """Return what the tasks share, and what they do not."""
+    config, apart = variants[0].config, _apart(variants)
     steps = f"{config.n_epochs} epochs" if config.n_epochs else f"{config.num_agent_train_steps_per_iter:,} steps"
-    words = {
-        "network": (
-            "n_layers size activation",
-            f"{config.n_layers} hidden layers of {config.size} {config.activation}",
-        ),
-        "training": (
-            "num_agent_train_steps_per_iter n_epochs train_batch_size learning_rate",
-            f"{steps} of {config.train_batch_size} rows, learning rate {config.learning_rate:g}",
-        ),
-        "data": ("n_demos", f"{shown_value(variants[0], 'n_demos')} demonstrations"),
+    settings = {
+        "n_layers size activation": f"network ({config.n_layers} hidden layers of {config.size} {config.activation})",
+        "num_agent_train_steps_per_iter n_epochs train_batch_size learning_rate": f"training ({steps} of"
+        f" {config.train_batch_size} rows, learning rate {config.learning_rate:g})",
+        "n_demos": f"data ({shown_value(variants[0], 'n_demos')} demonstrations)",
     }
-    same = [f"{what} ({told})" for what, (names, told) in words.items() if not {*names.split()} & {*apart}]
-    blocks: list[Block] = []
-    if len(variants) > 1 and same:
-        blocks.append(Text(f"The same in all tasks: {'; '.join(same)}."))
-    elif same:
-        blocks.append(Text(f"Settings: {'; '.join(same)}."))
+    same = [told for names, told in settings.items() if not {*names.split()} & {*apart}]
+    lead = "The same in all tasks" if len(variants) > 1 else "Settings"
+    blocks: list[Block] = [Text(f"{lead}: {'; '.join(same)}.")] if same else []
     if apart:
         rows = [["task", *apart]] + [[v.config.env_name, *(shown_value(v, name) for name in apart)] for v in variants]
         blocks += [
@@ -145,52 +136,87 @@ def _fairness(variants: Sequence[Variant]) -> list[Block]:
     return blocks
 
 
-# Part 3 ---------------------------------------------------------------------------------------------------
+def part_2(tasks: Sequence[Task]) -> list[Block]:
+    """Return the figure and table of the setting that was varied alone, through the most values."""
+    sweeps = {task.env_name: sweep_of(task) for task in tasks}
+    task = max(tasks, key=lambda task: len(sweeps[task.env_name][1]))
+    name, variants = sweeps[task.env_name]
+    if len(variants) < 2:
+        run = f"{RUN} --env_name LunarLander-v3 --eval_episodes 20"
+        lines = [f"{run} --num_agent_train_steps_per_iter {steps}" for steps in (250, 500, 1000, 2000)]
+        return [Text("No runs of cloning differ in exactly one setting. These, for example, do:"), Commands(lines)]
+    results = [last_result(variant, shown_value(variant, name)) for variant in variants]
+    experts = [task.expert(variant) for variant in variants]
+    table = results_table(results, experts[0] if len(task.experts) < 2 else experts, name)
+    help = next(item.metadata["help"] for item in fields(RunConfig) if item.name == name)
+    values = [getattr(variant.config, name) for variant in variants]
+    return [
+        Text(f"`{name}`: {help}. All other settings are the same."),
+        _sweep_picture(task, name, values, results),
+        Table(f"{task.env_name}, behavioural cloning", table),
+    ]
+
+
+def sweep_of(task: Task) -> tuple[str, list[Variant]]:
+    """Return the setting through whose values the most variants of cloning differ in nothing else, and these in
+    order."""
+    groups: dict[tuple[str, str], list[Variant]] = {("", ""): []}
+    for name in compared(task.variants[0].config):
+        for variant in task.bc:
+            groups.setdefault((name, json.dumps(compared(variant.config, name))), []).append(variant)
+    (name, _), variants = max(groups.items(), key=lambda group: len(group[1]))
+    values = [getattr(variant.config, name) for variant in variants]
+    return name, [variants[i] for i in np.argsort(values)] if _are_numbers(values) else variants
+
+
+def _are_numbers(values: Sequence) -> bool:
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
+def _sweep_picture(task: Task, name: str, values: Sequence, results: Sequence[Result]) -> Picture:
+    """Draw the return against the setting's values: a curve of numbers, or a row for each of other values."""
+    episodes = _range_of([len(result.episodes) for result in results], "episode")
+    seeds = _range_of([len(result.returns) for result in results], "seed")
+    caption = f"Return of behavioural cloning in {task.env_name} against {name}:"
+    caption += f" the mean with its 95 % interval over {episodes} of {seeds}."
+    file = file_name(task, f"part_2_{name}")
+    if not _are_numbers(values):
+        return results_picture(file, caption, results, task.levels)
+    return curves_picture(file, caption, name, [Curve("BC, 95 % interval", values, results)], task.levels, log=True)
+
+
+def _range_of(counts: Sequence[int], what: str) -> str:
+    least, most = min(counts), max(counts)
+    return f"{'' if least == most else f'{least:,} to '}{count(most, what)}"
 
 
 def part_3(tasks: Sequence[Task]) -> list[Block]:
-    """The learning curves."""
+    """Return the learning curves."""
     with_dagger = [task for task in tasks if task.dagger]
     if not with_dagger:
-        line = f"{RUN} --env_name Ant-v5 --do_dagger --n_iter 10"
-        return [Text("No run of DAgger was given. This makes one:"), Commands([line])]
+        lines = [f"{RUN} --env_name Ant-v5 --do_dagger --n_iter 10"]
+        return [Text("No run of DAgger was given. This makes one:"), Commands(lines)]
     blocks: list[Block] = []
     for task in with_dagger:
         blocks += [Heading(task.env_name)] * (len(with_dagger) > 1)
         for suffix, part in in_parts(task.dagger, LINES_OF_PART_3):
             blocks.append(_dagger_picture(task, part, suffix))
-        for name, variant in task.dagger:
+        for variant in task.dagger:
             results = [variant.result(str(itr), itr) for itr in variant.itrs]
             rows = results_table(results, task.expert(variant), "iteration")
-            blocks.append(Table(f"{task.env_name}, {name}", rows))
+            blocks += [Table(f"{task.env_name}, {variant.name}", rows)]
     return blocks
 
 
-def _dagger_picture(task: Task, named: Sequence[tuple[str, Variant]], suffix: str) -> Picture:
+def _dagger_picture(task: Task, variants: Sequence[Variant], suffix: str) -> Picture:
     caption = (
         f"DAgger in {task.env_name}: mean return; error bars are one standard deviation over the episodes, all seeds"
         " pooled. Level lines: the expert, and behavioural cloning, which is iteration 0."
     )
-    curves = [Curve(name, variant.itrs, [variant.result(name, i) for i in variant.itrs]) for name, variant in named]
-    clones = [variant.result(_clone(task, name), 0) for name, variant in named if 0 in variant.itrs]
-    levels = [*task.experts.values(), *clones]
-    return error_bars_picture(file_name(task, "part_3_dagger") + suffix, caption, "iteration", curves, levels)
-
-
-def _clone(task: Task, name: str) -> str:
-    return "BC" if len(task.dagger) == 1 else f"BC ({name})"
-
-
-# What is handed in ----------------------------------------------------------------------------------------
-
-
-def _submission_blocks(submission: Submission) -> list[Block]:
-    rows = [["folder in submit.zip", "run folder"]]
-    rows += [[f"run_logs/{name}", shown_path(folder)] for folder, name in submission.names.items()]
-    return [
-        Text(
-            f"`submit.zip` ({len(submission.data) / 1e3:,.0f} kB; the course takes 15 MB) holds the TensorBoard logs"
-            " of all runs, without their videos: `q1_` for behavioural cloning, `q2_` for DAgger."
-        ),
-        Table("What is in submit.zip", rows, folded=True),
-    ]
+    curves = [Curve(variant.name, variant.itrs, variant.curve) for variant in variants]
+    levels = list(task.experts.values())
+    for variant in variants:
+        if 0 in variant.itrs:
+            levels.append(variant.result("BC" if len(task.dagger) == 1 else f"BC ({variant.name})", 0))
+    file = file_name(task, "part_3_dagger") + suffix
+    return curves_picture(file, caption, "iteration", curves, levels, std=True)

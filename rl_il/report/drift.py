@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rl_il.report.figures import COLOURS, INK, MARKERS, add_caption, new_figure, save
+from rl_il.report.figures import COLOURS, INK, add_caption, marked, new_figure, save
+from rl_il.report.tables import table_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,28 +19,20 @@ BINS = 30  # of the time axis, about
 RESAMPLES = 2_000
 FRAME_INCHES = 2.2  # a frame's width in the strip
 LEGEND_LETTERS = 80  # that fit side by side below a picture
-DIFFERS = COLOURS[1]  # of a step whose actions differ
 
 
 @dataclass(frozen=True)
 class OnStates:
     """One policy on the states of some episodes of `T` steps each."""
 
-    errors: Sequence[
-        np.ndarray
-    ]  # (T,) an episode: 1 where the action is not the expert's; or the mean squared difference
+    errors: Sequence[np.ndarray]  # (T,) an episode: 1 for another action than the expert's; or the squared difference
     distances: Sequence[np.ndarray]  # (T,) an episode: from each state to the nearest training state
     loss: float  # against the expert's labels
 
     def disagreement(self, discrete: bool) -> float:
-        """Fraction of all states with another action than the expert's; or the root mean square difference."""
+        """Return the fraction of states with another action than the expert's; or the root mean square difference."""
         mean = float(np.concatenate(self.errors).mean())
         return mean if discrete else mean**0.5
-
-    @property
-    def median_distance(self) -> float:
-        """Over all states."""
-        return float(np.median(np.concatenate(self.distances)))
 
 
 @dataclass(frozen=True)
@@ -82,17 +75,17 @@ class Strip:
 
 
 def bin_width(everywhere: Sequence[OnStates]) -> int:
-    """Steps to a bin, so that `BINS` of them cover what a tenth of somebody's episodes reach."""
-    lengths = [np.quantile(list(map(len, states.errors)), 0.9, method="higher") for states in everywhere]
-    return -(-int(max(lengths)) // BINS)
+    """Return the steps to a bin, so that `BINS` of them cover what a tenth of somebody's episodes reach."""
+    lengths = [np.quantile([len(each) for each in states.errors], 0.9, method="higher") for states in everywhere]
+    return int(np.ceil(max(lengths) / BINS))
 
 
 def mean_by_time(values: Sequence[np.ndarray], width: int, root: bool = False) -> Band:
-    """The mean of `values` (one `(T,)` array an episode) in bins of `width` steps, and its 95 % bootstrap interval.
+    """Return the mean of `values` (a `(T,)` array an episode) in bins of `width` steps, and its 95 % interval.
 
-    Whole episodes are redrawn, since the steps of one depend on each other. A bin holds the episodes that still
-    run by then and no others: where failures end early, the later bins speak of the successes alone
-    (survivorship). With `root`, the root of all means. A bin with one episode has no interval.
+    Whole episodes are redrawn, since the steps of one depend on each other. A bin holds only the episodes that
+    still run by then: where failures end early, the later bins speak of the successes alone (survivorship). With
+    `root`, it is the root of all means. A bin with one episode has no interval.
     """
     bins = [np.arange(len(each)) // width for each in values]
     n_bins = 1 + max(int(each[-1]) for each in bins)
@@ -103,19 +96,18 @@ def mean_by_time(values: Sequence[np.ndarray], width: int, root: bool = False) -
     with np.errstate(invalid="ignore"):  # a resample may hold no episode that reaches the bin
         resampled = (weights @ sums) / (weights @ counts)
     low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
-    alone = running < 2
-    low[alone] = high[alone] = np.nan
+    low[running < 2] = high[running < 2] = np.nan
     numbers = [sums.sum(axis=0) / counts.sum(axis=0), low, high]
     return Band(_middles(n_bins, width), running, *(np.sqrt(each) if root else each for each in numbers))
 
 
 def spread_by_time(values: Sequence[np.ndarray], width: int) -> Band:
-    """The median over the states in bins of `width` steps, from the 10th to the 90th percentile. Survivorship holds
-    here too."""
-    n_bins = -(-max(map(len, values)) // width)
-    binned = [[each[i * width : (i + 1) * width] for each in values if len(each) > i * width] for i in range(n_bins)]
+    """Return the median over the states in bins of `width` steps, from the 10th to the 90th percentile. It holds
+    only the episodes that still run, too."""
+    starts = range(0, max(map(len, values)), width)
+    binned = [[each[start : start + width] for each in values if len(each) > start] for start in starts]
     low, middle, high = np.array([np.percentile(np.concatenate(each), [10, 50, 90]) for each in binned]).T
-    return Band(_middles(n_bins, width), np.array(list(map(len, binned))), middle, low, high)
+    return Band(_middles(len(binned), width), np.array([len(each) for each in binned]), middle, low, high)
 
 
 def _middles(n_bins: int, width: int) -> np.ndarray:
@@ -123,7 +115,7 @@ def _middles(n_bins: int, width: int) -> np.ndarray:
 
 
 def draw_drift(folder: Path, title: str, drifts: Sequence[Drift], caption: str) -> list[Path]:
-    """Writes drift.png and drift.svg: disagreement and distance by time step, all policies in both pictures."""
+    """Write drift.png and drift.svg: disagreement and distance by time step, all policies in both pictures."""
     everywhere = [states for drift in drifts for states in (drift.own, drift.experts)]
     width, discrete = bin_width(everywhere), drifts[0].discrete
     paths = [folder / "drift.png", folder / "drift.svg"]
@@ -154,19 +146,19 @@ def draw_drift(folder: Path, title: str, drifts: Sequence[Drift], caption: str) 
 
 
 def _draw_band(axes: Axes, band: Band, name: str, i: int, solid: bool) -> None:
-    """A policy's own states as a solid line with its band, the expert's states as a broken one without."""
-    colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+    """Draw a policy's own states as a solid line with its band, the expert's states as a broken one without."""
+    style = marked(i)
     drawn = band.running >= least_running(band.running[0])
     x, middle, low, high = (each[drawn] for each in (band.steps, band.middle, band.low, band.high))
     if solid:
-        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(x, middle, marker=marker, markersize=4, color=colour, label=name)
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        axes.plot(x, middle, **style, markersize=4, label=name)
     else:
-        axes.plot(x, middle, "--", linewidth=1.2, color=colour)
+        axes.plot(x, middle, "--", linewidth=1.2, color=style["color"])
 
 
 def _add_legends(left: Axes, right: Axes, names: Sequence[str]) -> None:
-    """Below the pictures, where they hide nothing: what the colours mean, and what the lines do."""
+    """Write below the pictures, where it hides nothing, what the colours mean, and what the lines do."""
     from matplotlib.lines import Line2D
 
     below = {"loc": "upper left", "bbox_to_anchor": (0, -0.13), "fontsize": 9, "frameon": False}
@@ -177,12 +169,12 @@ def _add_legends(left: Axes, right: Axes, names: Sequence[str]) -> None:
 
 
 def least_running(episodes: int) -> float:
-    """A bin that fewer episodes reach than these is not drawn: a tenth of them, and two where there are two."""
+    """Return how many episodes must reach a bin that is drawn: a tenth of them, and two where there are two."""
     return max(min(2, episodes), episodes / 10)
 
 
 def drift_caption(env_name: str, drifts: Sequence[Drift]) -> str:
-    """What was measured and how, and what it hides."""
+    """Return what was measured and how, and what it hides."""
     n = len(drifts[0].returns)
     caption = (
         f"{env_name}, {n} fresh episodes of each policy and of the expert, from the same starts. Left: mean and"
@@ -191,41 +183,38 @@ def drift_caption(env_name: str, drifts: Sequence[Drift]) -> str:
         " the episodes that still run by then, so later bins speak of those that lasted (survivorship); it is drawn"
         f" if at least {np.ceil(least_running(n)):.0f} do. Still running: {'; '.join(map(survivors, drifts))}."
     )
-    unknown = [drift.name for drift in drifts if not drift.all_known]
-    if unknown:
-        caption += (
-            f" Without a run folder, so with the demonstrations alone for a training set: {', '.join(unknown)}."
-        )
-    return caption
+    unknown = ", ".join(drift.name for drift in drifts if not drift.all_known)
+    told = f" Without a run folder, so with the demonstrations alone for a training set: {unknown}."
+    return caption + (told if unknown else "")
 
 
 def survivors(drift: Drift) -> str:
-    """How many episodes still run as time goes by."""
-    lengths = np.array(list(map(len, drift.own.errors)))
+    """Return how many episodes still run as time goes by."""
+    lengths = np.array([len(errors) for errors in drift.own.errors])
     times = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75], method="lower"))
     counts = [f"{(lengths > step).sum()} after step {step}" for step in times if (lengths > step).any()]
     return f"{drift.name}: " + (", ".join(counts) or f"all to step {lengths.max()}")
 
 
 def draw_strip(path: Path, strip: Strip) -> None:
-    """Writes the frames side by side, each under its step, the policy's action and the expert's."""
+    """Write the frames side by side, each under its step, the policy's action and the expert's."""
     height, width, _ = strip.frames[0].shape
     size = (FRAME_INCHES * len(strip.frames), FRAME_INCHES * height / width + 0.6)  # the rest is for the words
     with new_figure(columns=len(strip.frames), size=size) as (figure, pictures):
-        columns = zip(pictures, strip.frames, strip.steps, strip.acs, strip.labels, strict=True)
-        for axes, frame, step, ac, label in columns:
+        columns = (pictures, strip.frames, strip.steps, strip.acs, strip.labels)
+        for axes, frame, step, ac, label in zip(*columns, strict=True):
             axes.imshow(frame)
             axes.axis("off")
             offset = f" ({step - strip.step:+d})" if step != strip.step else ", first divergence"
             words = f"step {step}{offset}\n{strip.name}: {action_text(ac)}\nexpert: {action_text(label)}"
             differs = strip.acs.ndim == 1 and ac != label
-            axes.set_title(words, fontsize=8, color=DIFFERS if differs else INK)
+            axes.set_title(words, fontsize=8, color=COLOURS[1] if differs else INK)
         add_caption(figure, strip.caption)
         save(figure, path)
 
 
 def action_text(ac: np.ndarray) -> str:
-    """An action in a few letters; of a long one its first three numbers."""
+    """Return an action in a few letters; of a long one its first three numbers."""
     numbers = np.atleast_1d(ac)
     if numbers.dtype.kind in "iu":
         return str(numbers[0])
@@ -233,17 +222,21 @@ def action_text(ac: np.ndarray) -> str:
 
 
 def drift_table(drifts: Sequence[Drift]) -> list[list[str]]:
-    """Rows of cells, a column a policy; the first row is the header."""
+    """Return rows of cells, a column for each policy; the first row is the header."""
 
     def disagreement(states: OnStates, discrete: bool) -> str:
         value = states.disagreement(discrete)
         return f"{100 * value:.1f} %" if discrete else f"{value:.3f}"
 
+    def distance(states: OnStates) -> str:
+        return f"{np.median(np.concatenate(states.distances)):.3f}"
+
     def ratio(drift: Drift) -> str:
         own, experts = (states.disagreement(drift.discrete) for states in (drift.own, drift.experts))
         return f"{own / experts:.1f}" if experts else ""
 
-    columns = {
+    rows = {
+        "": lambda d: d.name,
         "episodes": lambda d: f"{len(d.returns):,}",
         "mean return": lambda d: f"{d.returns.mean():.1f}",
         "disagreement on the demonstrations": lambda d: disagreement(d.demonstrated, d.discrete),
@@ -255,7 +248,7 @@ def drift_table(drifts: Sequence[Drift]) -> list[list[str]]:
         "loss on fresh expert states": lambda d: f"{d.experts.loss:.4f}",
         "loss on its own states": lambda d: f"{d.own.loss:.4f}",
         "training states": lambda d: f"{d.training_states:,}",
-        "median distance of fresh expert states": lambda d: f"{d.experts.median_distance:.3f}",
-        "median distance of its own states": lambda d: f"{d.own.median_distance:.3f}",
+        "median distance of fresh expert states": lambda d: distance(d.experts),
+        "median distance of its own states": lambda d: distance(d.own),
     }
-    return [["", *(d.name for d in drifts)], *([what, *map(cell, drifts)] for what, cell in columns.items())]
+    return [list(row) for row in zip(*table_of(rows, drifts), strict=True)]

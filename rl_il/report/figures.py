@@ -6,13 +6,16 @@ bytes.
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import textwrap
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,9 +41,14 @@ class Curve:
     points: Sequence[Result]
 
 
+def marked(i: int) -> dict[str, str]:
+    """Return the colour and the marker of the line number `i`."""
+    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+
+
 @contextmanager
 def new_figure(columns: int = 1, size: tuple[float, float] = (8, 5)) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure with `columns` pictures side by side, closed at the end; nothing is shown on a screen."""
+    """Make a figure with `columns` pictures side by side, closed at the end; nothing is shown on a screen."""
     import matplotlib
 
     matplotlib.use("Agg")  # draws into a file; no display is needed
@@ -57,102 +65,106 @@ def new_figure(columns: int = 1, size: tuple[float, float] = (8, 5)) -> Iterator
 
 
 def draw_curves(
-    axes: Axes, curves: Sequence[Curve], levels: Sequence[Result] = (), legend: bool = True, joined: bool = True
+    axes: Axes,
+    curves: Sequence[Curve],
+    levels: Sequence[Result] = (),
+    legend: bool = True,
+    joined: bool = True,
+    std: bool = False,
 ) -> None:
-    """Each curve's mean with its 95 % band and, faintly, the means of its seeds; a level line for each other policy.
+    """Draw each curve's mean with its 95 % band and, faintly, the means of its seeds, and the level lines.
 
-    With `joined` false, positions are separate things, and intervals are bars beside each other. A policy far below
-    the curves is named without being drawn: it would squash them.
+    With `joined` false, positions are separate things, and intervals are bars next to each other. With `std`, error
+    bars are one standard deviation over the episodes, and seeds have no dots.
     """
-    bands = [np.array([point.interval for point in curve.points]).T for curve in curves]
-    means = [np.array([point.mean for point in curve.points]) for curve in curves]
-    for i, (curve, mean, (low, high)) in enumerate(zip(curves, means, bands, strict=True)):
-        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        if joined:
-            axes.fill_between(curve.x, low, high, color=colour, alpha=0.25, linewidth=0)
-            axes.plot(curve.x, mean, marker=marker, color=colour, label=curve.name)
+    ends = []
+    for i, curve in enumerate(curves):
+        style = marked(i)
+        mean = np.array([point.mean for point in curve.points])
+        spread = np.array([point.episodes.std() for point in curve.points])
+        low, high = (mean - spread, mean + spread) if std else np.array([point.interval for point in curve.points]).T
+        ends += [low, high, mean]
+        if std:
+            axes.plot(curve.x, mean, **style, label=curve.name)
+            axes.errorbar(curve.x, mean, spread, color=style["color"], fmt="none", capsize=3)
+        elif joined:
+            axes.fill_between(curve.x, low, high, color=style["color"], alpha=0.25, linewidth=0)
+            axes.plot(curve.x, mean, **style, label=curve.name)
         else:
             x = np.asarray(curve.x) + 0.12 * (i - (len(curves) - 1) / 2)
             bars = np.nan_to_num([mean - low, high - mean])
-            axes.errorbar(x, mean, bars, fmt=marker, color=colour, capsize=4, label=curve.name)
+            axes.errorbar(x, mean, bars, fmt=style["marker"], color=style["color"], capsize=4, label=curve.name)
         seeds = [(x, seed) for x, point in zip(curve.x, curve.points, strict=True) for seed in point.seed_means]
-        if len(seeds) > len(mean):
-            axes.plot(*zip(*seeds, strict=True), ".", color=colour, alpha=0.45, markersize=4, markeredgewidth=0)
-    shown = np.concatenate([*(band.ravel() for band in bands), *means])
-    draw_levels(axes, levels, np.nanmin(shown), np.nanmax(shown), len(curves))
+        if len(seeds) > len(mean) and not std:
+            x, y = zip(*seeds, strict=True)
+            axes.plot(x, y, ".", color=style["color"], alpha=0.45, markersize=4, markeredgewidth=0)
+    draw_levels(axes, levels, ends, len(curves))
     axes.set_ylabel("return")
     if legend:
         axes.legend(loc="best", fontsize=9, framealpha=0.6)
 
 
-def draw_levels(axes: Axes, levels: Sequence[Result], least: float, most: float, n_curves: int) -> None:
-    """A level line for each policy, in the colours after those of the `n_curves` curves, which lie between `least`
-    and `most`; one far below them is named without being drawn."""
+def draw_levels(axes: Axes, levels: Sequence[Result], ends: Any, n_curves: int, rows: int | None = None) -> None:
+    """Draw a line for each policy, in the colours after those of the `n_curves` curves, whose values are `ends`.
+
+    It is level; or, where the returns lie along the x axis, a short upright mark in each of `rows` rows. A policy far
+    below the curves is named without being drawn: it would squash them.
+    """
+    least, most = (np.nanmin(np.concatenate(ends)), np.nanmax(np.concatenate(ends))) if levels else (0, 0)
     for i, level in enumerate(levels):
-        below = level.mean < least - (most - least)
-        label = f"{level.name} ({level.mean:.0f}{', below the picture' if below else ''})"
-        if below:
-            axes.plot([], [], " ", label=label)
+        outside = level.mean < least - (most - least)
+        where = f", {'below' if rows is None else 'left of'} the picture" if outside else ""
+        style = {"color": COLOURS[(n_curves + i) % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
+        style["label"] = f"{level.name} ({level.mean:.0f}{where})"
+        if outside:
+            axes.plot([], [], " ", label=style["label"])
+        elif rows is None:
+            axes.axhline(level.mean, **style)
         else:
-            colour = COLOURS[(n_curves + i) % len(COLOURS)]
-            axes.axhline(level.mean, color=colour, linestyle=DASHES[i % len(DASHES)], label=label)
+            for y in range(rows):  # next to each mark, and not through the names
+                axes.plot([level.mean] * 2, [y - 0.14, y + 0.2], **style)
+                style["label"] = None
 
 
 def add_caption(figure: Figure, caption: str) -> None:
-    """A few lines below the picture that say what was compared."""
-    import textwrap
-
+    """Write a few lines below the picture that say what was compared."""
     width = int(figure.get_figwidth() * 16)
     figure.text(0.01, -0.02, textwrap.fill(caption, width), fontsize=8, va="top")
 
 
 def save(figure: Figure, *paths: Path) -> None:
-    """Writes the figure to each path, in the format of its suffix."""
+    """Write the figure to each path, in the format of its suffix."""
     for path in paths:
         with atomic_write(path) as file:
             file.write(encode(figure, path.suffix[1:]))
 
 
-def encode(figure: Figure, format: str) -> bytes:
-    """The figure as a file of this format holds it."""
+def encode(figure: Figure, format: str, **settings: Any) -> bytes:
+    """Return the figure as a file of this format holds it."""
     picture = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if format == "svg" else {"Software": None}
-    figure.savefig(picture, format=format, dpi=120, bbox_inches="tight", metadata=metadata)
+    figure.savefig(picture, format=format, dpi=120, bbox_inches="tight", metadata=metadata, **settings)
     return picture.getvalue()
 
 
 def inline_svg(figure: Figure, alt: str) -> str:
-    """The figure as an `<svg>` element for a page: described by `alt`, without a background, its text and axes in the
-    page's own colour, its ids unlike those of the page's other figures.
-
-    The colours are the page's too, where it has a style for `--c1`, `--c2`, ...: darker or lighter `COLOURS`.
-    """
-    import html
-    import zlib
-
-    text = io.StringIO()
-    figure.savefig(
-        text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None, "Creator": None}
-    )
-    svg = text.getvalue()
+    """Return the figure as an `<svg>` element, described by `alt`, in a page's own colours of text and lines (its
+    styles `--c1`, `--c2`, ...), with ids unlike those of the page's other figures."""
+    svg = encode(figure, "svg", transparent=True).decode()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     for i, colour in enumerate(COLOURS, start=1):
         svg = svg.replace(colour, f"var(--c{i}, {colour})")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     prefix = f"f{zlib.crc32((alt + svg).encode()):08x}-"
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    size = re.search(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"', svg, re.DOTALL)
-    svg = svg.replace(f'width="{size[1]}pt" height="{size[2]}pt"', f'role="img" aria-label="{html.escape(alt)}"', 1)
-    return svg
+    described = f'role="img" aria-label="{html.escape(alt)}"'.replace("\\", r"\\")
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', described, svg, count=1)
 
 
 def plot_learning_curve(
     path: Path, title: str, curve: Sequence[Result], lines: Sequence[Result], caption: str
 ) -> None:
-    """Draws mean return against DAgger's iterations, with the number of expert labels under each.
-
-    `caption` says what was compared.
-    """
+    """Draw mean return against DAgger's iterations, with the number of expert labels under each."""
     with new_figure() as (figure, (axes,)):
         itrs = range(len(curve))
         draw_curves(axes, [Curve("DAgger (iteration 0 is behavioural cloning), 95 % interval", itrs, curve)], lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import functools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.datasets.quoting import one_line
 from rl_il.errors import InputError
-from rl_il.options import from_json
+from rl_il.files import read_csv, reading
 from rl_il.report.tables import Result
+from rl_il.runs.folders import read_config, read_record
 
 # What may differ between two runs of one variant: the seed, names, and what does not change the result.
 NOT_COMPARED = ("seed", "logdir", "exp_name", "num_workers", "video_log_freq", "save_params")
-# What a damaged file of a run raises. JSON that is nested too deep: a RecursionError.
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, csv.Error)
-MOST_STEPS = 10**15  # of an episode; the next larger numbers are no longer exact as floats
+
+Pairs = tuple[np.ndarray, np.ndarray]  # the returns (n,) and the lengths (n,) of one evaluation's episodes
 
 
 @dataclass(frozen=True)
@@ -33,87 +32,93 @@ class Run:
     config: RunConfig
     record: dict[str, Any]  # config.json
     summary: dict[str, Any]  # summary.json
-    metrics: list[dict[str, float]]  # a row an iteration; not-a-number where a cell is empty
-    returns: dict[int, np.ndarray]  # iteration to the returns of its evaluation episodes
+    metrics: list[dict[str, float]]  # the last row of each iteration; not-a-number where a cell is empty
+    returns: dict[int, np.ndarray]  # iteration to the returns of its last evaluation's episodes
     lengths: dict[int, np.ndarray]
+    by_steps: dict[int, np.ndarray]  # gradient steps so far to returns: every evaluation; older runs have none
     expert_returns: np.ndarray
     expert_lengths: np.ndarray
 
     @property
     def last(self) -> int:
-        """The last evaluated iteration."""
+        """Return the last evaluated iteration."""
         return max(self.returns)
 
 
 def read_run(folder: Path) -> Run:
-    """Reads a finished run's folder. Raises `InputError` naming the file that is missing or not as it should be."""
-    path = folder
+    """Read a finished run's folder. Raise `InputError` naming the file that is missing or not as it should be."""
+    record, config = read_record(folder), read_config(folder)
+    path = folder / "summary.json"
     try:
-        path = folder / "config.json"
-        record = json.loads(path.read_text())
-        config = from_json(RunConfig, record["config"])
-        path = folder / "summary.json"
-        summary = json.loads(path.read_text())
-        summary = {name: float("nan") if value is None else value for name, value in summary.items()}
-        path = folder / "metrics.csv"
-        metrics = [{name: _number(cell) for name, cell in row.items()} for row in _rows(path)]
-        path = folder / "episodes.csv"
-        episodes: dict[tuple[str, int], list[tuple[float, int]]] = {}
-        for row in _rows(path):
-            key = (row["policy"], int(row["iteration"]))
-            episodes.setdefault(key, []).append((float(row["return"]), float(int(row["length"]))))
+        with reading("file of a finished run"):
+            summary = json.loads(path.read_text())
+            summary = {name: float("nan") if value is None else value for name, value in summary.items()}
+            path = folder / "metrics.csv"
+            metrics = _last_rows(read_csv(path))
+            path = folder / "episodes.csv"
+            learner, expert = _evaluations(read_csv(path))
     except InputError as error:
-        raise InputError(f"{path}: {one_line(error)}") from error
-    except UNREADABLE as error:
-        why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__} {one_line(error)[:200]}"
-        raise InputError(f"{path}: cannot be read ({why}); is {folder} the folder of a finished run?") from error
-    learner = {itr: np.array(pairs, np.float64).T for (policy, itr), pairs in episodes.items() if policy == "learner"}
+        raise InputError(f"{path}: {error}") from error
     if not learner:
         raise InputError(f"{path}: holds no evaluation episodes; was the run interrupted before its first?")
-    expert = np.array(episodes.get(("expert", 0), []), np.float64).reshape(-1, 2).T
-    _check_numbers(folder, metrics, learner, expert)
+    for returns, lengths in (expert, *learner.values()):
+        if not (np.isfinite(returns).all() and (lengths >= 0).all()):
+            raise InputError(f"{path}: holds a return or a length that no episode has")
+    if not all(0 <= itr < len(metrics) and "Expert_LabelsSoFar" in metrics[itr] for itr, _ in learner):
+        raise InputError(f"{folder / 'metrics.csv'}: lacks an iteration that episodes.csv has, or Expert_LabelsSoFar")
+    last = {itr: learner[itr, steps] for itr, steps in sorted(learner)}  # a later evaluation takes an earlier's place
     return Run(
         folder,
         config,
         record,
         summary,
         metrics,
-        returns={itr: pairs[0] for itr, pairs in learner.items()},
-        lengths={itr: pairs[1].astype(int) for itr, pairs in learner.items()},
+        returns={itr: returns for itr, (returns, _) in last.items()},
+        lengths={itr: lengths for itr, (_, lengths) in last.items()},
+        by_steps={steps: returns for (_, steps), (returns, _) in learner.items() if steps},
         expert_returns=expert[0],
-        expert_lengths=expert[1].astype(int),
+        expert_lengths=expert[1],
     )
 
 
-def _check_numbers(
-    folder: Path, metrics: Sequence[dict[str, float]], learner: dict[int, np.ndarray], expert: np.ndarray
-) -> None:
-    """Raises `InputError` for numbers that no figure could show."""
-    if not all(np.isfinite(pairs).all() for pairs in (expert, *learner.values())):
-        raise InputError(f"{folder / 'episodes.csv'}: holds a return or a length that is no number")
-    if not all((pairs[1] >= 0).all() and (pairs[1] <= MOST_STEPS).all() for pairs in (expert, *learner.values())):
-        raise InputError(f"{folder / 'episodes.csv'}: holds a length that no episode has")
-    if not all(0 <= itr < len(metrics) and "Expert_LabelsSoFar" in metrics[itr] for itr in learner):
-        raise InputError(f"{folder / 'metrics.csv'}: lacks an iteration that episodes.csv has, or Expert_LabelsSoFar")
+def _last_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, float]]:
+    """Return the last row of each iteration, as numbers. An iteration has a row for each of its evaluations."""
+    numbers = [{name: float(cell) if cell else float("nan") for name, cell in row.items()} for row in rows]
+    last = {int(row["iteration"]): row for row in numbers}
+    return [last[itr] for itr in range(len(last))]
+
+
+def _evaluations(rows: Sequence[dict[str, str]]) -> tuple[dict[tuple[int, int], Pairs], Pairs]:
+    """Return the learner's episodes by iteration and gradient steps so far, and the expert's."""
+    found: dict[tuple[str, int, int], list[tuple[float, int]]] = {("expert", 0, 0): []}
+    for row in rows:
+        steps = int(row.get("gradient_steps") or 0) if row["policy"] == "learner" else 0
+        episode = float(row["return"]), int(row["length"])
+        found.setdefault((row["policy"], int(row["iteration"]), steps), []).append(episode)
+    pairs = {key: (np.array([r for r, _ in of]), np.array([n for _, n in of], int)) for key, of in found.items()}
+    return {key[1:]: pair for key, pair in pairs.items() if key[0] == "learner"}, pairs["expert", 0, 0]
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """Every finished run in these folders, or anywhere below them, in the order of their names.
+    """Return every finished run in these folders, or anywhere below them, in the order of their names.
 
-    Raises `InputError` where there is none.
+    Raise `InputError` where there is none.
     """
     runs = []
     for path in map(Path, paths):
-        found = [file.parent for file in path.rglob("summary.json")] if path.is_dir() else []
+        found = [file.parent for file in path.rglob("summary.json")]
         # An ablation also keeps summaries of what was not trained.
         found = [folder for folder in found if folder == path or (folder / "config.json").exists()]
         if not found:
-            what = "no run folder in it has a summary.json; is a run under way?"
-            if not path.is_dir():
-                what = "is a file; give the run folder" if path.exists() else "no such folder"
-            raise InputError(f"{path}: {what}")
+            raise InputError(f"{path}: holds no finished run, whose folder has a summary.json; is the path right?")
         runs += [read_run(folder) for folder in sorted(found, key=_natural)]
     return list({run.folder.resolve(): run for run in runs}.values())
+
+
+def _natural(path: Path) -> list[str | float]:
+    """Return a key that sorts 2 before 10, and 0.001 before 0.01."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", str(path))
+    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 @dataclass(frozen=True)
@@ -121,44 +126,60 @@ class Variant:
     """Runs that differ only in their seed."""
 
     runs: Sequence[Run]
+    name: str = ""  # what sets it apart from a report's others
 
     @property
     def config(self) -> RunConfig:
-        """The config of all of them, up to the seed."""
+        """Return the config of all of them, up to the seed."""
         return self.runs[0].config
 
     @property
     def itrs(self) -> list[int]:
-        """The iterations that all of them evaluated."""
+        """Return the iterations that all of them evaluated."""
         return sorted(set.intersection(*({*run.returns} for run in self.runs)))
 
+    @property
+    def steps(self) -> list[int]:
+        """Return the numbers of gradient steps after which all of them were evaluated."""
+        return sorted(set.intersection(*({*run.by_steps} for run in self.runs)))
+
     def result(self, name: str, itr: int | None = None) -> Result:
-        """What the runs scored in an iteration; None: each in its last."""
+        """Return what the runs scored in an iteration; None: each in its last."""
         itrs = [run.last if itr is None else itr for run in self.runs]
-        labels = [run.metrics[itr]["Expert_LabelsSoFar"] for run, itr in zip(self.runs, itrs, strict=True)]
-        return Result(
-            name,
-            [run.returns[itr] for run, itr in zip(self.runs, itrs, strict=True)],
-            float(np.mean(labels)),
-        )
+        pairs = list(zip(self.runs, itrs, strict=True))
+        labels = [run.metrics[itr]["Expert_LabelsSoFar"] for run, itr in pairs]
+        return Result(name, [run.returns[itr] for run, itr in pairs], float(np.mean(labels)))
+
+    @functools.cached_property
+    def curve(self) -> list[Result]:
+        """Return the results of all iterations."""
+        return [self.result(self.name, itr) for itr in self.itrs]
+
+    def after(self, steps: int) -> Result:
+        """Return what the runs scored after so many gradient steps."""
+        return Result(self.name, [run.by_steps[steps] for run in self.runs])
 
     @property
     def expert(self) -> Result | None:
-        """What the live expert scored beside them; None where a run had none."""
+        """Return what the live expert scored in these runs; None where a run had none."""
         returns = [run.expert_returns for run in self.runs]
         return Result("expert, measured now", returns) if all(map(len, returns)) else None
 
     def metric(self, name: str, itr: int) -> float:
-        """A column of metrics.csv, mean over the seeds; not-a-number where there is none."""
+        """Return a column of metrics.csv, mean over the seeds; not-a-number where there is none."""
         return float(np.mean([run.metrics[itr].get(name, np.nan) for run in self.runs]))
 
 
+def compared(config: RunConfig, *without: str) -> dict[str, Any]:
+    """Return the settings that set a variant apart, `without` those."""
+    return {name: value for name, value in asdict(config).items() if name not in (*NOT_COMPARED, *without)}
+
+
 def group_runs(runs: Sequence[Run]) -> list[Variant]:
-    """The runs, those of one variant together, in the order in which the first of each came."""
+    """Return the runs, those of one variant together, in the order in which the first of each came."""
     variants: dict[str, list[Run]] = {}
     for run in runs:
-        compared = {name: value for name, value in asdict(run.config).items() if name not in NOT_COMPARED}
-        variants.setdefault(json.dumps(compared), []).append(run)
+        variants.setdefault(json.dumps(compared(run.config)), []).append(run)
     for same in variants.values():
         seeds = [run.config.seed for run in same]
         if len({*seeds}) < len(seeds):
@@ -168,22 +189,6 @@ def group_runs(runs: Sequence[Run]) -> list[Variant]:
 
 
 def differences(variants: Sequence[Variant]) -> list[str]:
-    """The names of the settings in which the variants differ."""
-    configs = [asdict(variant.config) for variant in variants]
-    names = [name for name in configs[0] if name not in NOT_COMPARED]
-    return [name for name in names if any(config[name] != configs[0][name] for config in configs)]
-
-
-def _natural(path: Path) -> list[str | float]:
-    """A key that sorts 2 before 10, and 0.001 before 0.01."""
-    parts = re.split(r"(\d+(?:\.\d+)?)", str(path))
-    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _number(cell: str | None) -> float:
-    return float(cell) if cell else float("nan")
+    """Return the names of the settings in which the variants differ."""
+    first, *others = [compared(variant.config) for variant in variants]
+    return [name for name in first if any(other[name] != first[name] for other in others)]

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rl_il.config import command_of
 from rl_il.infrastructure.progress import progress
 from rl_il.report.figures import Curve
-from rl_il.report.page import Block, Heading, Note, Page, Section, Table, Text, Video
+from rl_il.report.page import Block, Commands, Heading, Note, Page, Section, Table, Text, Video, shown_path
 from rl_il.report.pictures import curves_picture, in_parts, lengths_picture, loss_rows_picture, losses_picture
-from rl_il.report.provenance import reproduce_blocks, setting_blocks
-from rl_il.report.scores import EXPLANATIONS, clone_name, file_name, last_result, result_blocks
-from rl_il.report.tables import Result
-from rl_il.report.tasks import Task, recorded_default
+from rl_il.report.runs import Run, compared, differences
+from rl_il.report.scores import EXPLANATIONS, clone, file_name, last_result, result_blocks
+from rl_il.report.tables import Result, count, number
+from rl_il.report.tasks import Task, algorithm, recorded_default, shown_value
 
-MOST_BC_LINES = 3
+MAX_BC_LINES = 3
+BAND = "Mean return with its 95 % band; dots are the means of single seeds."
 LOSSES = Text(
     "Training Loss is the mean of the iteration's last 100 minibatches; Validation Loss is that of the steps held out"
     " with `--val_fraction`, if any were. Neither says anything of the states that the policy itself drifts to."
 )
 
 
-def runs_page(tasks: Sequence[Task], title: str) -> Page:
-    """The page of `scripts/report.py`."""
-    n_runs = sum(len(variant.runs) for task in tasks for variant in task.variants)
+def runs_page(tasks: Sequence[Task]) -> Page:
+    """Return the page of `scripts/report.py`."""
+    runs = runs_of(tasks)
     n_variants = sum(len(task.variants) for task in tasks)
     where = ", ".join(task.env_name for task in tasks)
     lead = (
-        f"{_count(n_runs, 'run')} of {_count(n_variants, 'variant')} in {where}. Runs that differ only in their seed"
+        f"{count(len(runs), 'run')} of {count(n_variants, 'variant')} in {where}. Runs that differ only in their seed"
         " are one variant. The experts were measured by the runs themselves"
     )
     lead += ", the random policy for this page." if any(task.random for task in tasks) else "."
@@ -40,13 +44,19 @@ def runs_page(tasks: Sequence[Task], title: str) -> Page:
         "Losses": [LOSSES, *_by_task("losses", tasks, loss_blocks)],
         "Episode lengths": _by_task("episode lengths", tasks, length_blocks),
         "Videos": _by_task("videos", tasks, video_blocks),
-        "Reproduce": reproduce_blocks([run for task in tasks for variant in task.variants for run in variant.runs]),
+        "Reproduce": reproduce_blocks(runs),
     }
-    return Page(title, lead, [Section(name, blocks) for name, blocks in parts.items() if blocks])
+    sections = [Section(name, blocks) for name, blocks in parts.items() if blocks]
+    return Page("Imitation learning: results", lead, sections)
+
+
+def runs_of(tasks: Sequence[Task]) -> list[Run]:
+    """Return all runs of the tasks."""
+    return [run for task in tasks for variant in task.variants for run in variant.runs]
 
 
 def _by_task(what: str, tasks: Sequence[Task], blocks_of: Callable[[Task], list[Block]]) -> list[Block]:
-    """The blocks for each environment, under its name where there are several."""
+    """Return the blocks for each environment, under its name where there are several."""
     blocks: list[Block] = []
     for task in progress(tasks, len(tasks), what):
         mine = blocks_of(task)
@@ -54,55 +64,79 @@ def _by_task(what: str, tasks: Sequence[Task], blocks_of: Callable[[Task], list[
     return blocks
 
 
+def setting_blocks(tasks: Sequence[Task]) -> list[Block]:
+    """Return in what the variants differ, what they share, and which folders are theirs."""
+    variants = [variant for task in tasks for variant in task.variants]
+    names = [name for name in differences(variants) if name not in ("env_name", "do_dagger")]
+    rows = [["variant", "environment", "algorithm", *names, "seeds"]]
+    folders = [["folder", "variant", "environment", "seed"]]
+    for variant in variants:
+        env_name, seeds = variant.config.env_name, [str(run.config.seed) for run in variant.runs]
+        values = [shown_value(variant, setting) for setting in names]
+        rows.append([variant.name, env_name, algorithm(variant), *values, ", ".join(seeds)])
+        folders += [[shown_path(run.folder), variant.name, env_name, str(run.config.seed)] for run in variant.runs]
+    same = [["setting", "value"]]
+    for name in compared(variants[0].config, *names, "env_name", "do_dagger"):
+        # A default may come to something else in each environment.
+        same.append([name, ", ".join(dict.fromkeys(shown_value(variant, name) for variant in variants))])
+    blocks: list[Block] = [
+        Table("The settings in which the variants differ" if len(variants) > 1 else "What was run", rows),
+        Table("The settings that are the same in all runs", same, folded=True),
+        Table("The run folders", folders, folded=True),
+    ]
+    cut = ", ".join(shown_path(run.folder) for run in runs_of(tasks) if run.summary.get("status") != "finished")
+    told = f"Not run to the end: {cut}. What counts is the last iteration that all seeds reached."
+    return [*blocks, *([Note(told)] if cut else [])]
+
+
 def curve_blocks(task: Task) -> list[Block]:
-    """Return against iteration, environment steps and expert labels, for DAgger."""
+    """Return the learning curves: of DAgger against iteration, environment steps and expert labels; of cloning
+    against gradient steps, where it was evaluated on the way."""
     levels, left_out = level_lines(task)
-    caption = "Mean return with its 95 % band; dots are the means of single seeds."
-    caption += f" {_count(left_out, 'further BC line')} left out." if left_out else ""
-    axes = (
-        ("iteration", "iteration (0 is behavioural cloning)", None),
-        ("steps", "environment steps collected", "Train_EnvstepsSoFar"),
-        ("labels", "expert labels used", "Expert_LabelsSoFar"),
-    )
-    points = {name: [variant.result(name, itr) for itr in variant.itrs] for name, variant in task.dagger}
+    caption = BAND + (f" {count(left_out, 'further BC line')} left out." if left_out else "")
+    axes = {
+        "iteration": ("iteration (0 is behavioural cloning)", lambda variant, itr: itr),
+        "steps": ("environment steps collected", lambda variant, itr: variant.metric("Train_EnvstepsSoFar", itr)),
+        "labels": ("expert labels used", lambda variant, itr: variant.metric("Expert_LabelsSoFar", itr)),
+    }
     blocks: list[Block] = []
     parts = list(in_parts(task.dagger, 4))
     for suffix, part in progress(parts, len(parts), "drawing"):
-        for file, x_label, column in axes:
-            curves = [
-                Curve(name, [variant.metric(column, i) if column else i for i in variant.itrs], points[name])
-                for name, variant in part
-            ]
-            blocks.append(curves_picture(file_name(task, f"curve_{file}") + suffix, caption, x_label, curves, levels))
+        for axis, (x_label, x) in axes.items():
+            curves = [Curve(v.name, [x(v, itr) for itr in v.itrs], v.curve) for v in part]
+            file = file_name(task, f"curve_{axis}") + suffix
+            blocks.append(curves_picture(file, caption, x_label, curves, levels))
+    cloned = [Curve(v.name, v.steps, [v.after(n) for n in v.steps]) for v in task.bc if len(v.steps) > 1]
+    for suffix, part in in_parts(cloned, 4):
+        file = file_name(task, "curve_gradient_steps") + suffix
+        blocks.append(curves_picture(file, BAND, "gradient steps", part, task.levels, log=True))
     return blocks
 
 
 def level_lines(task: Task) -> tuple[list[Result], int]:
-    """The expert, behavioural cloning and the random policy, and how many lines of cloning were left out."""
-    clones = [last_result(variant, name if name.startswith("BC") else f"BC, {name}") for name, variant in task.bc]
-    if not clones:
-        clones = [variant.result(clone_name(task, name), 0) for name, variant in task.dagger if 0 in variant.itrs]
-    lines = [*task.experts.values(), *clones[:MOST_BC_LINES]]
-    lines += [task.random] if task.random else []
-    return lines, max(0, len(clones) - MOST_BC_LINES)
+    """Return the expert, behavioural cloning and the random policy, and how many lines of cloning were left out."""
+    clones = [last_result(v, v.name if v.name.startswith("BC") else f"BC, {v.name}") for v in task.bc]
+    clones = clones or [clone(task, variant) for variant in task.dagger if 0 in variant.itrs]
+    experts = list(task.experts.values())
+    lines = [*experts, *clones[:MAX_BC_LINES], *task.levels[len(experts) :]]
+    return lines, max(0, len(clones) - MAX_BC_LINES)
 
 
 def loss_blocks(task: Task) -> list[Block]:
-    """Training and validation loss."""
+    """Return the table and the figures of training and validation loss."""
     losses, rows = {}, [["variant", "iteration", "loss", "training", "validation"]]
-    for name, variant in task.named:
-        training, validation = (
-            [variant.metric(column, itr) for itr in variant.itrs] for column in ("Training Loss", "Validation Loss")
-        )
-        losses[name] = (name, variant.itrs, training, validation)
+    for variant in task.variants:
+        training = [variant.metric("Training Loss", itr) for itr in variant.itrs]
+        validation = [variant.metric("Validation Loss", itr) for itr in variant.itrs]
+        losses[variant.name] = (variant.name, variant.itrs, training, validation)
         kind = recorded_default(variant, "loss") or variant.config.loss or "unknown"
-        last = ["" if np.isnan(loss) else f"{loss:.4g}" for loss in (training[-1], validation[-1])]
-        rows.append([name, str(variant.itrs[-1]), kind, *last])
-    caption = "Training loss (full marks) and validation loss (empty marks), means over seeds."
-    curves, points = [losses[name] for name, _ in task.dagger], [losses[name] for name, _ in task.bc]
+        last = [number(training[-1], ".4g"), number(validation[-1], ".4g")]
+        rows.append([variant.name, str(variant.itrs[-1]), kind, *last])
     blocks: list[Block] = [Table(f"Losses of the last iteration in {task.env_name}, means over seeds", rows)]
     if len({row[2] for row in rows[1:]}) > 1:
         blocks.append(Note("The variants minimise different losses, which cannot be compared."))
+    caption = "Training loss (full marks) and validation loss (empty marks), means over seeds."
+    curves, points = ([losses[variant.name] for variant in variants] for variants in (task.dagger, task.bc))
     for suffix, part in in_parts(curves, 3):
         blocks.append(losses_picture(file_name(task, "losses") + suffix, caption, part))
     for suffix, part in in_parts(points if len(points) > 1 else [], 12):
@@ -111,39 +145,64 @@ def loss_blocks(task: Task) -> list[Block]:
 
 
 def length_blocks(task: Task) -> list[Block]:
-    """How long the episodes of the last evaluation were, beside the expert's."""
-    lengths = []
-    for name, variant in task.named:
-        lengths.append((name, np.concatenate([run.lengths[variant.itrs[-1]] for run in variant.runs])))
-    expert = np.concatenate([run.expert_lengths for variant in task.variants for run in variant.runs])
-    everything = {*expert.tolist(), *(length for _, values in lengths for length in values.tolist())}
-    if len(everything) == 1:
+    """Return how long the episodes of the last evaluation were, and the expert's."""
+    lengths = [(v.name, np.concatenate([run.lengths[v.itrs[-1]] for run in v.runs])) for v in task.variants]
+    expert = np.concatenate([run.expert_lengths for run in runs_of([task])])
+    everything = np.concatenate([expert, *(values for _, values in lengths)])
+    least, most = everything.min(), everything.max()
+    if least == most:
         whose = "Every episode, the expert's too," if len(expert) else "Every episode"
-        return [Text(f"{whose} lasted {everything.pop():,} steps.")]
-    caption = "Lengths of the last evaluation's episodes, all seeds pooled"
-    caption += ", beside the expert's." if len(expert) else "."
-    edges = np.linspace(min(everything) - 0.5, max(everything) + 0.5, 25)
-    return [
-        lengths_picture(file_name(task, "lengths") + suffix, caption, part, expert, edges)
-        for suffix, part in in_parts(lengths, 4)
-    ]
+        return [Text(f"{whose} lasted {most:,} steps.")]
+    whose = ", and the expert's" if len(expert) else ""
+    caption = f"Lengths of the last evaluation's episodes, all seeds pooled{whose}."
+    edges = np.linspace(least - 0.5, most + 0.5, 25)
+    file = file_name(task, "lengths")
+    return [lengths_picture(file + end, caption, part, expert, edges) for end, part in in_parts(lengths, 4)]
 
 
 def video_blocks(task: Task) -> list[Block]:
-    """The last video of each variant's first seed, and its first one."""
+    """Return the last video of each variant's first seed, and its first one."""
     blocks: list[Block] = []
-    for name, variant in task.named:
-        run = variant.runs[0]
-        found = {
-            int(m[1]): path
-            for path in run.folder.glob("videos/*.gif")
-            if (m := re.search(r"_(\d+)\.gif$", path.name))
-        }
+    for variant in task.variants:
+        run, found = variant.runs[0], {}
+        for path in run.folder.glob("videos/*.gif"):
+            if match := re.search(r"_(\d+)\.gif$", path.name):
+                found[int(match[1])] = path
         for itr in sorted({min(found), max(found)} if found else ()):
-            caption = f"{name}, seed {run.config.seed}, iteration {itr}"
+            caption = f"{variant.name}, seed {run.config.seed}, iteration {itr}"
             blocks.append(Video(f"{task.env_name}: {caption}", found[itr], urgency=int(itr != max(found))))
     return blocks
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+def reproduce_blocks(runs: Sequence[Run]) -> list[Block]:
+    """Return the command line of each run, and what it ran on."""
+    commands = [(run.record.get("command_line"), run.config) for run in runs]
+    lines = [shlex.join(map(str, recorded)) if recorded else command_of(config) for recorded, config in commands]
+    setups: dict[str, list[Run]] = {}
+    for run in runs:
+        setups.setdefault(json.dumps(_setup(run), sort_keys=True), []).append(run)
+    blocks: list[Block] = [
+        Text("Each run's command, from the repository's root; a folder given with `--logdir` must be new or empty."),
+        Commands(lines),
+    ]
+    names = ["all runs"]
+    if len(setups) > 1:
+        blocks.append(Note("The runs were not all made with the same software: see the table."))
+        firsts = [(same[0].folder.resolve().name, len(same) - 1) for same in setups.values()]
+        names = [f"{name} and {more} more" if more else name for name, more in firsts]
+    columns = [_setup(same[0]) for same in setups.values()]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    rows = [[key, *(column.get(key, "") for column in columns)] for key in keys]
+    blocks.append(Table("What the runs were made with", [["", *names], *rows], folded=True))
+    if any(column.get("git commit", "").endswith("-dirty") for column in columns):
+        blocks.append(Text("`-dirty`: the checkout differed from that commit."))
+    return blocks
+
+
+def _setup(run: Run) -> dict[str, str]:
+    """Return what a run was made with, as far as it says so."""
+    versions, defaults = (run.record.get(name) for name in ("versions", "defaults"))
+    setup = {"git commit": run.record.get("git_commit"), "platform": run.record.get("platform")}
+    setup |= versions if isinstance(versions, dict) else {}
+    setup |= {"device": defaults.get("device")} if isinstance(defaults, dict) else {}
+    return {name: str(value) for name, value in setup.items() if value is not None}

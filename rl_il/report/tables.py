@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,106 +21,98 @@ class Result:
 
     @property
     def episodes(self) -> np.ndarray:
-        """`(n,)`: the returns of all episodes."""
+        """Return `(n,)`, the returns of all episodes."""
         return np.concatenate(self.returns)
 
     @property
     def mean(self) -> float:
-        """Mean return over all episodes."""
+        """Return the mean return over all episodes."""
         return float(self.episodes.mean())
 
     @property
     def seed_means(self) -> list[float]:
-        """Each seed's mean return."""
+        """Return each seed's mean return."""
         return [float(returns.mean()) for returns in self.returns]
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
-        """95 % bootstrap interval of the mean; episodes are redrawn within their seed."""
+        """Return the 95 % bootstrap interval of the mean; episodes are redrawn within their seed."""
         return bootstrap_interval(self.returns)
+
+
+def number(value: float, digits: str = ".1f") -> str:
+    """Return the number as a cell shows it: nothing for not-a-number."""
+    return "" if np.isnan(value) else f"{value:{digits}}"
+
+
+def span(ends: Sequence[float], digits: str = ".1f") -> str:
+    """Return an interval as a cell shows it: nothing where there is none."""
+    low, high = ends
+    return "" if np.isnan(low) else f"{low:{digits}} to {high:{digits}}"
+
+
+def count(n: int, what: str) -> str:
+    """Return `1 run`, `2 runs`."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def table_of(columns: dict[str, Callable[..., str]], *items: Iterable) -> list[list[str]]:
+    """Return rows of cells: the header, and a row for each of the items, of which the columns make its cells."""
+    return [[*columns], *([cell(*item) for cell in columns.values()] for item in zip(*items, strict=True))]
 
 
 def results_table(
     results: Sequence[Result], experts: Result | Sequence[Result], name: str = "policy"
 ) -> list[list[str]]:
-    """Rows of cells: the header, and a row a policy.
+    """Return rows of cells, a row for each result; `name` heads the first column.
 
-    Args:
-      results: what was measured.
-      experts: the expert of all of them; or one for each, whose mean then gets a column.
-      name: the first column's header.
+    `experts` is the expert of all of them; or one for each, whose mean then gets a column.
     """
-    one_expert = isinstance(experts, Result)
-    experts = [experts] * len(results) if one_expert else experts
-    several = any(len(result.returns) > 1 for result in results)
-    rows = [[name, "mean return", "95 % interval", "std over episodes"]]
-    rows[0] += ["std over seeds", "seed means, least to most"] if several else []
-    rows[0] += ["episodes"] + ([] if one_expert else ["expert, measured now"]) + ["% of expert", "expert labels"]
-    for result, expert in zip(results, experts, strict=True):
-        low, high = result.interval
-        percent = percent_of_expert(result.mean, expert.mean)
-        row = [result.name, f"{result.mean:.1f}", _range(low, high), f"{result.episodes.std():.1f}"]
-        if several:
-            spread = seed_spread(result.returns)
-            row += [
-                "" if np.isnan(spread) else f"{spread:.1f}",
-                _range(min(result.seed_means), max(result.seed_means)),
-            ]
-        row += [f"{len(result.episodes):,}"]
-        row += [] if one_expert else [_number(expert.mean)]
-        row += [_number(percent)]
-        row += ["" if result.expert_labels is None else f"{result.expert_labels:,.0f}"]
-        rows.append(row)
-    return rows
-
-
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.1f}"
-
-
-def _range(low: float, high: float) -> str:
-    return "" if np.isnan(low) else f"{low:.1f} to {high:.1f}"
+    columns = {
+        name: lambda result, _: result.name,
+        "mean return": lambda result, _: number(result.mean),
+        "95 % interval": lambda result, _: span(result.interval),
+        "std over episodes": lambda result, _: number(result.episodes.std()),
+    }
+    if any(len(result.returns) > 1 for result in results):
+        columns["std over seeds"] = lambda result, _: number(seed_spread(result.returns))
+        columns["seed means, least to most"] = lambda r, _: span((min(r.seed_means), max(r.seed_means)))
+    columns["episodes"] = lambda result, _: f"{len(result.episodes):,}"
+    if isinstance(experts, Result):
+        experts = [experts] * len(results)
+    else:
+        columns["expert, measured now"] = lambda _, expert: number(expert.mean)
+    columns["% of expert"] = lambda result, expert: number(percent_of_expert(result.mean, expert.mean))
+    columns["expert labels"] = lambda r, _: "" if r.expert_labels is None else f"{r.expert_labels:,.0f}"
+    return table_of(columns, results, experts)
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that is also easy to read as text; the first row is the header."""
+    """Return a Markdown table that is also easy to read as text; the first row is the header."""
+    cells = _aligned(rows)
+    rule = [f"-{'-' * len(cells[0][0])}-", *(f"-{'-' * len(cell)}:" for cell in cells[0][1:])]
+    header, *lines = [f"| {' | '.join(row)} |" for row in cells]
+    return "\n".join([header, f"|{'|'.join(rule)}|", *lines])
+
+
+def plain(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows as columns of text."""
+    return "\n".join("  ".join(row).rstrip() for row in _aligned(rows))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the cells of equal width in a column: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    header, *lines = [f"| {' | '.join(_aligned(row, widths))} |" for row in rows]
-    rule = "|" + "|".join("-" * (width + 1) + ("-" if i == 0 else ":") for i, width in enumerate(widths)) + "|"
-    return "\n".join([header, rule, *lines])
+    return [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
 
 
 def latex(rows: Sequence[Sequence[str]]) -> str:
-    """The rows as a LaTeX table, for a document that loads the package booktabs."""
-    escaped = [[_escape(cell) for cell in row] for row in rows]
-    header, *lines = [" & ".join(row) + r" \\" for row in escaped]
-    columns = "l" + "r" * (len(rows[0]) - 1)
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            header,
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
+    """Return the rows as a LaTeX table, for a document that loads the package booktabs."""
+    header, *lines = [" & ".join(map(_escape, row)) + r" \\" for row in rows]
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(rows[0]) - 1)}}}"
+    return "\n".join([begin, r"\toprule", header, r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"])
 
 
 def _escape(text: str) -> str:
     text = text.replace("\\", r"\textbackslash ")
     return "".join("\\" + letter if letter in "%_&#$" + "{}" else letter for letter in text)
-
-
-def plain(rows: Sequence[Sequence[str]]) -> str:
-    """The rows as columns of text."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(_aligned(row, widths)).rstrip() for row in rows)
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """The first cell to the left, the others to the right."""
-    return [
-        cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]

@@ -1,26 +1,28 @@
-"""The runs of a report by environment: variants with names, the experts beside them, the random policy."""
+"""The runs of a report by environment: variants with names, the experts measured with them, the random policy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError
+from rl_il.experts.loading import load_actor
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import sample_n_trajectories
-from rl_il.infrastructure.seeding import stream
-from rl_il.policies.experts import load_actor
 from rl_il.report.runs import Run, Variant, differences, group_runs
 from rl_il.report.tables import Result
+from rl_il.seeding import stream
 
 RANDOM_EPISODES = 20
 NO_EXPERT = Result("none", [np.array([np.nan])])
+EXPERT_SETTINGS = ("expert_policy_file", "expert_activation", "ep_len")  # what tells experts apart
+EXPERT_KEY = attrgetter(*EXPERT_SETTINGS)  # of a config
 
 
 @dataclass(frozen=True)
@@ -29,34 +31,28 @@ class Task:
 
     env_name: str
     variants: Sequence[Variant]
-    names: Sequence[str]  # of the variants
     random: Result | None = None
     note: str = ""  # why there is no random policy
 
     @property
-    def dagger(self) -> list[tuple[str, Variant]]:
-        """The DAgger variants that were evaluated more than once, with their names."""
-        return [pair for pair in self.named if pair[1].config.do_dagger and len(pair[1].itrs) > 1]
+    def dagger(self) -> list[Variant]:
+        """Return the DAgger variants that were evaluated more than once."""
+        return [variant for variant in self.variants if variant.config.do_dagger and len(variant.itrs) > 1]
 
     @property
-    def bc(self) -> list[tuple[str, Variant]]:
-        """The variants of behavioural cloning alone, with their names."""
-        return [pair for pair in self.named if not pair[1].config.do_dagger]
-
-    @property
-    def named(self) -> list[tuple[str, Variant]]:
-        """The variants with their names."""
-        return list(zip(self.names, self.variants, strict=True))
+    def bc(self) -> list[Variant]:
+        """Return the variants of behavioural cloning alone."""
+        return [variant for variant in self.variants if not variant.config.do_dagger]
 
     @property
     def experts(self) -> dict[tuple, Result]:
-        """The live experts by what tells them apart; one entry where all variants have the same.
+        """Return the live experts by what tells them apart; one entry where all variants have the same.
 
         Variants of one seed measured their expert in the same episodes, which are counted once.
         """
         seeds: dict[tuple, dict[int, np.ndarray]] = {}
         for variant in self.variants:
-            mine = seeds.setdefault(_expert_key(variant.config), {})
+            mine = seeds.setdefault(EXPERT_KEY(variant.config), {})
             for run in variant.runs:
                 if len(run.expert_returns) > len(mine.get(run.config.seed, ())):
                     mine[run.config.seed] = run.expert_returns
@@ -64,19 +60,17 @@ class Task:
         return {key: Result(_expert_name(key, measured), returns) for key, returns in measured.items()}
 
     def expert(self, variant: Variant) -> Result:
-        """The expert measured beside the variant; one without a mean where there was none."""
-        return self.experts.get(_expert_key(variant.config), NO_EXPERT)
+        """Return the expert measured with the variant; one without a mean where there was none."""
+        return self.experts.get(EXPERT_KEY(variant.config), NO_EXPERT)
 
-
-EXPERT_SETTINGS = ("expert_policy_file", "expert_activation", "ep_len", "vec_env")
-
-
-def _expert_key(config: RunConfig) -> tuple:
-    return tuple(getattr(config, name) for name in EXPERT_SETTINGS)
+    @property
+    def levels(self) -> list[Result]:
+        """Return the experts and the random policy: the level lines of every figure."""
+        return [*self.experts.values(), *([self.random] if self.random else [])]
 
 
 def _expert_name(key: tuple, others: dict[tuple, Any]) -> str:
-    """Names what sets this expert apart, if there are several."""
+    """Return a name with what sets this expert apart, if there are several."""
     told = [
         f"{name} {'default' if key[i] is None else key[i]}"
         for i, name in enumerate(EXPERT_SETTINGS)
@@ -86,46 +80,40 @@ def _expert_name(key: tuple, others: dict[tuple, Any]) -> str:
 
 
 def tasks_of(runs: Sequence[Run], random_episodes: int = RANDOM_EPISODES) -> list[Task]:
-    """The runs by environment, in the order in which the first of each came.
+    """Return the runs by environment, in the order in which the first of each came.
 
-    Args:
-      random_episodes: how long the random policy is measured; 0: not at all.
-
-    Raises `InputError` for a run given twice, and seeds without a common iteration.
+    The random policy is measured in `random_episodes`, if any. Raise `InputError` for a run given twice, and seeds
+    without a common iteration.
     """
-    variants = group_runs(runs)
-    for variant in variants:
+    by_env: dict[str, list[Variant]] = {}
+    for variant in group_runs(runs):
         if not variant.itrs:
             folders = ", ".join(str(run.folder) for run in variant.runs)
-            raise InputError(
-                f"the seeds of one variant were evaluated in no common iteration: {folders}; leave one out"
-            )
+            raise InputError(f"seeds of one variant without a common evaluated iteration: {folders}; leave one out")
+        by_env.setdefault(variant.config.env_name, []).append(variant)
     tasks = []
-    for env_name in dict.fromkeys(variant.config.env_name for variant in variants):
-        mine = [variant for variant in variants if variant.config.env_name == env_name]
+    for env_name, variants in by_env.items():
         random, note = None, ""
         if random_episodes:
             try:
-                random = measure_random(env_name, mine[0].config.ep_len, random_episodes)
+                random = measure_random(env_name, variants[0].config.ep_len, random_episodes)
             except InputError as error:
                 note = f"The random policy was not measured: {error}"
-        tasks.append(Task(env_name, mine, variant_names(mine), random, note))
+        named = zip(variants, variant_names(variants), strict=True)
+        tasks.append(Task(env_name, [replace(variant, name=name) for variant, name in named], random, note))
     return tasks
 
 
 def measure_random(env_name: str, ep_len: int | None, episodes: int) -> Result:
-    """Whole episodes of uniformly random actions, the same ones every time."""
-    env = make_env(env_name)
-    try:
+    """Return the scores of whole episodes of uniformly random actions, the same ones every time."""
+    with make_env(env_name) as env:
         rollouts = sample_n_trajectories(env, load_actor("random", env), episodes, stream(0, "evaluation"), ep_len)
         rollouts = progress(rollouts, episodes, f"{env_name}, the random policy")
         return Result("random policy", [np.array([rollout.episode_return for rollout in rollouts])])
-    finally:
-        env.close()
 
 
 def variant_names(variants: Sequence[Variant]) -> list[str]:
-    """What sets each variant apart from the others; DAgger or BC alone where nothing does."""
+    """Return what sets each variant apart from the others; DAgger or BC alone where nothing does."""
     names = [name for name in differences(variants) if name not in ("env_name", "do_dagger", "n_iter")]
     if len({variant.config.n_iter for variant in variants if variant.config.do_dagger}) > 1:
         names.append("n_iter")
@@ -134,8 +122,8 @@ def variant_names(variants: Sequence[Variant]) -> list[str]:
         shown = []
         for variant in variants:
             told = [f"{name} {show(variant, name)}" for name in names]
-            shown.append(", ".join(([algorithm(variant)] if mixed or not names else []) + told))
-        if len({*shown}) == len(shown):  # else a file's folder, or a default beside the same value
+            shown.append(", ".join([algorithm(variant)] * (mixed or not names) + told))
+        if len({*shown}) == len(shown):  # else a file's folder, or a default and the same value, tell them apart
             break
     return shown
 
@@ -146,21 +134,20 @@ def _raw_value(variant: Variant, name: str) -> str:
 
 
 def algorithm(variant: Variant) -> str:
-    """`DAgger` or `BC`."""
+    """Return `DAgger` or `BC`."""
     return "DAgger" if variant.config.do_dagger else "BC"
 
 
 def recorded_default(variant: Variant, name: str) -> Any:
-    """What a flag that was left out came to; None where the run does not say."""
+    """Return what a flag that was left out came to; None where the run does not say."""
     defaults = variant.runs[0].record.get("defaults")
     return defaults.get(name) if isinstance(defaults, dict) else None
 
 
 def shown_value(variant: Variant, name: str) -> str:
-    """A setting's value to read; what a flag that was left out came to, where the run says so."""
+    """Return a setting's value to read; what a flag that was left out came to, where the run says so."""
     value = getattr(variant.config, name)
-    if value is None:
-        value = recorded_default(variant, name)
+    value = recorded_default(variant, name) if value is None else value
     if value is None:
         return "all" if name == "n_demos" else "default"
     if isinstance(value, bool):

@@ -9,7 +9,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rl_il.infrastructure.rollouts import sample_trajectory
+from rl_il.infrastructure.rollouts import episode_steps
 from rl_il.report.figures import COLOURS, new_figure, save
 from rl_il.types import Actor, Trajectory
 
@@ -26,23 +26,23 @@ class Drive:
 
     @property
     def off_road(self) -> np.ndarray:
-        """`(T,)` bool: steps that begin with the car's middle beside the road."""
+        """Return `(T,)` bool: the steps that begin with the car's middle off the road."""
         nearest = np.linalg.norm(self.path[:, None] - self.centre, axis=2).min(axis=1)
         return nearest > HALF_WIDTH
 
 
 def drive(env: gym.Env, actor: Actor, seed: int, max_path_length: int | None = None) -> Drive:
-    """Rolls out one episode and notes where the car is."""
+    """Roll out one episode and note where the car is."""
     path: list[tuple[float, float]] = []
-    trajectory = sample_trajectory(
-        env, actor, seed, max_path_length, on_step=lambda env: path.append(tuple(env.unwrapped.car.hull.position))
-    )
+    for rollout in episode_steps(env, actor, seed, max_path_length):
+        if not rollout.ended:
+            path.append(tuple(env.unwrapped.car.hull.position))
     centre = np.array([point[2:4] for point in env.unwrapped.track])
-    return Drive(trajectory, np.array(path), centre)
+    return Drive(rollout.trajectory(), np.array(path), centre)
 
 
 def draw_drives(path: Path, names: Sequence[str], drives: Sequence[Drive]) -> None:
-    """The paths on one track, side by side; a cross where the car first leaves the road."""
+    """Draw the paths on one track, side by side; a cross where the car first leaves the road."""
     with new_figure(len(drives), (4.6 * len(drives), 4.8)) as (figure, axes):
         for axis, name, each in zip(axes, names, drives, strict=True):
             centre = np.concatenate((each.centre, each.centre[:1]))
@@ -55,10 +55,8 @@ def draw_drives(path: Path, names: Sequence[str], drives: Sequence[Drive]) -> No
                 label = f"leaves the road (step {first})"
                 axis.plot(*each.path[first], marker="X", color=COLOURS[1], markersize=10, linestyle="", label=label)
             share = 100 * each.off_road.mean()
-            axis.set_title(
-                f"{name}: return {each.trajectory.episode_return:.0f}, {share:.0f} % of its steps off the road",
-                fontsize=10,
-            )
+            title = f"{name}: return {each.trajectory.episode_return:.0f}, {share:.0f} % of its steps off the road"
+            axis.set_title(title, fontsize=10)
             axis.set_aspect("equal")
             axis.set_xlabel("metres")
             axis.legend(fontsize=9, loc="best", framealpha=0.6)
@@ -67,7 +65,7 @@ def draw_drives(path: Path, names: Sequence[str], drives: Sequence[Drive]) -> No
 
 
 def outline(centre: np.ndarray, offset: float) -> np.ndarray:
-    """`(2, N)`: the line that runs `offset` metres to the right of a closed one `(N, 2)`, whose ends are equal."""
+    """Return `(2, N)`, the line `offset` metres to the right of a closed one, `(N, 2)`, whose ends are equal."""
     along = np.gradient(centre, axis=0)
     along[0] = along[-1] = along[0] + along[-1]
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)

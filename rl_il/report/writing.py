@@ -1,65 +1,110 @@
-"""From runs to the files of a report."""
+"""From runs to the files of a report: the page, and the course's `submit.zip` of TensorBoard's event files."""
 
 from __future__ import annotations
 
+import io
+import math
+import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
+from rl_il.errors import InputError
 from rl_il.files import atomic_write
-from rl_il.infrastructure.logger import new_folder
 from rl_il.report.assignment import assignment_page
-from rl_il.report.events import submission
-from rl_il.report.page import Note, Page, Table, check_page_path, shown_path, write_page
+from rl_il.report.page import Note, Table, shown_path, write_page
 from rl_il.report.runs import Run
 from rl_il.report.sections import runs_page
 from rl_il.report.tables import plain
 from rl_il.report.tasks import RANDOM_EPISODES, tasks_of
+from rl_il.runs.folders import new_folder
+from rl_il.runs.tensorboard import read_events
+
+MAX_BYTES = 15_000_000  # of the zip; the course refuses larger ones
 
 
 def write_report(
-    runs: Sequence[Run], out: Path | None, default: Path, title: str | None = None, random: bool = True
+    runs: Sequence[Run], out: Path | None, default: Path, title: str | None, random: bool, assignment: bool
 ) -> str:
-    """Writes the page about the runs, as HTML and as Markdown with its figures.
+    """Write the page about the runs, as HTML and as Markdown with its figures; return what to print.
 
     Args:
       out: the HTML file; None: `report.html` in the new folder `default`, with a number behind it if it is taken.
+      title: None: that of the kind of page.
       random: whether to measure the random policy.
-
-    Returns:
-      what to print: the tables of returns and the files.
+      assignment: whether to write the course's three parts instead, and `submit.zip`; where that cannot be made,
+        `InputError` comes before anything is written.
     """
-    if out:
-        check_page_path(out)
-    page = runs_page(tasks_of(runs, RANDOM_EPISODES * random), title or "Imitation learning: results")
-    return _finish(page, out or new_folder(default, numbered=True) / "report.html", "Returns in ", [])
-
-
-def write_assignment(
-    runs: Sequence[Run], out: Path | None, default: Path, title: str | None = None, random: bool = True
-) -> str:
-    """Writes the course's three parts, as `write_report` does, and `submit.zip` beside them.
-
-    Raises `InputError`, before anything is written, for a run without event file and a zip that is too large.
-    """
-    if out:
-        check_page_path(out)
-    packed = submission(runs)
-    page = assignment_page(
-        tasks_of(runs, RANDOM_EPISODES * random), title or "Homework 1: imitation learning", packed
-    )
-    out = out or new_folder(default, numbered=True) / "assignment.html"
-    target = out.with_name("submit.zip")
-    with atomic_write(target) as file:
-        file.write(packed.data)
-    return _finish(page, out, "", [target])
-
-
-def _finish(page: Page, out: Path, tables: str, others: Sequence[Path]) -> str:
-    paths = [*write_page(page, out), *others]
-    shown = [
-        f"{table.caption}\n{plain(table.rows)}"
-        for table in page.blocks(Table)
-        if table.caption.startswith(tables) and not table.folded
-    ]
+    data, names = submission(runs) if assignment else (b"", {})
+    tasks = tasks_of(runs, RANDOM_EPISODES * random)
+    page = assignment_page(tasks, len(data), names) if assignment else runs_page(tasks)
+    page = replace(page, title=title or page.title)
+    out = out or new_folder(default, numbered=True) / ("assignment.html" if assignment else "report.html")
+    paths = write_page(page, out)
+    if assignment:
+        paths.append(out.with_name("submit.zip"))
+        with atomic_write(paths[-1]) as file:
+            file.write(data)
+    tables = [table for table in page.blocks(Table) if not table.folded]
+    tables = [table for table in tables if assignment or table.caption.startswith("Returns in ")]
+    shown = [f"{table.caption}\n{plain(table.rows)}" for table in tables]
     notes = [f"note: {note.text.replace('`', '')}" for note in page.blocks(Note)]
-    return "\n\n".join([*shown, *notes, "\n".join(shown_path(path) for path in paths if path.exists())])
+    return "\n\n".join([*shown, *notes, "\n".join(map(shown_path, paths))])
+
+
+def submission(runs: Sequence[Run], max_bytes: int = MAX_BYTES) -> tuple[bytes, dict[Path, str]]:
+    """Return submit.zip, and each run folder's name in it: `q1_...` of cloning and `q2_...` of DAgger.
+
+    It holds the event files without their videos. The same runs give the same bytes. Raise `InputError` for a run
+    without event file, a broken one, and a zip above `max_bytes`.
+    """
+    names: dict[Path, str] = {}
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for run in runs:
+            prefix = "q2_" if run.config.do_dagger else "q1_"
+            name = prefix + run.folder.resolve().name.removeprefix(prefix)
+            free = chain([name], (f"{name}_{i}" for i in count(2)))
+            names[run.folder] = next(each for each in free if each not in names.values())
+            if not (files := event_files(run.folder)):
+                raise InputError(f"{run.folder}: has no event file (events.out.tfevents...); run it again")
+            for path, records in files.items():
+                entry = zipfile.ZipInfo(f"run_logs/{names[run.folder]}/{path.name}")  # dated 1980 unless told
+                entry.external_attr = 0o644 << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, without_images(records))
+    if data.tell() > max_bytes:
+        raise InputError(
+            f"submit.zip would have {data.tell() / 1e6:.1f} MB, more than the {max_bytes / 1e6:g} MB that the course"
+            " takes; give fewer runs"
+        )
+    return data.getvalue(), names
+
+
+def event_files(folder: Path) -> dict[Path, list[tuple[bytes, Any]]]:
+    """Return the records of the folder's event files, and the `Event` in each, as TensorBoard shows them.
+
+    A run that was stopped and resumed has several files. Each but the first begins with the step from which on it
+    takes the place of what came before it (`purge_step`); what a killed process left half-written is not read.
+    """
+    from tensorboardX.proto.event_pb2 import SessionLog
+
+    paths = sorted(folder.glob("events.out.tfevents*"))
+    files, end = {}, math.inf
+    for path in reversed(paths):
+        records = list(read_events(path, may_be_cut=path != paths[-1]))
+        files[path] = [pair for pair in records if not (pair[1].HasField("summary") and pair[1].step >= end)]
+        starts = [event.step for _, event in records if event.session_log.status == SessionLog.START]
+        end = min([end, *starts])
+    return {path: files[path] for path in paths}
+
+
+def without_images(records: Sequence[tuple[bytes, Any]]) -> bytes:
+    """Return the records but those that hold a picture, the same to the byte."""
+
+    def is_image(event: Any) -> bool:
+        return any(value.WhichOneof("value") == "image" for value in event.summary.value)
+
+    return b"".join(record for record, event in records if not is_image(event))

@@ -1,17 +1,30 @@
-"""What the page and the server say to each other. Everything that comes in is checked here."""
+"""What the page and the server say to each other, and where it waits: in the `Inbox`, and in the `Tab`.
+
+Everything that comes in is checked here.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-import math
+import threading
+from collections import deque
 from typing import Any, NamedTuple
 
-from rl_il.errors import InputError
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
-MOST_BYTES = 4096  # of a message from the page
-MOST_KEYS = 32  # held at once
-MOST_NAME = 32  # characters of a key's or a command's name
-MOST_DEPTH = 4  # of nested brackets; the page needs 2
+from rl_il.errors import InputError
+from rl_il.files import to_json
+
+MAX_BYTES = 4096  # of a message from the page
+MAX_KEYS = 32  # held at once
+MAX_NAME = 32  # characters of a key's or a mode's name
+MAX_COMMANDS = 32  # that wait in the inbox
+MAX_TEXTS = 500  # that wait to be sent
+MAX_UNACKNOWLEDGED = 2  # frames
+REPLACED = 4409  # closing code: another tab has taken the session
 
 
 class Hello(NamedTuple):
@@ -35,92 +48,140 @@ class Ack(NamedTuple):
 
 
 class Command(NamedTuple):
-    """One of `COMMANDS`, with its value."""
+    """One of `COMMANDS`, with its value; the inbox adds `join` and `leave`."""
 
     name: str
-    value: Any
-
-
-def parse(text: str) -> Hello | Keys | Ack | Command:
-    """The message. Raises `InputError` for anything else; its text is short and quotes nothing."""
-    if len(text) > MOST_BYTES or _depth(text) > MOST_DEPTH:
-        raise InputError("the message is too long or nested too deep")
-    try:
-        content = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise InputError("the message is no JSON") from None
-    if not isinstance(content, dict) or not isinstance(content.get("type"), str) or content["type"] not in PARSERS:
-        raise InputError(f"a message must be an object whose type is one of {', '.join(PARSERS)}")
-    return PARSERS[content["type"]](content)
-
-
-def _depth(text: str) -> int:
-    """No less than how deep brackets are nested: JSON's parser is recursive."""
-    deepest = depth = 0
-    for character in text:
-        if character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)  # NaN and infinities, which Python's parser would take
+    value: Any = None
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a finite number that a float holds; JSON's 1e999 is infinite."""
-    return type(value) in (int, float) and abs(value) < 1e15 and math.isfinite(value)
+    """Return whether it is an ordinary number: neither true nor NaN, nor JSON's 1e999, which is infinite."""
+    return type(value) in (int, float) and abs(value) < 1e15
 
 
-def _hello(content: dict[str, Any]) -> Hello:
-    token, take_over = content.get("token"), content.get("take_over", False)
-    if not isinstance(token, str) or not isinstance(take_over, bool):
-        raise InputError("hello needs a token (text) and take_over (true or false)")
-    return Hello(token, take_over)
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME
 
 
-def _keys(content: dict[str, Any]) -> Keys:
-    held, stamp = content.get("held"), content.get("stamp")
-    if not isinstance(held, list) or len(held) > MOST_KEYS:
-        raise InputError(f"keys needs held: a list of at most {MOST_KEYS} key codes")
-    if not all(isinstance(code, str) and len(code) <= MOST_NAME for code in held):
-        raise InputError("key codes must be short texts")
-    if stamp is not None and not _is_number(stamp):
-        raise InputError("stamp must be a number or null")
-    return Keys(tuple(held), stamp)
-
-
-def _ack(content: dict[str, Any]) -> Ack:
-    if type(content.get("seq")) is not int or not 0 <= content["seq"] < 2**32:
-        raise InputError("ack needs seq, the number of a frame")
-    return Ack(content["seq"])
-
-
-def _command(content: dict[str, Any]) -> Command:
-    name, value = content.get("name"), content.get("value")
-    if not isinstance(name, str) or name not in COMMANDS:
-        raise InputError(f"a command must be one of {', '.join(COMMANDS)}")
-    what, fits = COMMANDS[name]
-    if not fits(value):
-        raise InputError(f"the command {name} takes {what}")
-    return Command(name, value)
-
-
-PARSERS = {"hello": _hello, "keys": _keys, "ack": _ack, "command": _command}
 COMMANDS = {
-    "mode": ("a mode's name", lambda value: isinstance(value, str) and len(value) <= MOST_NAME),
-    "pause": ("true or false", lambda value: isinstance(value, bool)),
-    "undo": ("a number of seconds", _is_number),
-    "reset": ("null", lambda value: value is None),
-    "save": ("null", lambda value: value is None),
-    "speed": ("a number", _is_number),
+    "mode": _is_name,
+    "pause": lambda value: isinstance(value, bool),
+    "undo": _is_number,
+    "reset": lambda value: value is None,
+    "save": lambda value: value is None,
+    "speed": _is_number,
 }
-"""What the page may ask for: what its value is, and the check."""
+"""What the page may ask for, and the check of its value."""
+
+
+def parse(text: str | bytes) -> Hello | Keys | Ack | Command:
+    """Return the message. Raise `InputError` for anything else; its text is short and quotes nothing."""
+    content = None
+    with contextlib.suppress(ValueError, RecursionError):
+        content = json.loads(text) if isinstance(text, str) else None
+    match content:
+        case {"type": "hello", "token": str(token)} if isinstance(content.get("take_over", False), bool):
+            return Hello(token, content.get("take_over", False))
+        case {"type": "keys", "held": list(held)} if len(held) <= MAX_KEYS and all(map(_is_name, held)):
+            stamp = content.get("stamp")
+            if stamp is None or _is_number(stamp):
+                return Keys(tuple(held), stamp)
+        case {"type": "ack", "seq": int(seq)} if type(seq) is int and 0 <= seq < 2**32:
+            return Ack(seq)
+        case {"type": "command", "name": str(name)} if name in COMMANDS and COMMANDS[name](content.get("value")):
+            return Command(name, content.get("value"))
+    raise InputError("the message is not JSON of a hello, keys, ack or command with the values that it needs")
 
 
 def notice(text: str, level: str = "info") -> dict[str, str]:
-    """A sentence for the page."""
+    """Return a sentence for the page."""
     return {"type": "notice", "level": level, "text": text}
+
+
+class Inbox:
+    """What the page asked for, until the session's thread takes it; `changed` is set while something waits."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Event()
+        self._lock = threading.Lock()
+        self._commands: list[Command] = []
+        self._keys: list[Keys] = []  # to be held in the next steps, one after the other: at most a tap and its end
+
+    def put(self, message: Keys | Command) -> bool:
+        """Add a message; return whether there was room."""
+        with self._lock:
+            if isinstance(message, Keys):
+                # A key that was pressed and let go of since the last step is still held for one step.
+                tap = [] if message.held else [keys for keys in self._keys if keys.held]
+                self._keys = [*tap, message]
+            elif len(self._commands) >= MAX_COMMANDS:
+                return False
+            else:
+                self._commands.append(message)
+        self.changed.set()
+        return True
+
+    def leave(self) -> None:
+        """Note that nobody is there any more: no key is held, and what was asked for last is not done."""
+        with self._lock:
+            self._commands, self._keys = [Command("leave")], [Keys((), None)]
+        self.changed.set()
+
+    def take_keys(self) -> Keys | None:
+        """Return the keys to hold in the next step; None if they are as before."""
+        with self._lock:
+            return self._keys.pop(0) if self._keys else None
+
+    def take(self) -> list[Command]:
+        """Return the commands since the last time, with `join` and `leave` where somebody came or went."""
+        with self._lock:
+            self.changed.clear()
+            taken, self._commands = self._commands, []
+            return taken
+
+
+class Tab:
+    """One tab of the browser: its connection, and what waits to be sent there."""
+
+    def __init__(self, connection: ServerConnection):
+        self.connection = connection
+        self._texts: deque[str] = deque()
+        self._frame: tuple[dict[str, Any], bytes] | None = None  # the newest, if it was not sent yet
+        self._sent = self._drawn = 0  # frames
+        self._wake = asyncio.Event()
+        self.sender = asyncio.create_task(self._send_all())
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Send the message after those before it; drop a tab that reads none of them."""
+        if len(self._texts) >= MAX_TEXTS:
+            self.connection.transport.abort()
+            return
+        self._texts.append(to_json(message))
+        self._wake.set()
+
+    def show(self, state: dict[str, Any], picture: bytes) -> None:
+        """Send the frame as soon as the tab can take it, unless a newer one comes before."""
+        self._frame = (state, picture)
+        self._wake.set()
+
+    def acknowledge(self, seq: int) -> None:
+        """Note that the tab has drawn this frame, and so is done with those before it."""
+        self._drawn = min(max(self._drawn, seq), self._sent)
+        self._wake.set()
+
+    def dismiss(self) -> None:
+        """Close the connection: another tab has taken the session."""
+        self._closing = asyncio.create_task(self.connection.close(REPLACED, "taken over"))
+
+    async def _send_all(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._texts:
+                    await self.connection.send(self._texts.popleft())
+                if self._frame and self._sent - self._drawn < MAX_UNACKNOWLEDGED:
+                    (state, picture), self._frame = self._frame, None
+                    self._sent += 1
+                    await self.connection.send(to_json({"type": "state", "seq": self._sent, **state}))
+                    await self.connection.send(self._sent.to_bytes(4, "big") + picture)

@@ -1,28 +1,30 @@
-"""What a teaching run measures an episode: its run folder, TensorBoard and, if asked for, MLflow."""
+"""What a teaching run measures in each episode, for its run folder, TensorBoard and, if asked for, MLflow."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-import threading
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rl_il.errors import InputError
-from rl_il.infrastructure.logger import Logger
+from rl_il.files import write_csv
 from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, sample_n_trajectories
-from rl_il.infrastructure.seeding import stream
-from rl_il.teacher.learner import Snapshot
+from rl_il.runs.tensorboard import EventWriter
+from rl_il.seeding import stream
 from rl_il.teacher.session import Episode
 from rl_il.teacher.settings import TeachConfig
+from rl_il.types import LEARNER
+
+if TYPE_CHECKING:  # it imports torch
+    from rl_il.teacher.learner import Snapshot
 
 
 def import_mlflow() -> Any:
-    """The optional package. Raises `InputError` with the command that installs it."""
+    """Return the optional package. Raise `InputError` with the command that installs it."""
     try:
         import mlflow
     except ImportError as error:
@@ -31,7 +33,7 @@ def import_mlflow() -> Any:
 
 
 class MLflowTracker:
-    """Sends settings and metrics to MLflow, wherever its own environment variables say."""
+    """Sends settings and metrics to MLflow, to the place that its own environment variables name."""
 
     def __init__(self, config: TeachConfig, folder: Path):
         self.mlflow = import_mlflow()
@@ -41,12 +43,11 @@ class MLflowTracker:
             self.mlflow.start_run(run_name=folder.name)
             self.mlflow.log_params(dataclasses.asdict(config))
         except Exception as error:  # of MLflow, its database, or the network
-            raise InputError(
-                f"--tracker mlflow: {_first_line(error)}; set MLFLOW_TRACKING_URI, or drop it"
-            ) from error
+            why = _first_line(error)
+            raise InputError(f"--tracker mlflow: {why}; set MLFLOW_TRACKING_URI, or drop it") from error
 
     def log(self, scalars: dict[str, float], episode: int) -> None:
-        """Sends one episode's metrics."""
+        """Send one episode's metrics."""
         if self.broken:
             return
         try:
@@ -56,7 +57,7 @@ class MLflowTracker:
             print(f"note: MLflow gets no more metrics: {_first_line(error)}", file=sys.stderr)
 
     def close(self) -> None:
-        """Ends the run there."""
+        """End the run there."""
         if not self.broken:
             self.mlflow.end_run()
 
@@ -65,98 +66,73 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
-class Metrics:
-    """Writes a row an episode, and remembers them for the page."""
+COLUMNS = {"iteration": "episode", "Return": "return", "Length": "length", "Intervention_Rate": "intervention_rate"}
+COLUMNS |= {"Labels_Human": "human", "Labels_Approved": "approved", "Snapshot": "snapshot", "Updates": "updates"}
+COLUMNS |= {"Training Loss": "loss", "Snapshot_AverageReturn": "snapshot_return"}
+COLUMNS |= {"Snapshot_Updates": "snapshot_updates"}
+"""The columns of metrics.csv, and what a message to the page calls them."""
 
-    def __init__(self, logger: Logger, tracker: MLflowTracker | None = None):
-        self.logger, self.tracker = logger, tracker
-        self.history: list[dict[str, Any]] = []  # an episode's message to the page each
-        self.pending: dict[str, float] = {}  # measured since the last row
+
+def row_of(message: dict[str, Any]) -> dict[str, float]:
+    """Return the row of metrics.csv that says of an episode what the page was told; what is unknown is left out."""
+    values = {**message, **message["labels"]}
+    return {column: values[name] for column, name in COLUMNS.items() if values[name] is not None}
+
+
+class Metrics:
+    """Writes a row for each episode, and keeps what the page is told of it in `history`."""
+
+    def __init__(self, folder: Path, tracker: MLflowTracker | None = None):
+        self.folder, self.events, self.tracker = folder, EventWriter(folder), tracker
+        self.history: list[dict[str, Any]] = []
+        self._measured: dict[str, float | None] = {"snapshot_return": None, "snapshot_updates": None}  # since a row
+
+    def restore(self, episodes: int, history: list[dict[str, Any]]) -> None:
+        """Go on after so many episodes; TensorBoard drops what it has of later ones."""
+        self.history = history
+        self.events.purge(episodes)
 
     def log(self, episode: Episode, labels: dict[str, int], updates: int, loss: float | None) -> dict[str, Any]:
-        """Writes the episode's row; returns what the page is told."""
-        trajectory = episode.trajectory
-        scalars = {
-            "Return": trajectory.episode_return,
-            "Length": len(trajectory),
-            "Intervention_Rate": episode.intervention_rate,
-            "Labels_Human": labels["human"],
-            "Labels_Approved": labels["approved"],
-            "Snapshot": episode.snapshot,
-            "Updates": updates,
-        }
-        if loss is not None:
-            scalars["Training Loss"] = loss
-        scalars |= self.pending
-        self.pending = {}
-        self.logger.log_iteration(episode.number, scalars)
-        if self.tracker:
-            self.tracker.log(scalars, episode.number)
+        """Write the episode's row; return what the page is told."""
         message = {
             "type": "episode",
             "episode": episode.number,
-            "return": trajectory.episode_return,
-            "length": len(trajectory),
-            "intervention_rate": episode.intervention_rate,
-            "labels": dict(labels),
+            "return": episode.trajectory.episode_return,
+            "length": len(episode.trajectory),
+            "intervention_rate": float(np.mean(episode.trajectory.source != LEARNER)),
+            "labels": labels,
             "snapshot": episode.snapshot,
             "updates": updates,
             "loss": loss,
             "source": episode.mode,
             "ended": episode.ended,
-            "snapshot_return": scalars.get("Snapshot_AverageReturn"),
+            **self._measured,
         }
+        self._measured = dict.fromkeys(self._measured)
         self.history.append(message)
+        write_csv(self.folder / "metrics.csv", [row_of(each) for each in self.history])
+        scalars = row_of(message)
+        del scalars["iteration"]
+        self.events.scalars(episode.number, scalars)
+        if self.tracker:
+            self.tracker.log(scalars, episode.number)
         return message
 
-    def add_snapshot_return(self, updates: int, returns: np.ndarray) -> None:
-        """What a snapshot scored alone; it stands in the next row."""
-        self.pending = {"Snapshot_AverageReturn": float(returns.mean()), "Snapshot_Updates": updates}
+    def add_snapshot_return(self, updates: int, returns: np.ndarray) -> dict[str, Any]:
+        """Keep what a snapshot scored alone for the next row; return what the page is told."""
+        mean = float(returns.mean())
+        self._measured = {"snapshot_return": mean, "snapshot_updates": updates}
+        return {"type": "snapshot_return", "updates": updates, "return": mean, "episodes": len(returns)}
 
     def close(self) -> None:
-        """Closes the event file and the tracker."""
-        self.logger.close()
+        """Close the event file and the tracker."""
+        self.events.close()
         if self.tracker:
             self.tracker.close()
 
 
-def measure(
-    snapshot: Snapshot, source: RolloutSource, episodes: int, seed: int, itr: int, ep_len: int | None = None
-) -> np.ndarray:
-    """`(episodes,)` returns of the snapshot alone, on seeds that follow from `seed` and `itr`."""
-    rng = stream(seed, "evaluation", itr)
-    rollouts = sample_n_trajectories(source, deepcopy(snapshot.actor), episodes, rng, ep_len)
-    return returns_and_lengths(list(rollouts))[0]
-
-
-class Background:
-    """Runs one job at a time in a thread, and hands out its result when it is asked for."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._result: list[Any] = []
-
-    def begin(self, job: Callable[[], Any]) -> bool:
-        """Begins the job, unless one is under way or its result was not taken yet."""
-        if self._thread is not None:
-            return False
-        self._thread = threading.Thread(target=lambda: self._result.append(self._run(job)), daemon=True)
-        self._thread.start()
-        return True
-
-    @staticmethod
-    def _run(job: Callable[[], Any]) -> Any:
-        try:
-            return job()
-        except Exception as error:  # it is raised where the result is taken
-            return error
-
-    def take(self, wait: bool = False) -> Any:
-        """The result, once; None while there is none. Raises what the job raised."""
-        if self._thread is None or (self._thread.is_alive() and not wait):
-            return None
-        self._thread.join()
-        self._thread, result = None, self._result.pop()
-        if isinstance(result, Exception):
-            raise result
-        return result
+def measure(snapshot: Snapshot, source: RolloutSource, config: TeachConfig, itr: int) -> np.ndarray:
+    """Return `(eval_episodes,)` returns of the snapshot alone, on seeds that follow from the run's and `itr`."""
+    rng, actor = stream(config.seed, "evaluation", itr), deepcopy(snapshot.actor)  # the original may be playing
+    episodes = sample_n_trajectories(source, actor, config.eval_episodes, rng, config.ep_len)
+    return returns_and_lengths(list(episodes))[0]

@@ -11,19 +11,21 @@ import numpy as np
 
 from rl_il.envs import is_discrete, is_picture
 from rl_il.errors import InputError
-from rl_il.teacher.display import UNDO_SECONDS, picture
-from rl_il.teacher.messages import Command, notice
+from rl_il.infrastructure.video import render_frame
+from rl_il.teacher.messages import notice
 from rl_il.teacher.server import Server
+from rl_il.teacher.session import Session
 from rl_il.teacher.teaching import Teaching
 
 JPEG_QUALITY = 85  # with every pixel's own colour: an observation of 96 x 96 would smear otherwise
+UNDO_SECONDS = 5  # of the environment's time, taken back by one press of the button
 IDLE_SECONDS = 0.25  # between two looks at a paused session: the learner goes on for a while
 
 
 class Page:
     """Steps the session at the pace of its environment, obeys the page, sends it frames.
 
-    Everything here runs in the thread that calls `run`: the environment is stepped and drawn there alone.
+    Everything but `welcome` runs in the thread that calls `run`: the environment is stepped and drawn only there.
     """
 
     def __init__(self, teaching: Teaching, port: int, token: str | None = None):
@@ -36,7 +38,7 @@ class Page:
         self._was_resting = False
 
     def run(self, check_signals: Callable[[], None], finished: Callable[[], bool]) -> None:
-        """Until `check_signals` raises or `finished()`."""
+        """Step the session until `check_signals` raises or `finished()`."""
         due = time.monotonic()
         while not finished():
             check_signals()
@@ -44,66 +46,48 @@ class Page:
             self.obey()
             self.teaching.collect_measurement()
             if self.session.paused:
-                self.show_changes()
+                if self.state() != self._shown:
+                    self.show()
                 self.server.inbox.changed.wait(IDLE_SECONDS)
                 due = time.monotonic()
                 continue
-            self.hold_keys()
+            keys = self.server.inbox.take_keys()
+            if keys is not None:
+                self.session.hold(keys.held, keys.stamp)
             self.session.step()
             self.show()
             step_seconds = 1 / (self.session.fps * self.session.speed)
             due = max(due + step_seconds, time.monotonic())  # a late step is not made up for
             time.sleep(max(0.0, due - time.monotonic()))
 
-    def hold_keys(self) -> None:
-        """The session holds what the page's keys are now."""
-        keys = self.server.inbox.take_keys()
-        if keys is not None:
-            self.session.hold(keys.held, keys.stamp)
-
-    # What the page asks for -----------------------------------------------------------------------------------
-
     def obey(self) -> None:
-        """Does what the page asked for since the last step."""
-        left, joined, commands = self.server.inbox.take()
-        if left:
-            self.session.release()
-        for command in commands:
+        """Do what the page asked for since the last step."""
+        for command in self.server.inbox.take():
+            self._shown = None
             try:
-                text = OBEY[command.name](self, command)
+                text = OBEY[command.name](self, command.value)
             except InputError as error:
                 self.server.say(notice(str(error), "error"))
             else:
                 if text:
                     self.server.say(notice(text))
-        if joined or commands:
-            self._shown = None
 
-    def pause(self, command: Command) -> None:
-        """`pause`."""
-        self.session.paused = command.value
+    def pause(self, paused: bool) -> None:
+        """Pause the session, or go on."""
+        self.session.paused = paused
 
-    def undo(self, command: Command) -> str:
-        """`undo`."""
-        return f"{self.teaching.undo(command.value):,} labels undone"
-
-    def save(self, command: Command) -> str:
-        """`save`."""
+    def save(self) -> str:
+        """Save the running episode too; return what is said about it."""
         path = self.teaching.save()
         return f"saved: {path}" if path else "there is nothing to save yet"
 
-    # What the page is shown -----------------------------------------------------------------------------------
-
     def state(self) -> dict[str, Any]:
-        """What the page shows beside the picture."""
-        saved = {
-            "saved_episodes": len(self.teaching.recording.episodes),
-            "unsaved_steps": self.teaching.unsaved_steps,
-        }
-        return self.session.state() | saved
+        """Return what the page shows next to the picture."""
+        saved, unsaved = len(self.teaching.recording.episodes), self.teaching.unsaved_steps
+        return {**self.session.state(), "saved_episodes": saved, "unsaved_steps": unsaved}
 
     def show(self) -> None:
-        """Sends a frame, if anybody is there."""
+        """Send a frame, if anybody is there."""
         was_resting, self._was_resting = self._was_resting, self.teaching.learner.resting
         if self._was_resting and not was_resting:
             self.server.say(notice("training rests: no new label for a while"))
@@ -111,13 +95,8 @@ class Page:
             self._shown = self.state()
             self.server.show(self._shown, jpeg(picture(self.session)))
 
-    def show_changes(self) -> None:
-        """Sends a frame, if anything is not as it was shown last."""
-        if self.state() != self._shown:
-            self.show()
-
     def welcome(self) -> dict[str, Any]:
-        """What a tab is told first."""
+        """Return what a tab is told first."""
         session, keys, space = self.session, self.session.keys, self.teaching.env.action_space
         names = keys.names if keys else ()
         axes = None
@@ -131,7 +110,7 @@ class Page:
             "width": self.size[0],
             "height": self.size[1],
             "fps": session.fps,
-            "modes": session.modes if keys else ["watch"],
+            "modes": list(session.modes) if keys else ["watch"],
             "actions": list(names) if axes is None else None,
             "axes": axes,
             "keys": [{"code": key.code, "label": key.label, "does": key.does} for key in (keys.keys if keys else ())],
@@ -144,19 +123,26 @@ class Page:
         }
 
 
-OBEY: dict[str, Callable[[Page, Command], str | None]] = {
-    "mode": lambda page, command: page.session.set_mode(command.value),
+OBEY: dict[str, Callable[[Page, Any], str | None]] = {
+    "join": lambda page, value: None,
+    "leave": lambda page, value: page.session.release(),
+    "mode": lambda page, value: page.session.set_mode(value),
     "pause": Page.pause,
-    "undo": Page.undo,
-    "reset": lambda page, command: page.session.reset(),
-    "save": Page.save,
-    "speed": lambda page, command: page.session.set_speed(command.value),
+    "undo": lambda page, value: f"{page.teaching.undo(value):,} labels undone",
+    "reset": lambda page, value: page.session.reset(),
+    "save": lambda page, value: page.save(),
+    "speed": lambda page, value: page.session.set_speed(value),
 }
-"""What each command of the page does; a text is shown there."""
+"""What each command does with its value; a text that it returns is shown on the page."""
+
+
+def picture(session: Session) -> np.ndarray:
+    """Return what the session looks like, `(height, width, 3)` uint8: what it observes, if that is a picture."""
+    return session.rollout.obs[-1] if is_picture(session.env.observation_space) else render_frame(session.env)
 
 
 def jpeg(picture: np.ndarray) -> bytes:
-    """`(height, width, 1 or 3)` uint8 as a JPEG file."""
+    """Return the picture, `(height, width, 1 or 3)` uint8, as a JPEG file."""
     from PIL import Image
 
     file = io.BytesIO()

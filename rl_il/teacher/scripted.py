@@ -9,45 +9,35 @@ from typing import Any
 import numpy as np
 
 from rl_il.report.tables import plain
-from rl_il.teacher.standin import StandIn
 from rl_il.teacher.teaching import Teaching
 
 EPISODES = 10  # where nobody says how many
 
 
-def run_scripted(teaching: Teaching, check_signals: Callable[[], None] = lambda: None) -> None:
-    """The stand-in teaches until as many episodes are finished as the settings say, from the run's beginning on.
+def run_scripted(teaching: Teaching, check_signals: Callable[[], None]) -> None:
+    """Let the stand-in teach until as many episodes are finished as the settings say, from the run's beginning on.
 
-    Prints a line an episode, then a table; leaves `curve.png` in the run folder.
+    Print a line an episode, then a table; leave `curve.png` in the run folder.
     """
-    config, session = teaching.config, teaching.session
-    standin = StandIn(
-        teaching.expert, session.keys, config.disagreement_steps, config.takeover_steps, config.noise, config.seed
-    )
+    config = teaching.config
     teaching.tell = print_message
-    episodes, begun = config.episodes or EPISODES, None
-    while session.episode < episodes:
+    history = teaching.metrics.history
+    while len(history) < (config.episodes or EPISODES):
         check_signals()
-        if begun != session.episode:
-            begun = session.episode
-            standin.begin_episode(teaching.env, begun, session.seed_now)
-        if session.ended is None:
-            session.hold(standin.choose(session.ob, session.intention))
-        session.step()
+        teaching.session.step()
         teaching.learner.work()
-        if session.ended is not None and session.episode == episodes - 1:
-            break
-    print(plain(summary_table(teaching.metrics.history)), flush=True)
+    print(plain(summary_table(history)), flush=True)
     path = teaching.folder / "curve.png"
-    plot_teaching(path, f"{config.env_name}, taught by its expert's keys", teaching.metrics.history)
+    plot_teaching(path, f"{config.env_name}, taught by its expert's keys", history)
     print(f"curve: {path}")
 
 
 def print_message(message: dict[str, Any]) -> None:
-    """What is told of an episode, and of a snapshot, as a line each."""
+    """Print what is told of an episode, and of a snapshot, as a line each."""
     if message["type"] == "snapshot_return":
-        mean, n = message["return"], message["episodes"]
-        print(f"    the newest snapshot alone: {mean:.1f}, over {n} episodes", flush=True)
+        print(
+            f"    the newest snapshot alone: {message['return']:.1f}, over {message['episodes']} episodes", flush=True
+        )
     if message["type"] != "episode":
         return
     labels = message["labels"]
@@ -61,27 +51,22 @@ def print_message(message: dict[str, Any]) -> None:
 
 
 def summary_table(history: list[dict[str, Any]]) -> list[list[str]]:
-    """The episodes in tenths: a header, then a row a tenth (or an episode, where there are fewer than ten)."""
+    """Return a header, then a row for each tenth of the episodes (for each episode, if there are fewer than ten)."""
     rows = [["episodes", "mean return", "by the teacher", "labels by the teacher", "approved"]]
     for part in np.array_split(np.arange(len(history)), min(10, len(history))):
         episodes = [history[i] for i in part]
         first, last = episodes[0]["episode"] + 1, episodes[-1]["episode"] + 1
         steps = sum(episode["length"] for episode in episodes)
         taken_over = sum(episode["length"] * episode["intervention_rate"] for episode in episodes)
-        rows.append(
-            [
-                f"{first}" if first == last else f"{first} to {last}",
-                f"{np.mean([episode['return'] for episode in episodes]):.1f}",
-                f"{taken_over / steps:.0%}",
-                f"{episodes[-1]['labels']['human']:,}",
-                f"{episodes[-1]['labels']['approved']:,}",
-            ]
-        )
+        numbers, labels = f"{first}" if first == last else f"{first} to {last}", episodes[-1]["labels"]
+        mean = np.mean([episode["return"] for episode in episodes])
+        rows.append([numbers, f"{mean:.1f}", f"{taken_over / steps:.0%}"])
+        rows[-1] += [f"{labels['human']:,}", f"{labels['approved']:,}"]
     return rows
 
 
 def plot_teaching(path: Path, title: str, history: list[dict[str, Any]]) -> None:
-    """Return and intervention rate of each episode against the labels that there were at its end."""
+    """Draw return and intervention rate of each episode against the number of labels at its end."""
     from rl_il.report.figures import COLOURS, new_figure, save
 
     labels = [sum(episode["labels"].values()) for episode in history]

@@ -1,71 +1,76 @@
-"""The page's server: static files, frames and messages over one port of 127.0.0.1, in a thread of its own.
+"""The page's server: static files, and the messages and frames of one tab, over one port of 127.0.0.1.
 
-Nothing here touches the session. What the page asks for waits in an `Inbox`, of bounded size, until the session's
-thread takes it; frames go the other way, the newest alone.
+It runs in a thread of its own and touches nothing of the session. What the page asks for waits in an `Inbox` until
+the session's thread takes it; frames go the other way, of which only the newest waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
+import http
 import logging
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from rl_il.errors import InputError
-from rl_il.files import to_json
-from rl_il.teacher.files_served import HOST, answer
-from rl_il.teacher.inbox import Inbox
-from rl_il.teacher.messages import MOST_BYTES, Ack, Hello, notice, parse
-from rl_il.teacher.tab import TOO_MANY, Tab
+from rl_il.teacher.messages import MAX_BYTES, Ack, Command, Hello, Inbox, Tab, notice, parse
 
-MOST_CONNECTIONS = 32  # a browser opens up to six for the page's files
-MOST_WAITING = 4  # tabs that are told the session is taken
+HOST = "127.0.0.1"  # and nothing else: everyone who reaches the page can steer and save
+SOCKET = "/socket"
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+FILES = {f"/{file.name}": file for file in (Path(__file__).parent / "static").iterdir() if file.suffix in KINDS}
+FILES["/"] = FILES.pop("/index.html")
+"""What is served under which path: a table, so that no path is ever looked up in the file system."""
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+MAX_CONNECTIONS = 32  # a browser opens up to six for the page's files
 SECONDS_TO_HELLO = 5.0
-MESSAGES_PER_SECOND, BURST = 500.0, 1000.0  # four times the fastest frames' acknowledgements, and keys
-WRONG_TOKEN, TOO_LATE, REPLACED = 4401, 4408, 4409  # closing codes
+SECONDS_PER_MESSAGE = 0.001  # a flood waits where it comes from
+WRONG_TOKEN, TOO_LATE = 4401, 4408  # closing codes, as `messages.REPLACED`
 
 
-def check_port(port: int) -> None:
-    """Raises `InputError` for a port that is taken, before anything is made."""
+def listen(port: int) -> socket.socket:
+    """Return a socket that listens on the port, 0 for any free one. Raise `InputError` if that is not possible."""
     try:
-        with socket.create_server((HOST, port)):
-            pass
+        return socket.create_server((HOST, port))
     except OSError as error:
-        raise _taken(port, error) from error
+        why = error.strerror or error
+        raise InputError(f"--port {port}: cannot be used ({why}); give another, or 0 for any free one") from error
 
 
-def _taken(port: int, error: OSError) -> InputError:
-    why = error.strerror or error
-    return InputError(f"--port {port}: cannot be used ({why}); give another, or 0 for any free one")
+class Refused(Exception):
+    """Ends a connection; holds the closing code and a reason."""
 
 
 class Server:
-    """Serves the page from `start` to `stop`.
+    """Serves the page from `start` to `stop`; `inbox` holds what the page asks for.
 
     Args:
       port: 0 takes any free one.
       welcome: what a tab is told first; called in the server's thread.
       token: that the page must know (None: a new one).
-
-    `inbox` holds what the page asks for; `url` is where the page is, with the token.
     """
 
     def __init__(self, port: int, welcome: Callable[[], dict[str, Any]], token: str | None = None):
         self.port, self.welcome, self.token = port, welcome, token or secrets.token_urlsafe(32)
         self.inbox = Inbox()
-        self._tab: Tab | None = None
-        self._open = self._waiting = 0
-        self._loop = asyncio.new_event_loop()
-        self._ready, self._error = threading.Event(), None
-        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
+        self._tab: Tab | None = None  # that holds the session
 
     @property
     def url(self) -> str:
@@ -78,181 +83,145 @@ class Server:
         return self._tab is not None
 
     def start(self) -> None:
-        """Serves from now on. Raises `InputError` if the port is taken."""
+        """Serve from now on. Raise `InputError` if the port is taken."""
+        listener = listen(self.port)
+        self.port = listener.getsockname()[1]
+        self._names = [f"{name}:{self.port}" for name in (HOST, "localhost")]
+        self._loop, self._stopped = asyncio.new_event_loop(), asyncio.Event()
+        self._thread = threading.Thread(target=self._run, args=[listener], name="server", daemon=True)
         self._thread.start()
-        self._ready.wait()
-        if self._error:
-            raise _taken(self.port, self._error) from self._error
 
     def stop(self) -> None:
-        """Closes every connection and the port."""
-        if self._loop.is_running():
-            self._loop.call_soon_threadsafe(self._stopped.set)
+        """Close every connection and the port."""
+        self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
     def say(self, message: dict[str, Any]) -> None:
-        """Sends a message to the tab that holds the session, if there is one."""
-        self._call(lambda tab: tab.say(to_json(message)))
+        """Send a message to the tab that holds the session, if there is one."""
+        if tab := self._tab:
+            self._loop.call_soon_threadsafe(tab.say, message)
 
     def show(self, state: dict[str, Any], picture: bytes) -> None:
-        """Sends a frame to the tab; the newest alone."""
-        self._call(lambda tab: tab.show(state, picture))
+        """Send a frame to the tab that holds the session, if there is one."""
+        if tab := self._tab:
+            self._loop.call_soon_threadsafe(tab.show, state, picture)
 
-    def _call(self, action: Callable[[Tab], None]) -> None:
-        def act() -> None:
-            if self._tab is not None:
-                action(self._tab)
+    def _run(self, listener: socket.socket) -> None:
+        self._loop.run_until_complete(self._serve(listener))
+        self._loop.close()
 
-        if self._loop.is_running():
-            self._loop.call_soon_threadsafe(act)
-
-    # The server's thread --------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        except OSError as error:
-            self._error = error
-        finally:
-            self._ready.set()
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        self._stopped = asyncio.Event()
-        quiet = logging.getLogger("rl_il.teacher.server")  # whoever knocks must not fill the terminal
-        quiet.setLevel(logging.CRITICAL)
+    async def _serve(self, listener: socket.socket) -> None:
         connections = serve(
             self._talk,
-            HOST,
-            self.port,
-            process_request=lambda connection, request: answer(request, self.port),
-            create_connection=self._connection_class(),
+            sock=listener,
+            origins=[f"http://{name}" for name in self._names],
+            process_request=self._answer,
+            process_response=lambda connection, request, response: response.headers.update(HEADERS),
+            create_connection=bounded(MAX_CONNECTIONS),
             compression=None,
-            max_size=MOST_BYTES,
+            max_size=MAX_BYTES,
             open_timeout=SECONDS_TO_HELLO,
             close_timeout=1,
             ping_interval=10,
             ping_timeout=10,
             server_header=None,
-            logger=quiet,
+            logger=logging.Logger("server", logging.CRITICAL + 1),  # a stranger's requests must not fill the terminal
         )
-        async with connections as server:
-            self.port = server.sockets[0].getsockname()[1]
-            self._ready.set()
+        async with connections:
             await self._stopped.wait()
 
-    def _connection_class(self) -> type[ServerConnection]:
-        """A connection that is dropped before it is read where too many are open."""
-        owner = self
-
-        class Counted(ServerConnection):
-            dropped = False
-
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                owner._open += 1
-                if owner._open > MOST_CONNECTIONS:
-                    self.dropped = True
-                    transport.abort()
-                else:
-                    super().connection_made(transport)
-
-            def connection_lost(self, error: Exception | None) -> None:
-                owner._open -= 1
-                if not self.dropped:
-                    super().connection_lost(error)
-
-        return Counted
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Return one of the page's files, a refusal, or None where a socket may be opened if its origin is right."""
+        if request.headers.get_all("Host") not in [[name] for name in self._names]:  # others may be made to lead here
+            return connection.respond(http.HTTPStatus.FORBIDDEN, "forbidden\n")
+        if getattr(request, "method", "GET") != "GET":  # older versions of websockets refuse others themselves
+            return connection.respond(http.HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed\n")
+        if request.path == SOCKET:
+            return None
+        if request.path not in FILES:
+            return connection.respond(http.HTTPStatus.NOT_FOUND, "not found\n")
+        file = FILES[request.path]
+        response = connection.respond(http.HTTPStatus.OK, file.read_text())
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = f"{KINDS[file.suffix]}; charset=utf-8"
+        return response
 
     async def _talk(self, connection: ServerConnection) -> None:
-        """One tab, from its hello to its end."""
+        """Serve one tab, from its hello to its end."""
+        tab = Tab(connection)
         try:
-            tab = await self._admit(connection)
-            if tab is None:
-                return
-            sender = asyncio.create_task(tab.send_all())
-            try:
-                await self._listen(tab)
-            finally:
-                sender.cancel()
-                if self._tab is tab:
-                    self._tab = None
-                    self.inbox.leave()
-        except (ConnectionClosed, asyncio.TimeoutError):
+            await self._admit(tab)
+            await self._listen(tab)
+        except ConnectionClosed:
             pass
+        except Refused as refusal:
+            await connection.close(*refusal.args)
+        finally:
+            tab.sender.cancel()
+            if self._tab is tab:
+                self._tab = None
+                self.inbox.leave()
 
-    async def _admit(self, connection: ServerConnection) -> Tab | None:
-        """The tab as the session's holder, once it knows the token and the session is free or taken over."""
-        hello = await self._hello(connection, SECONDS_TO_HELLO)
-        if hello and self._tab is not None and not hello.take_over:
-            if self._waiting >= MOST_WAITING:
-                await connection.close(TOO_MANY, "too many tabs")
-                return None
-            self._waiting += 1
-            try:
-                await connection.send(to_json({"type": "taken"}))
-                while hello and not hello.take_over and self._tab is not None:
-                    hello = await self._hello(connection, None)
-            finally:
-                self._waiting -= 1
-        if not hello:
-            return None
-        before, tab = self._tab, Tab(connection)
-        self._tab = tab  # from here on frames go to the new tab
-        tab.say(to_json({"type": "welcome", **self.welcome()}))
+    async def _admit(self, tab: Tab) -> None:
+        """Give the session to the tab, once it knows the token and the session is free or taken over."""
+        try:
+            hello = await asyncio.wait_for(self._hello(tab), SECONDS_TO_HELLO)
+        except asyncio.TimeoutError:
+            raise Refused(TOO_LATE, "no hello") from None
+        if self._tab and not hello.take_over:
+            tab.say({"type": "taken"})
+        while self._tab and not hello.take_over:
+            hello = await self._hello(tab)
+        before, self._tab = self._tab, tab  # from here on frames go to the new tab
+        tab.say({"type": "welcome", **self.welcome()})
         if before:
             self.inbox.leave()
-            await self._dismiss(before)
-        self.inbox.join()
-        return tab
+            before.dismiss()
+        self.inbox.put(Command("join"))
 
-    async def _hello(self, connection: ServerConnection, seconds: float | None) -> Hello | None:
-        """The tab's hello; None, and the connection closed, if it is none, too late, or has the wrong token."""
-        try:
-            text = await asyncio.wait_for(connection.recv(), seconds)
-            message = parse(text) if isinstance(text, str) else None
-        except asyncio.TimeoutError:
-            await connection.close(TOO_LATE, "no hello")
-            return None
-        except InputError:
-            message = None
-        known = message.token if isinstance(message, Hello) else ""
-        if hmac.compare_digest(known.encode(errors="replace"), self.token.encode()):
-            return message
-        await connection.close(WRONG_TOKEN, "wrong token")
-        return None
-
-    async def _dismiss(self, tab: Tab) -> None:
-        """Tells the tab that another one has taken the session."""
-        try:
-            await asyncio.wait_for(tab.connection.send(to_json({"type": "replaced"})), 1)
-            await tab.connection.close(REPLACED, "taken over")
-        except (ConnectionClosed, asyncio.TimeoutError):
-            tab.connection.transport.abort()
+    async def _hello(self, tab: Tab) -> Hello:
+        """Return the tab's hello. Raise `Refused` for any other message, or a wrong token."""
+        with contextlib.suppress(InputError):
+            message = parse(await tab.connection.recv())
+            if isinstance(message, Hello):
+                given = message.token.encode(errors="replace")
+                if hmac.compare_digest(given, self.token.encode()):
+                    return message
+        raise Refused(WRONG_TOKEN, "wrong token")
 
     async def _listen(self, tab: Tab) -> None:
-        """Takes the tab's messages until it leaves; one that floods is closed."""
-        credit, last = BURST, time.monotonic()
+        """Take the tab's messages until it leaves, no more than so many a second."""
         async for text in tab.connection:
-            now = time.monotonic()
-            credit, last = min(BURST, credit + (now - last) * MESSAGES_PER_SECOND) - 1, now
-            if credit < 0:
-                await tab.connection.close(TOO_MANY, "too many messages")
-                return
-            if not isinstance(text, str):
-                await tab.connection.close(1003, "text only")
-                return
-            if self._tab is not tab:  # another tab holds the session now, and this one is being told
-                continue
-            self._take(tab, text)
+            if self._tab is tab:  # else another tab holds the session now, and this one is being closed
+                self._take(tab, text)
+            await asyncio.sleep(SECONDS_PER_MESSAGE)
 
-    def _take(self, tab: Tab, text: str) -> None:
+    def _take(self, tab: Tab, text: str | bytes) -> None:
         try:
             message = parse(text)
-            if isinstance(message, Hello):
-                return
             if isinstance(message, Ack):
                 tab.acknowledge(message.seq)
-            elif not self.inbox.put(message):
+            elif not isinstance(message, Hello) and not self.inbox.put(message):
                 raise InputError("too many commands wait; try again")
         except InputError as error:
-            tab.say(to_json(notice(str(error), "error")))
+            tab.say(notice(str(error), "error"))
+
+
+def bounded(most: int) -> type[ServerConnection]:
+    """Return a class of connections that drops each one, before it is read, while `most` are open."""
+
+    connections = set()
+
+    class Bounded(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            if len(connections) >= most:
+                transport.abort()
+            else:
+                connections.add(self)
+
+        def connection_lost(self, error: Exception | None) -> None:
+            connections.discard(self)
+            super().connection_lost(error)
+
+    return Bounded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -12,19 +11,6 @@ from rl_il.errors import InputError
 from rl_il.options import option
 
 MODES = ("demonstrate", "teach", "watch")
-RULES = ("human", "performed", "weighted")
-
-
-def teacher_name(text: str) -> str:
-    """An argparse type: `scripted`, or `scripted:NOISE` with a probability below 1."""
-    name, colon, noise = text.partition(":")
-    try:
-        if name != "scripted" or (colon and not 0 <= float(noise) < 1):
-            raise ValueError
-    except ValueError:
-        message = f"must be scripted, or scripted:NOISE with 0 <= NOISE < 1, got {text!r:.100}"
-        raise argparse.ArgumentTypeError(message) from None
-    return text
 
 
 @dataclass(frozen=True)
@@ -38,7 +24,6 @@ class TeachConfig:
     teacher: str | None = option(
         None,
         "scripted: the expert presses the keys, without a page; scripted:0.1: and every tenth key is a wrong one",
-        parse=teacher_name,
     )
     expert_policy_file: str | None = option(
         None, "the expert behind --teacher scripted (default: the one shipped for the environment)", "epf"
@@ -55,7 +40,7 @@ class TeachConfig:
         "human",
         "the steps that train: human, the teacher's alone; performed, the agent's own too; weighted, these with"
         " --approval_weight",
-        choices=RULES,
+        choices=("human", "performed", "weighted"),
     )
     approval_weight: float = option(
         0.2, "with --labels weighted, how often an approved step is drawn for each time that a teacher's is"
@@ -85,33 +70,40 @@ class TeachConfig:
     open: bool = option(False, "open the page in the browser")
 
     def __post_init__(self) -> None:
+        self.run_config()  # which checks what a run has too
         for item in dataclasses.fields(self):
             value, choices = getattr(self, item.name), item.metadata["choices"]
             if choices and value is not None and value not in choices:
                 raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r:.100}")
-        positive = "ep_len episodes disagreement_steps takeover_steps publish_every rest_after train_batch_size"
-        for name in (positive + " max_replay_buffer_size eval_episodes size learning_rate").split():
+        for name in "episodes disagreement_steps takeover_steps publish_every rest_after".split():
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            if value is not None and value <= 0:
                 raise InputError(f"--{name} must be above 0, got {value}")
-        for name in ("updates_per_step", "n_layers", "weight_decay", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"--{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.updates_per_step < math.inf:
+            raise InputError(f"--updates_per_step must be 0 or more, got {self.updates_per_step}")
         if not 0 <= self.approval_weight <= 1:
             raise InputError(f"--approval_weight must be between 0 and 1, got {self.approval_weight}")
         if self.eval_every == 0 or self.eval_every < -1:
             raise InputError(f"--eval_every must be -1 (never) or above 0, got {self.eval_every}")
         if not 0 <= self.port <= 65535:
             raise InputError(f"--port must be between 0 and 65535, got {self.port}")
-        if self.teacher is not None:
-            try:
-                teacher_name(self.teacher)
-            except argparse.ArgumentTypeError as error:
-                raise InputError(f"--teacher {error}") from error
-            if self.mode != "teach":
-                raise InputError(f"--teacher scripted takes over from the agent; drop --mode {self.mode}")
-        elif self.expert_policy_file:
-            raise InputError("--expert_policy_file is the expert behind --teacher scripted; add that, or drop it")
+        self._check_teacher()
+
+    def _check_teacher(self) -> None:
+        if self.teacher is None:
+            if self.expert_policy_file:
+                raise InputError("--expert_policy_file is the expert behind --teacher scripted; add that, or drop it")
+            return
+        name, colon, noise = self.teacher.partition(":")
+        try:
+            valid = name == "scripted" and (not colon or 0 <= float(noise) < 1)
+        except ValueError:
+            valid = False
+        if not valid:
+            expected = "scripted, or scripted:NOISE with 0 <= NOISE < 1"
+            raise InputError(f"--teacher must be {expected}, got {self.teacher!r:.100}")
+        if self.mode != "teach":
+            raise InputError(f"--teacher scripted takes over from the agent; drop --mode {self.mode}")
 
     @property
     def noise(self) -> float:
@@ -119,6 +111,6 @@ class TeachConfig:
         return float((self.teacher or "").partition(":")[2] or 0)
 
     def run_config(self) -> RunConfig:
-        """The policy's settings, as whoever builds policies reads them."""
-        names = "env_name ep_len n_layers size activation learning_rate weight_decay loss seed train_batch_size"
-        return RunConfig(**{name: getattr(self, name) for name in names.split()})
+        """Return the settings that a run has too, for the code that builds policies."""
+        shared = {item.name for item in dataclasses.fields(RunConfig)} & vars(self).keys()
+        return RunConfig(**{name: getattr(self, name) for name in shared})

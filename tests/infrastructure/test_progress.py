@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from rl_il.infrastructure.progress import progress, seconds
+from rl_il.infrastructure.progress import Watch, progress, seconds
 
 
 class Terminal(io.StringIO):
@@ -17,45 +17,66 @@ def slow_clock(monkeypatch):
     """Every look at the clock finds it a second later."""
     clock = itertools.count(1000.0)
     monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
+    monkeypatch.setattr("rl_il.infrastructure.progress.time.perf_counter", lambda: next(clock))
+
+
+def show_progress(items, total):
+    return progress(items, total, "train")
+
+
+def show_watch(items, total):
+    return Watch(3, verbose=True)(items, "train", 1, total)
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0 s"),
-        (7.6, "8 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (125, "2 min 05 s"),
-        (3600, "60 min 00 s"),
-    ],
+    ("value", "text"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (3600, "60 min 00 s")]
 )
 def test_seconds_are_readable(value, text):
     assert seconds(value) == text
 
 
-def test_progress_yields_every_item_in_order():
-    assert list(progress(iter("abc"), 3, "letters")) == ["a", "b", "c"]
-
-
-def test_progress_is_lazy():
+@pytest.mark.parametrize("show", [show_progress, show_watch, lambda items, _: Watch()(items, "train", 1)])
+def test_every_item_comes_in_order_and_late(show):
     drawn = []
-    items = progress((drawn.append(i) or i for i in range(5)), 5, "numbers")
+    items = show((drawn.append(i) or i for i in range(5)), 5)
     assert next(items) == 0
     assert drawn == [0]
+    assert list(items) == [1, 2, 3, 4]
 
 
-def test_progress_draws_a_moving_line_on_a_terminal(monkeypatch, slow_clock):
+@pytest.mark.parametrize("show", [show_progress, show_watch])
+def test_a_terminal_shows_a_line_that_vanishes(monkeypatch, slow_clock, show):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    assert list(progress(range(20), 20, "training")) == list(range(20))
+    assert list(show(range(20), 20)) == list(range(20))
     text = terminal.getvalue()
-    assert "training" in text
-    assert "5/20" in text
-    assert "15/20" in text
-    assert text.split("\r")[-1].strip() == ""  # it vanishes at the end
+    assert "train" in text
+    assert "5/20" in text and "15/20" in text
+    assert text.split("\r")[-1].strip() == ""
 
 
-def test_progress_draws_nothing_into_a_pipe(capsys, slow_clock):
-    list(progress(range(20), 20, "training"))
+@pytest.mark.parametrize("show", [show_progress, show_watch])
+def test_nothing_is_drawn_into_a_pipe(capsys, slow_clock, show):
+    list(show(range(20), 20))
     assert capsys.readouterr() == ("", "")
+
+
+def test_one_line_goes_on_over_several_calls(monkeypatch, slow_clock):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    watch = Watch(3, verbose=True)
+    for done in (0, 10):
+        list(watch(range(10), "train", 1, 20, done))
+    assert "itr 1/3" in terminal.getvalue()
+    assert "15/20" in terminal.getvalue()
+
+
+def test_a_watch_adds_up_each_kind_of_work(slow_clock):
+    watch = Watch()
+    for kind in ("train", "train", "log"):
+        with watch.phase(kind):
+            pass
+    list(watch(range(3), "train", 0))
+    assert watch.seconds == {"train": 3, "log": 1}
+    watch.begin(earlier=100)
+    assert watch.elapsed() == 101

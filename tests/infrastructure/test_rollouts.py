@@ -1,11 +1,14 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from fakes import ConstantActor, Corridor, FailingActor, corridor_length, first_seeds
+from fakes import ConstantActor, Corridor, CorridorReader, FailingActor, corridor_length, first_seeds, walk
 
 from rl_il.envs import make_env
 from rl_il.errors import InputError
+from rl_il.infrastructure.dagger import ExpertTeacher, Rule
 from rl_il.infrastructure.rollouts import (
+    enough,
+    episode_steps,
     returns_and_lengths,
     sample_n_trajectories,
     sample_trajectories,
@@ -22,10 +25,9 @@ def test_an_episode_by_hand():
     np.testing.assert_array_equal(trajectory.acs, [2, 2, 2, 2])
     np.testing.assert_array_equal(trajectory.rewards, [2, 2, 2, 2])
     np.testing.assert_array_equal(trajectory.source, [LEARNER] * 4)
-    assert (trajectory.obs.dtype, trajectory.acs.dtype) == (np.float32, np.int64)
-    assert (trajectory.rewards.dtype, trajectory.source.dtype) == (np.float64, np.int8)
-    assert trajectory.expert_acs is None
-    assert trajectory.labelled is None
+    dtypes = [getattr(trajectory, name).dtype for name in ("obs", "acs", "rewards", "source")]
+    assert dtypes == [np.float32, np.int64, np.float64, np.int8]
+    assert trajectory.expert_acs is None and trajectory.labelled is None
     assert trajectory.episode_return == 8
 
 
@@ -40,78 +42,106 @@ def test_pixels_keep_their_dtype_and_shape():
     ("env_name", "max_path_length", "steps", "terminated", "truncated"),
     [
         ("Corridor-v0", None, 6, True, False),
-        ("Corridor-v0", 100, 6, True, False),
         ("Corridor-v0", 6, 6, True, False),  # the end was reached with the last step allowed
         ("Corridor-v0", 2, 2, False, True),
         ("TimedCorridor-v0", None, 5, False, True),
         ("TimedCorridor-v0", 3, 3, False, True),
-        ("TimedCorridor-v0", 9, 5, False, True),
         ("EndlessCorridor-v0", 7, 7, False, True),
     ],
 )
 def test_how_an_episode_ends(env_name, max_path_length, steps, terminated, truncated):
     trajectory = sample_trajectory(make_env(env_name), ConstantActor(1), 3, max_path_length)  # seed 3: 6 steps
-    assert len(trajectory) == steps
-    assert len(trajectory.obs) == steps + 1
-    assert trajectory.terminated is terminated
-    assert trajectory.truncated is truncated
+    assert (len(trajectory), len(trajectory.obs)) == (steps, steps + 1)
+    assert (trajectory.terminated, trajectory.truncated) == (terminated, truncated)
 
 
-@pytest.mark.parametrize(("source", "expert_acs"), [(LEARNER, None), (EXPERT, [3, -9]), (HUMAN, None)])
-def test_a_continuous_action_is_clipped_for_execution_only(source, expert_acs):
+@pytest.mark.parametrize("source", [LEARNER, EXPERT, HUMAN])
+@pytest.mark.parametrize(("action", "executed"), [([3, -9], [1, -2]), ([-0.25, 1.5], [-0.25, 1.5])])
+def test_a_continuous_action_is_clipped_for_execution_only(source, action, executed):
     env = make_env("CorridorContinuous-v0")
-    trajectory = sample_trajectory(env, ConstantActor(np.array([3, -9], np.float32)), 0, source=source)  # 3 steps
-    np.testing.assert_array_equal(env.unwrapped.executed, [[1, -2]] * 3)
-    np.testing.assert_array_equal(trajectory.acs, [[1, -2]] * 3)
+    trajectory = sample_trajectory(env, ConstantActor(np.array(action, np.float32)), 0, source=source)  # 3 steps
+    np.testing.assert_array_equal(env.unwrapped.executed, [executed] * 3)
+    np.testing.assert_array_equal(trajectory.acs, [executed] * 3)
     np.testing.assert_array_equal(trajectory.source, [source] * 3)
-    assert trajectory.acs.dtype == np.float32
-    assert trajectory.episode_return == 3
-    if expert_acs is None:
-        assert trajectory.expert_acs is None
-    else:
-        np.testing.assert_array_equal(trajectory.expert_acs, [expert_acs] * 3)
-        assert trajectory.expert_acs.dtype == np.float32
+    assert trajectory.acs.dtype == trajectory.labels.dtype == np.float32
+    np.testing.assert_array_equal(trajectory.labels, [action if source == EXPERT else executed] * 3)
+    assert (trajectory.expert_acs is None) is (source != EXPERT)
 
 
-def test_an_action_within_the_bounds_is_executed_as_it_is():
-    env = make_env("CorridorContinuous-v0")
-    sample_trajectory(env, ConstantActor(np.array([-0.25, 1.5], np.float32)), 0)
-    np.testing.assert_array_equal(env.unwrapped.executed, [[-0.25, 1.5]] * 3)
+def test_both_see_the_environment_before_they_are_reset():
+    order = []
+
+    class Noting(CorridorReader):
+        def watch(self, env):
+            order.append("watch")
+            super().watch(env)
+
+        def reset(self, seed=0):
+            order.append(seed)
+
+    for rule, teacher in ((None, None), (Rule(), ExpertTeacher(Noting()))):
+        trajectory = sample_trajectory(make_env("Corridor-v0"), Noting(), 1, rule=rule, teacher=teacher)
+        np.testing.assert_array_equal(trajectory.acs, [0, 1, 2, 0])
+    assert order == ["watch", 1] * 3
 
 
-def test_environment_and_actor_start_from_the_seed():
-    env, actor = make_env("Corridor-v0"), ConstantActor(0)
-    sample_trajectory(env, actor, seed=17)
-    assert env.unwrapped.seeds == actor.seeds == [17]
+# Step by step --------------------------------------------------------------------------------------------
 
 
-def test_on_step_is_called_before_each_step():
-    env, seen = make_env("Corridor-v0"), []
-    sample_trajectory(env, ConstantActor(0), 0, on_step=lambda env: seen.append(env.unwrapped.steps))
-    assert seen == [0, 1, 2]
+@pytest.mark.parametrize("actor", [ConstantActor(2), CorridorReader()])
+def test_an_episode_is_yielded_at_its_start_and_after_each_step(actor):
+    env, lengths = make_env("Corridor-v0"), []
+    for rollout in episode_steps(env, actor, seed=1):
+        lengths.append(len(rollout))
+        assert (rollout.seed, rollout.ob.tolist()) == (1, [len(rollout), 4])
+        assert env.unwrapped.steps == len(rollout)  # nothing is done ahead of what is asked for
+        assert rollout.ended is (len(rollout) == 4)
+        if lengths[-1]:
+            assert rollout.own == rollout.acs[-1] == actor.get_action(rollout.obs[-2]) or actor.reads_simulator
+            assert len(rollout.trajectory()) == lengths[-1]
+    assert lengths == [0, 1, 2, 3, 4]
+    whole = sample_trajectory(env, actor, seed=1)
+    for name in ("obs", "acs", "rewards", "source"):
+        np.testing.assert_array_equal(getattr(rollout.trajectory(), name), getattr(whole, name))
+
+
+def test_an_episode_under_way_has_not_ended():
+    steps = episode_steps(make_env("Corridor-v0"), ConstantActor(2), seed=3)
+    with pytest.raises(InputError, match="at least one step"):
+        next(steps).trajectory()
+    next(steps), next(steps)
+    part = next(steps).trajectory()
+    np.testing.assert_array_equal(part.obs, [[t, 6] for t in range(4)])
+    assert (part.terminated, part.truncated) == (False, False)
+
+
+def test_an_environment_that_writes_into_one_array():
+    class Reusing(Corridor):
+        ob = np.zeros(2, np.float32)
+
+        def _observe(self):
+            self.ob[:] = self.steps, self.length
+            return self.ob
+
+    trajectory = sample_trajectory(Reusing(), ConstantActor(1), seed=0, max_path_length=9)
+    np.testing.assert_array_equal(trajectory.obs, [[t, 3] for t in range(4)])
 
 
 # Many episodes -------------------------------------------------------------------------------------------
 
 
-def test_sample_n_trajectories_gives_exactly_n_each_from_its_own_seed():
+def test_exactly_n_episodes_each_from_its_own_seed():
     env, actor = make_env("Corridor-v0"), ConstantActor(1)
-    trajectories = list(sample_n_trajectories(env, actor, 20, np.random.default_rng(0)))
-    seeds = first_seeds(0, 20)
+    sampled, seeds = sample_n_trajectories(env, actor, 20, np.random.default_rng(0)), first_seeds(0, 20)
+    trajectories = [next(sampled)]
+    assert env.unwrapped.seeds == seeds[:1]  # each comes as soon as it is finished
+    trajectories += sampled
     assert env.unwrapped.seeds == actor.seeds == seeds
-    assert len(set(seeds)) == 20
     assert [len(trajectory) for trajectory in trajectories] == [corridor_length(seed) for seed in seeds]
 
 
-def test_sample_n_trajectories_gives_each_as_soon_as_it_is_finished():
-    env = make_env("Corridor-v0")
-    trajectories = sample_n_trajectories(env, ConstantActor(1), 20, np.random.default_rng(0))
-    next(trajectories)
-    assert len(env.unwrapped.seeds) == 1
-
-
 @pytest.mark.parametrize("min_timesteps", [1, 3, 10, 11, 57])
-def test_sample_trajectories_stops_at_the_first_episode_that_has_enough(min_timesteps):
+def test_sample_trajectories_stops_as_soon_as_it_has_enough(min_timesteps):
     trajectories = sample_trajectories(
         make_env("Corridor-v0"), ConstantActor(1), min_timesteps, np.random.default_rng(4)
     )
@@ -131,13 +161,6 @@ def test_many_episodes_pass_limit_and_source_on():
         assert all((trajectory.source == EXPERT).all() for trajectory in trajectories)
 
 
-def test_one_generator_gives_new_episodes_each_time():
-    env, rng = make_env("Corridor-v0"), np.random.default_rng(0)
-    for _ in range(2):
-        list(sample_n_trajectories(env, ConstantActor(1), 5, rng))
-    assert len(set(env.unwrapped.seeds)) == 10
-
-
 @pytest.mark.parametrize("env", [lambda: gym.make("EndlessCorridor-v0"), lambda: Corridor(endless=True)])
 def test_an_endless_environment_needs_a_limit(env):
     with pytest.raises(InputError, match="--ep_len"):
@@ -155,13 +178,23 @@ def test_returns_and_lengths_by_hand():
     assert returns.dtype == np.float64
 
 
-def test_an_environment_that_fails_is_named_with_its_place_and_seed(monkeypatch):
-    def step(self, action):
-        raise KeyError("left wheel")
+def test_enough_is_a_number_of_episodes_or_of_steps():
+    def episodes():
+        yield from map(walk, [3, 5, 4])
 
+    assert [len(t) for t in enough(episodes(), 4)] == [3, 5]
+    assert [len(t) for t in enough(episodes(), 100, n_episodes=3)] == [3, 5, 4]
+
+
+def test_an_environment_that_fails_is_named_with_place_and_seed(monkeypatch):
+    def step(self, action):
+        if self.steps == 2:
+            raise KeyError("left wheel")
+        return original(self, action)
+
+    original = Corridor.step
     monkeypatch.setattr(Corridor, "step", step)
-    told = (
-        r"Corridor-v0 failed in step 1 of the episode from seed 7: KeyError: 'left wheel' \(.*test_rollouts.py, line"
-    )
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError) as error:
         sample_trajectory(make_env("Corridor-v0"), ConstantActor(1), seed=7)
+    for named in ("Corridor-v0", "step 3", "seed 7", "KeyError: 'left wheel'", "test_rollouts.py, line"):
+        assert named in str(error.value)

@@ -1,4 +1,3 @@
-import io
 import sys
 
 import numpy as np
@@ -9,15 +8,7 @@ from PIL import Image
 from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure.rollouts import sample_trajectory
-from rl_il.infrastructure.video import (
-    RenderError,
-    check_video_path,
-    frames_at,
-    gif_bytes,
-    record_frames,
-    tile,
-    write_video,
-)
+from rl_il.infrastructure.video import RenderError, check_video_path, frames_at, record_frames, tile, write_video
 from rl_il.policies.actors import RandomActor
 
 
@@ -45,13 +36,6 @@ def test_frames_of_a_lander():
     assert len(np.unique(frames[0])) > 1
 
 
-def test_the_same_seed_gives_the_same_frames():
-    actor = RandomActor(make_env("LunarLander-v3"))
-    first, again, other = (record_frames("LunarLander-v3", actor, seed, 7)[0] for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
 @pytest.mark.parametrize(("max_path_length", "max_frames", "steps"), [(None, 20, 20), (100, 20, 20), (5, 20, 5)])
 def test_a_long_episode_is_cut(max_path_length, max_frames, steps):
     frames, _ = record_frames("EndlessCorridor-v0", ConstantActor(1), 0, max_path_length, max_frames)
@@ -70,19 +54,11 @@ def test_tiles_lie_side_by_side_and_the_shorter_stand_still():
     assert tiled[:, 3, 5, 0].tolist() == [10, 10, 10]
 
 
-def test_the_frames_reach_the_file(tmp_path):
-    frames, fps = record_frames("Corridor-v0", ConstantActor(1), seed=1)
-    write_video(tmp_path / "new" / "walk.gif", frames, fps)
-    with Image.open(tmp_path / "new" / "walk.gif") as image:
-        assert image.size == (30, 20)
-        assert image.n_frames == len(frames) == 5
-
-
 @pytest.mark.parametrize(("fps", "milliseconds"), [(10, 100), (50 / 3, 60), (20, 50), (15, 70)])
-def test_a_gif_has_its_frames_and_their_duration(fps, milliseconds):
-    with Image.open(io.BytesIO(gif_bytes(stripes(6), fps))) as image:
-        assert image.format == "GIF"
-        assert image.n_frames == 6
+def test_a_gif_has_its_frames_and_their_duration(tmp_path, fps, milliseconds):
+    write_video(tmp_path / "new" / "walk.gif", stripes(6), fps)
+    with Image.open(tmp_path / "new" / "walk.gif") as image:
+        assert (image.format, image.n_frames) == ("GIF", 6)
         assert image.info["loop"] == 0  # for ever
         for i in range(6):
             image.seek(i)
@@ -92,9 +68,9 @@ def test_a_gif_has_its_frames_and_their_duration(fps, milliseconds):
 
 @pytest.mark.parametrize("name", ["video.avi", "video", "video.gif.txt", "video.GIF2"])
 def test_another_suffix_is_an_error(tmp_path, name):
-    with pytest.raises(InputError, match=r"\.gif or \.mp4"):
+    with pytest.raises(InputError, match=name):
         check_video_path(tmp_path / name)
-    with pytest.raises(InputError, match=r"\.gif or \.mp4"):
+    with pytest.raises(InputError, match=name):
         write_video(tmp_path / name, stripes(2), 10)
     assert list(tmp_path.iterdir()) == []
 
@@ -103,7 +79,7 @@ def test_mp4_without_its_package_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     check_video_path(tmp_path / "video.gif")
     for check in (check_video_path, lambda path: write_video(path, stripes(2), 10)):
-        with pytest.raises(InputError, match="pip install imageio-ffmpeg"):
+        with pytest.raises(InputError, match="imageio-ffmpeg"):
             check(tmp_path / "video.mp4")
     assert list(tmp_path.iterdir()) == []
 
@@ -120,14 +96,11 @@ def test_mp4_with_its_package(tmp_path, height, width):
     assert duration == pytest.approx(2, abs=0.2)
 
 
-def test_a_machine_that_cannot_draw_is_told_what_to_install():
-    with pytest.raises(RenderError, match=r"BlindCorridor-v0.*no display.*apt-get install libegl1 libgl1"):
-        record_frames("BlindCorridor-v0", ConstantActor(1), 0)
-
-
-def test_an_environment_that_was_never_drawn_is_a_render_error():
-    with pytest.raises(RenderError, match="FacelessCorridor-v0"):
-        record_frames("FacelessCorridor-v0", ConstantActor(1), 0)
+@pytest.mark.parametrize("env_name", ["BlindCorridor-v0.*no display", "FacelessCorridor-v0"])
+def test_where_nothing_can_be_drawn_the_environment_is_named(env_name):
+    for draw in (record_frames, lambda *args: frames_at(*args, steps=[0])):
+        with pytest.raises(RenderError, match=env_name):
+            draw(env_name.split(".")[0], ConstantActor(1), 0)
 
 
 # Single frames --------------------------------------------------------------------------------------------
@@ -154,11 +127,5 @@ def test_drawing_some_steps_changes_no_number(env_name):
 
 @pytest.mark.parametrize(("steps", "length"), [([1, 3], 3), ([99], 3)])
 def test_a_step_after_the_episodes_end_is_refused(steps, length):
-    with pytest.raises(InputError, match=rf"ends after {length} steps, before step {steps[-1]}"):
+    with pytest.raises(InputError, match=rf" {length} steps.* {steps[-1]}"):
         frames_at("Corridor-v0", ConstantActor(1), 0, steps)
-
-
-def test_frames_at_steps_where_nothing_can_be_drawn():
-    for env_name in ("BlindCorridor-v0", "FacelessCorridor-v0"):
-        with pytest.raises(RenderError, match=env_name):
-            frames_at(env_name, ConstantActor(1), 0, [0])

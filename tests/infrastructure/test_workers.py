@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,7 @@ from fakes import ConstantActor, FailingActor, corridor_length, first_seeds
 
 from rl_il.envs import make_env
 from rl_il.errors import InputError
-from rl_il.infrastructure.rollouts import (
-    begin_episodes,
-    sample_n_trajectories,
-    sample_trajectories,
-)
+from rl_il.infrastructure.rollouts import begin_episodes, sample_n_trajectories, sample_trajectories
 from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.actors import NumpyActor, RandomActor
 from rl_il.types import EXPERT
@@ -29,14 +26,15 @@ def lander_actor() -> NumpyActor:
 def assert_same_trajectories(first, second):
     assert len(first) == len(second)
     for one, other in zip(first, second, strict=True):
-        for name in ("obs", "acs", "rewards", "source"):
+        for name in ("obs", "acs", "rewards", "source", "labels"):
             array, other_array = getattr(one, name), getattr(other, name)
             np.testing.assert_array_equal(array, other_array)
             assert array.dtype == other_array.dtype
         assert (one.terminated, one.truncated) == (other.terminated, other.truncated)
-        assert (one.expert_acs is None) == (other.expert_acs is None)
-        if one.expert_acs is not None:
-            np.testing.assert_array_equal(one.expert_acs, other.expert_acs)
+
+
+def episodes_of(place, actor, n: int, seed: int = 0, max_path_length: int | None = None):
+    return list(sample_n_trajectories(place, actor, n, np.random.default_rng(seed), max_path_length))
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +49,7 @@ def test_workers_give_the_same_episodes_as_one_process(lander_workers, make_acto
     env = make_env("LunarLander-v3")
     actor = make_actor(env)
     for max_path_length in (60, None):
-        alone, shared = (
-            list(sample_n_trajectories(place, actor, 5, np.random.default_rng(1), max_path_length))
-            for place in (env, lander_workers)
-        )
+        alone, shared = (episodes_of(place, actor, 5, 1, max_path_length) for place in (env, lander_workers))
         assert_same_trajectories(alone, shared)
     alone, shared = (
         sample_trajectories(place, actor, 150, np.random.default_rng(2), 60, EXPERT)
@@ -64,90 +59,59 @@ def test_workers_give_the_same_episodes_as_one_process(lander_workers, make_acto
     assert len(alone) > 1
 
 
-def test_workers_can_be_used_again_after_a_rollout_was_left_early(lander_workers):
-    env, actor = make_env("LunarLander-v3"), lander_actor()
-    left = sample_n_trajectories(lander_workers, actor, 100, np.random.default_rng(0), 30)
-    next(left)
-    left.close()
-    alone, shared = (
-        list(sample_n_trajectories(place, actor, 2, np.random.default_rng(3), 30)) for place in (env, lander_workers)
-    )
-    assert_same_trajectories(alone, shared)
-
-
-def test_a_workers_error_reaches_the_parent_and_closing_leaves_no_process():
+def test_an_error_reaches_the_parent_and_no_process_is_left():
     before = set(multiprocessing.active_children())
     workers = RolloutWorkers("Corridor-v0", 2)
-    trajectories = list(sample_n_trajectories(workers, ConstantActor(1), 4, np.random.default_rng(0)))
+    trajectories = episodes_of(workers, ConstantActor(1), 4)
     assert [len(trajectory) for trajectory in trajectories] == [corridor_length(seed) for seed in first_seeds(0, 4)]
     assert set(multiprocessing.active_children()) - before
     with pytest.raises(RuntimeError, match="out of patience"):
-        list(sample_n_trajectories(workers, FailingActor(1), 4, np.random.default_rng(0)))
+        episodes_of(workers, FailingActor(1), 4)
     workers.close()
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_workers_begin_before_they_are_waited_for(monkeypatch):
-    workers = RolloutWorkers("Corridor-v0", 2)
-    try:
-        begun = []
-        submit = workers._pool.submit
-        monkeypatch.setattr(workers._pool, "submit", lambda *args: begun.extend(args[-3]) or submit(*args))
-        episodes = begin_episodes(workers, ConstantActor(1), np.random.default_rng(0))
-        assert begun == first_seeds(0, 3)  # one more than there are workers, so that none waits
-        assert len(next(episodes)) == corridor_length(begun[0])
-        next(episodes)
-        assert begun == first_seeds(0, 5)
-        episodes.close()
-        few = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=7)
-        assert begun[5:] == first_seeds(1, 7)  # all, so that whatever is begun later waits for them
-        assert len(list(few)) == 7
-    finally:
-        workers.close()
-
-
-def test_many_episodes_are_asked_for_in_groups(monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """Two workers, and the groups of seeds that they are asked for."""
     monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS_PER_WORKER", 2)
-    workers = RolloutWorkers("Corridor-v0", 2)
-    try:
-        asked = []
-        submit = workers._pool.submit
-        monkeypatch.setattr(workers._pool, "submit", lambda *args: asked.append(args[-3]) or submit(*args))
-        episodes = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
-        seeds = first_seeds(0, 14)
-        assert asked == [seeds[:3], seeds[3:6], seeds[6:9], seeds[9:12], seeds[12:]]  # 14 // (2 * 2) each
-        assert [len(trajectory) for trajectory in episodes] == [corridor_length(seed) for seed in seeds]
-        left = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
-        next(left)
-        left.close()
-        assert list(left) == []  # nor the rest of a group that is finished
-    finally:
-        workers.close()
+    groups = []
+    with closing(RolloutWorkers("Corridor-v0", 2)) as workers:
+        submit = workers.submit
+        monkeypatch.setattr(workers, "submit", lambda seeds, *args: groups.append(seeds) or submit(seeds, *args))
+        yield workers, groups
 
 
-class Unpickled(ConstantActor):
-    """Notes in a folder each time that it is made from a pickle."""
+def test_workers_begin_before_they_are_waited_for(asked):
+    workers, groups = asked
+    episodes = begin_episodes(workers, ConstantActor(1), np.random.default_rng(0))
+    assert groups == [[seed] for seed in first_seeds(0, 3)]  # one more than there are workers, so that none waits
+    assert len(next(episodes)) == corridor_length(groups[0][0])
+    next(episodes)
+    assert groups == [[seed] for seed in first_seeds(0, 5)]
+    episodes.close()
+    assert list(episodes) == []
+    few = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=7)
+    assert groups[5:] == [[seed] for seed in first_seeds(1, 7)]  # all at once
+    assert len(list(few)) == 7
 
-    def __init__(self, folder: Path):
-        super().__init__(1)
-        self.folder = folder
 
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        (self.folder / f"{os.getpid()}_{len(list(self.folder.iterdir()))}").touch()
-
-
-def test_a_worker_makes_the_actor_once(tmp_path):
-    workers = RolloutWorkers("Corridor-v0", 1)
-    try:
-        assert len(list(sample_n_trajectories(workers, Unpickled(tmp_path), 9, np.random.default_rng(0)))) == 9
-        assert len(list(tmp_path.iterdir())) == 1
-    finally:
-        workers.close()
+def test_many_episodes_are_asked_for_in_groups(asked):
+    workers, groups = asked
+    episodes = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
+    seeds = first_seeds(0, 14)
+    assert groups == [seeds[:3], seeds[3:6], seeds[6:9], seeds[9:12], seeds[12:]]  # 14 // (2 * 2) each
+    assert [len(trajectory) for trajectory in episodes] == [corridor_length(seed) for seed in seeds]
+    left = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
+    next(left)
+    left.close()
+    assert list(left) == []  # nor the rest of a group that is finished
+    again = sample_n_trajectories(workers, ConstantActor(1), 4, np.random.default_rng(0))
+    assert [len(trajectory) for trajectory in again] == [corridor_length(seed) for seed in seeds[:4]]
 
 
 class LethalActor(ConstantActor):
-    """Kills the process that it acts in, unless `deaths` have died already."""
+    """Ends its process as a segmentation fault would, unless `deaths` have ended already."""
 
     def __init__(self, folder: Path, deaths: int):
         super().__init__(1)
@@ -156,115 +120,81 @@ class LethalActor(ConstantActor):
     def get_action(self, obs):
         if len(list(self.folder.iterdir())) < self.deaths:
             (self.folder / str(os.getpid())).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.abort()
         return super().get_action(obs)
 
 
 @pytest.mark.parametrize(("deaths", "groups"), [(1, 32), (2, 32), (1, 1)])
-def test_a_dead_worker_s_episodes_are_rolled_out_by_another(deaths, groups, tmp_path, capsys, monkeypatch):
+def test_a_dead_workers_episodes_are_rolled_out_by_another(deaths, groups, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS_PER_WORKER", groups)
-    workers = RolloutWorkers("Corridor-v0", 2)
-    try:
-        alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 9, np.random.default_rng(0)))
-        episodes = sample_n_trajectories(workers, LethalActor(tmp_path, deaths), 9, np.random.default_rng(0))
-        assert_same_trajectories(list(episodes), alone)
-        assert 1 <= capsys.readouterr().err.count("note: a worker process died; its episodes are rolled") <= deaths
-        again = list(sample_n_trajectories(workers, ConstantActor(1), 9, np.random.default_rng(0)))
+    with closing(RolloutWorkers("Corridor-v0", 2)) as workers:
+        alone = episodes_of(make_env("Corridor-v0"), ConstantActor(1), 9)
+        episodes = episodes_of(workers, LethalActor(tmp_path, deaths), 9)
+        assert_same_trajectories(episodes, alone)
+        assert 1 <= capsys.readouterr().err.count("worker process died") <= deaths
+        again = episodes_of(workers, ConstantActor(1), 9)
         assert_same_trajectories(again, alone)
-    finally:
-        workers.close()
 
 
-def test_one_death_ends_one_pool_whoever_waits_for_it(tmp_path, capsys):
-    workers = RolloutWorkers("Corridor-v0", 1)
-    try:
-        first = begin_episodes(workers, LethalActor(tmp_path, 1), np.random.default_rng(0), n=2)
-        second = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=2)
-        lengths = [len(trajectory) for trajectory in [*first, *second]]
-        assert lengths == [corridor_length(seed) for seed in first_seeds(0, 2) + first_seeds(1, 2)]
-        assert capsys.readouterr().err.count("note: a worker process died") == 1
-    finally:
-        workers.close()
-
-
-class AbortingActor(ConstantActor):
-    """Ends its process as a segmentation fault would."""
-
-    def get_action(self, obs):
-        os.abort()
-
-
-def test_a_crash_prints_its_traceback(capfd):
-    workers = RolloutWorkers("Corridor-v0", 1)
-    try:
-        with pytest.raises(InputError, match="died 3 times"):
-            list(sample_n_trajectories(workers, AbortingActor(1), 1, np.random.default_rng(0)))
-    finally:
-        workers.close()
-    err = capfd.readouterr().err
-    assert "Fatal Python error: Aborted" in err
-    assert "in get_action" in err
-
-
-def test_workers_that_always_die_are_given_up(tmp_path):
-    workers = RolloutWorkers("Corridor-v0", 1)
-    try:
-        with pytest.raises(InputError, match="Corridor-v0 died 3 times at one episode"):
-            list(sample_n_trajectories(workers, LethalActor(tmp_path, 99), 1, np.random.default_rng(0)))
-        assert len(list(tmp_path.iterdir())) == 3
-    finally:
-        workers.close()
-
-
-class HangingActor(ConstantActor):
+class HangingActor(LethalActor):
     """Waits for ever, unless a process has done so already."""
-
-    def __init__(self, folder: Path):
-        super().__init__(1)
-        self.folder = folder
 
     def get_action(self, obs):
         if not any(self.folder.iterdir()):
             (self.folder / str(os.getpid())).touch()
             signal.pause()
-        return super().get_action(obs)
+        return ConstantActor.get_action(self, obs)
 
 
-def test_a_worker_that_hangs_is_killed_and_its_episodes_are_rolled_out_by_another(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("rl_il.infrastructure.workers.MOST_SECONDS", 3)
-    workers = RolloutWorkers("Corridor-v0", 2)
-    try:
-        alone = list(sample_n_trajectories(make_env("Corridor-v0"), ConstantActor(1), 5, np.random.default_rng(0)))
-        episodes = list(sample_n_trajectories(workers, HangingActor(tmp_path), 5, np.random.default_rng(0)))
+def test_a_hanging_workers_episodes_are_rolled_out_by_another(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("rl_il.infrastructure.workers.MAX_SECONDS", 3)
+    with closing(RolloutWorkers("Corridor-v0", 2)) as workers:
+        alone = episodes_of(make_env("Corridor-v0"), ConstantActor(1), 5)
+        episodes = episodes_of(workers, HangingActor(tmp_path, 1), 5)
         assert_same_trajectories(episodes, alone)
-        assert "note: no answer for 3 s; the worker processes are killed" in capsys.readouterr().err
-    finally:
-        workers.close()
+        assert " 3 s" in capsys.readouterr().err
+
+
+def test_one_death_ends_one_pool_whoever_waits_for_it(tmp_path, capsys):
+    with closing(RolloutWorkers("Corridor-v0", 1)) as workers:
+        first = begin_episodes(workers, LethalActor(tmp_path, 1), np.random.default_rng(0), n=2)
+        second = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=2)
+        lengths = [len(trajectory) for trajectory in [*first, *second]]
+        assert lengths == [corridor_length(seed) for seed in first_seeds(0, 2) + first_seeds(1, 2)]
+        assert capsys.readouterr().err.count("worker process died") == 1
+
+
+def test_workers_that_always_die_are_given_up_with_a_traceback(tmp_path, capfd):
+    with closing(RolloutWorkers("Corridor-v0", 1)) as workers, pytest.raises(InputError, match=r"Corridor-v0.* 3 "):
+        episodes_of(workers, LethalActor(tmp_path, 99), 1)
+    assert len(list(tmp_path.iterdir())) == 3
+    err = capfd.readouterr().err
+    assert "Fatal Python error: Aborted" in err
+    assert "in get_action" in err
 
 
 def test_workers_refuse_an_endless_environment_too():
-    workers = RolloutWorkers("EndlessCorridor-v0", 2)
-    try:
-        with pytest.raises(InputError, match="--ep_len"):
-            list(sample_n_trajectories(workers, FailingActor(1000), 1, np.random.default_rng(0)))
-    finally:
-        workers.close()
+    with closing(RolloutWorkers("EndlessCorridor-v0", 2)) as workers, pytest.raises(InputError, match="--ep_len"):
+        episodes_of(workers, FailingActor(1000), 1)
 
 
 class Witness(ConstantActor):
-    """Acts by what its process has imported."""
+    """Does 1 where its process has imported torch, or has made it from a pickle more than once."""
+
+    made = 0
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        Witness.made += 1
 
     def get_action(self, obs):
-        return np.int64("torch" in sys.modules)
+        return np.int64("torch" in sys.modules or Witness.made > 1)
 
 
-def test_a_worker_imports_no_torch():
-    workers = RolloutWorkers("fakes:Corridor-v0", 1)
-    try:
+def test_a_worker_imports_no_torch_and_makes_the_actor_once():
+    with closing(RolloutWorkers("fakes:Corridor-v0", 1)) as workers:
         rng = np.random.default_rng(0)
         network = NumpyActor([(rng.normal(size=(2, 3)), rng.normal(size=3))], "tanh", "argmax", (2,))
         assert len(list(sample_n_trajectories(workers, network, 1, rng))) == 1
-        (trajectory,) = sample_n_trajectories(workers, Witness(0), 1, np.random.default_rng(0))
-        assert set(trajectory.acs.tolist()) == {0}
-    finally:
-        workers.close()
+        trajectories = episodes_of(workers, Witness(0), 9)
+        assert {action for trajectory in trajectories for action in trajectory.acs.tolist()} == {0}

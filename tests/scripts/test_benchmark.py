@@ -1,14 +1,11 @@
 import importlib.metadata
 import json
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from fakes import corridor_length
 
-from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
 from rl_il.policies.mlp_policy import MLPPolicySL
@@ -27,9 +24,8 @@ from benchmark import AT_LEAST, AT_MOST, Row
         (Row("speed", "steps/s", 590, 100, AT_LEAST, 6), 5.9, False),
         (Row("time, the shorter the better", "s", 2, 3, AT_LEAST, 1.5), 1.5, True),
         (Row("time, the shorter the better", "s", 3, 2, AT_LEAST, 1.5), 2 / 3, False),
-        (Row("time over a bound", "s", 3, 2, AT_MOST, 1.3), 1.5, False),
+        (Row("memory over a bound", "MB", 3, 2, AT_MOST, 1.3), 1.5, False),
         (Row("time within a bound", "s", 2.5, 2, AT_MOST, 1.3), 1.25, True),
-        (Row("memory", "MB", 150, 140, AT_MOST, 1.2), 150 / 140, True),
     ],
 )
 def test_ratios_and_targets_by_hand(row, ratio, met):
@@ -55,9 +51,8 @@ def test_the_table_and_the_json_file(monkeypatch, tmp_path, capsys):
         yield Row("another", "s", 2, 1, AT_MOST, 1.5)
 
     monkeypatch.setattr(benchmark, "BENCHMARKS", {"fast": fast, "never": None})
-    monkeypatch.setattr(
-        sys, "argv", ["benchmark.py", "--only", "fast", "--repeats", "3", "--json", str(tmp_path / "b")]
-    )
+    flags = f"--only fast --repeats 3 --json {tmp_path / 'b'}"
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *flags.split()])
     benchmark.main()
     out, err = capsys.readouterr()
     assert err.splitlines() == ["a row: 12.50", "another: 2.00"]
@@ -71,15 +66,6 @@ def test_the_table_and_the_json_file(monkeypatch, tmp_path, capsys):
             {"name": "another", "ours": 2, "theirs": 1, "ratio": 2.0, "target": 1.5, "met": False},
         ]
     }
-
-
-def test_the_recording_environment_notes_seeds_and_actions(monkeypatch):
-    env = benchmark.recording("Corridor-v0")
-    for seed in (3, 4):
-        env.reset(seed=seed)
-        for action in range(seed % 3 + 1):
-            env.step(action)
-    assert env.log == [(3, [0]), (4, [0, 1])]
 
 
 @pytest.mark.parametrize("discrete", [True, False])
@@ -102,17 +88,14 @@ def test_the_peers_draw_their_actions_or_take_the_likeliest():
         policy.network[-1].weight.zero_()
         policy.network[-1].bias.copy_(torch.tensor([0.5, 0.5, 1e-9, 1e-9]).log())
     assert {int(policy.get_action(np.zeros(3, np.float32), draw=True)) for _ in range(50)} == {0, 1}
-    policy = _peers.CoursePolicy(3, 2, False)
-    draws = np.stack([policy.get_action(np.zeros(3, np.float32), draw=True) for _ in range(300)])
-    np.testing.assert_allclose(draws.std(axis=0), 1, atol=0.15)
     for discrete in (True, False):
         policy, ours = _peers.CoursePolicy(3, 4, discrete), MLPPolicySL((3,), 4, discrete, seed=1)
-        policy.network.load_state_dict(ours.network.state_dict())
+        policy.network.load_state_dict(ours.head.network.state_dict())
         for ob in np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32):
             np.testing.assert_allclose(policy.get_action(ob, draw=False), ours.get_action(ob), atol=1e-6)
 
 
-def test_a_loader_s_steps_share_the_cost_of_the_shuffling(monkeypatch):
+def test_a_loaders_steps_share_the_cost_of_the_shuffling(monkeypatch):
     """The clock ticks once a reading: 1 for shuffling, 1 for the steps, of which there are a tenth of an epoch."""
     clock = iter(range(100))
     monkeypatch.setattr(_peers.time, "perf_counter", lambda: next(clock))
@@ -120,17 +103,9 @@ def test_a_loader_s_steps_share_the_cost_of_the_shuffling(monkeypatch):
     assert _peers.loader_training(obs, acs, _peers.CoursePolicy(3, 2, True), 10) == pytest.approx(1.1)
 
 
-def test_the_peers_roll_out_whole_episodes():
-    env, policy = make_env("Corridor-v0"), _peers.CoursePolicy(2, 3, True)
-    assert _peers.course_rollouts(env, policy, [5, 6], draw=False) == corridor_length(5) + corridor_length(6)
-    assert env.unwrapped.seeds == [5, 6]
-
-
-def test_speeds_are_measured_on_the_real_thing(monkeypatch):
-    trainer, obs, acs = benchmark.filled_trainer("HalfCheetah-v5", 300)
+def test_speeds_are_measured_on_the_real_thing():
+    trainer, obs, acs = benchmark.filled_trainer("HalfCheetah-v5", 300, steps=20, compile="off")
     assert len(trainer.buffer) == len(obs) == len(acs) == 300
-    trainer.fitting.compiles = False  # the numbers do not matter here
-    trainer.config = replace(trainer.config, num_agent_train_steps_per_iter=20)
     assert benchmark.training_speed(trainer) > 0
     peer = _peers.CoursePolicy(17, 6, False)
     assert benchmark.loop_speed(_peers.course_training, obs, acs, peer, 3) > 0
@@ -140,28 +115,19 @@ def test_speeds_are_measured_on_the_real_thing(monkeypatch):
 def test_both_sides_roll_out_the_same_episodes(monkeypatch):
     env, policy = benchmark.cloned("MountainCar-v0")
     peer = _peers.CoursePolicy(2, 3, True)
-    peer.network.load_state_dict(policy.network.state_dict())
+    peer.network.load_state_dict(policy.head.network.state_dict())
     clock = iter(range(0, 100, 2))
     monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))  # everything takes two seconds
     assert benchmark.course_speed(env, peer, 3) == benchmark.steps_per_second(env, policy.actor(), 3) > 100
 
 
 def test_a_command_that_fails_is_no_fast_one():
-    benchmark.call([sys.executable, "-c", "pass"])
-    benchmark.call([sys.executable, "-c", "exit(2)"], 2)
-    with pytest.raises(InputError, match="no such thing"):
-        benchmark.call([sys.executable, "-c", "exit('no such thing')"])
-    with pytest.raises(InputError, match="failed"):
-        benchmark.call([sys.executable, "-c", "pass"], 2)
+    assert 0 < benchmark.call([sys.executable, "-c", "exit(2)"], 2) < 10
+    for program, status, told in (("exit('no such thing')", 0, "no such thing"), ("pass", 2, "pass")):
+        with pytest.raises(InputError, match=told):
+            benchmark.call([sys.executable, "-c", program], status)
     with pytest.raises(InputError, match=r"--imitation .*imitation"):
         benchmark.imitation_speed(sys.executable)
-
-
-def test_the_buffer_rows(monkeypatch):
-    timed, weighed = benchmark.buffer(1, None)
-    assert 0 < timed.ours < 0.1 > timed.theirs > 0
-    assert weighed.theirs == pytest.approx(136.7, abs=0.1)  # 1000 KiB: 35 numbers of 4 bytes, a million times
-    assert 0.98 < weighed.ratio < 1.2
 
 
 def test_what_is_replayed_is_the_run_itself():

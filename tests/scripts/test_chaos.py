@@ -20,7 +20,7 @@ def whole(tmp_path_factory):
 
 
 def test_a_run_that_was_killed_three_times_is_the_same(tmp_path, whole):
-    kills = chaos.kill_and_go_on("dagger", tmp_path / "run", random.Random(1), seconds=2.5, most=3)
+    kills = chaos.kill_and_go_on("dagger", tmp_path / "run", random.Random(1), seconds=2.5, max_kills=3)
     assert 1 <= kills <= 3
     assert chaos.compare("dagger", tmp_path / "run", whole) == []
 
@@ -60,11 +60,6 @@ def test_what_grows_is_found(growth, files, grows, capsys):
     assert soak.report(looks(growth, files), iterations=100) is grows
     printed = capsys.readouterr().out
     assert f"{3600 * growth / 1e6:+.2f} MB an hour" in printed
-
-
-def test_the_slope_is_that_of_the_line():
-    assert soak.slope((0, 1, 2, 3), (5, 7, 9, 11)) == 2
-    assert soak.slope((1,), (5,)) == 0
 
 
 def test_a_run_is_watched_with_its_workers(tmp_path):

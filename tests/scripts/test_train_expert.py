@@ -11,8 +11,8 @@ import pytest
 
 from rl_il.envs import make_env
 from rl_il.errors import InputError
+from rl_il.experts.loading import load_actor
 from rl_il.files import REPOSITORY
-from rl_il.policies.experts import load_actor
 
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 import train_expert
@@ -25,7 +25,7 @@ def run(*arguments, **settings):
 
 
 @pytest.mark.parametrize("env_name", train_expert.SETTINGS)
-def test_the_shipped_file_was_made_by_the_recipe_s_settings(env_name):
+def test_the_shipped_file_was_made_by_the_recipes_settings(env_name):
     """Settings that a file does not name are younger than it, and were then what their defaults are."""
     with np.load(REPOSITORY / "experts" / f"{env_name}.npz", allow_pickle=False) as file:
         made_by = json.loads(str(file["meta"]))["settings"]
@@ -40,10 +40,10 @@ def test_without_its_packages_it_says_how_to_get_them(tmp_path):
     (tmp_path / "sbx.py").write_text("raise ImportError('not installed')")
     done = run("--env_name", "Hopper-v5", env={"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"})
     assert done.returncode == 2
-    assert done.stderr == 'error: needs `pip install -e ".[experts]" -c constraints.txt`\n'
+    assert ".[experts]" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_an_environment_without_a_recipe_is_refused_with_the_names():
+def test_an_environment_without_a_recipe_is_refused():
     done = run("--env_name", "CartPole-v1")
     assert done.returncode == 2
     assert "Hopper-v5" in done.stderr and "Traceback" not in done.stderr
@@ -77,7 +77,7 @@ def test_a_checkpoint_of_other_settings_is_not_resumed():
     training = SimpleNamespace(settings=settings, folder="runs/x")
     saved = json.loads(json.dumps(asdict(replace(settings, steps=7))))
     train_expert.Training.check_settings(training, saved)  # more steps are what resuming is for
-    with pytest.raises(InputError, match=r"runs/x: was trained with hidden 7 \(now 128\); give another --folder"):
+    with pytest.raises(InputError, match=r"runs/x.* hidden 7 .*128"):
         train_expert.Training.check_settings(training, saved | {"hidden": 7})
 
 
@@ -88,7 +88,7 @@ def test_a_short_training_is_exported_and_resumed(tmp_path, env_name):
     flags = ["--env_name", env_name, "--folder", tmp_path / "run", "--out", out, "--steps"]
     first = run(*flags, 26_000)
     assert first.returncode == 0, first.stderr
-    assert "give another --folder" in run(*flags, 26_000).stderr  # and nothing is overwritten
+    assert run(*flags, 26_000).returncode == 2  # nothing is overwritten
     resumed = run(*flags, 51_000, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "50,000 of 51,000 steps" in resumed.stdout and "25,000 of" not in resumed.stdout

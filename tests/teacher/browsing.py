@@ -12,26 +12,25 @@ import sys
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rl_il.envs import make_env
+from rl_il.experts.loading import load_expert
 from rl_il.files import atomic_write
-from rl_il.policies.experts import load_expert
+from rl_il.teacher.acting import StandIn
 from rl_il.teacher.metrics import measure
 from rl_il.teacher.page import Page
 from rl_il.teacher.settings import TeachConfig
-from rl_il.teacher.standin import StandIn
 from rl_il.teacher.teaching import open_teaching
 
 if TYPE_CHECKING:  # without it installed, nothing here can run, but must be collected
     from playwright.sync_api import Browser
 
 SECONDS = 15  # to wait for anything, on a machine that does much else
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-ARGS = ["--no-sandbox", "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
 # Conditions are looked at in every frame, inside one evaluation: the page's policy forbids evaluating text later.
 UNTIL = """([condition, seconds]) => new Promise((resolve, reject) => {
   const holds = eval(condition), end = performance.now() + seconds * 1000;
@@ -52,13 +51,13 @@ def expect(locator):
 @contextmanager
 def chromium():
     """Debian's Chromium, without a window."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         raise RuntimeError("no chromium here; apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGS)
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
 
@@ -69,7 +68,7 @@ class Teacher:
     def __init__(self, folder: Path, **settings):
         self.stack = ExitStack()
         config = TeachConfig(logdir=str(folder), port=0, **({"eval_every": -1} | settings))
-        self.teaching = open_teaching(self.stack, config, inline=False)
+        self.teaching = open_teaching(self.stack, config)
         self.session = self.teaching.session
         self.steps: queue.Queue = queue.Queue()
         self.failure: BaseException | None = None
@@ -86,7 +85,10 @@ class Teacher:
             self.failure = error
 
     def _show_step(self) -> None:
-        self.steps.put((self.session.episode, len(self.session.acs), self.session.ob, self.session.intention))
+        session = self.session
+        ob = session.rollout.obs[-1]
+        own = session.player.get_action(ob)  # what the agent is about to do
+        self.steps.put((session.episode, len(session.rollout), ob, own))
 
     def close(self) -> None:
         """Ends the run."""
@@ -142,18 +144,10 @@ class Tab:
         """Waits until the page says that `who` acts."""
         expect(self.page.locator("body")).to_have_attribute("data-acting", who)
 
-    @property
-    def drawn(self) -> int:
-        """Frames drawn so far."""
-        return int(self.page.get_attribute("#picture", "data-drawn") or 0)
-
-    def number(self, selector: str) -> float:
-        """The whole number that stands there."""
-        return float(self.page.inner_text(selector).replace(",", ""))
-
     def more_frames(self, frames: int = 5) -> None:
         """Waits until so many more are drawn."""
-        self.until(f"+document.querySelector('#picture').dataset.drawn >= {self.drawn + frames}", 60)
+        drawn = int(self.page.get_attribute("#picture", "data-drawn") or 0)
+        self.until(f"+document.querySelector('#picture').dataset.drawn >= {drawn + frames}", 60)
 
     def frames_per_second(self, frames: int) -> float:
         """Measured over so many frames."""
@@ -176,7 +170,7 @@ class Hands:
         config = teacher.teaching.config
         expert = load_expert(config.expert_policy_file, teacher.teaching.env)
         self.tab, self.teacher = tab, teacher
-        self.stand_in = StandIn(expert, teacher.session.keys, config.disagreement_steps, config.takeover_steps)
+        self.stand_in = StandIn(expert, teacher.session.keys, config)
         self.held: tuple[str, ...] = ()
         self.episode = -1
 
@@ -190,11 +184,11 @@ class Hands:
 
     def react(self) -> int:
         """Looks at the newest step and holds what it calls for; returns the step's number in its episode."""
-        episode, step, ob, intention = self.teacher.newest_step()
+        episode, step, ob, own = self.teacher.newest_step()
         if episode != self.episode:
             self.episode = episode
-            self.stand_in.begin_episode(None, episode, 0)
-        self.hold(self.stand_in.choose(ob, intention))
+            self.stand_in.reset()
+        self.hold(self.stand_in.choose(ob, own))
         return step
 
     def hold(self, keys: tuple[str, ...]) -> None:
@@ -212,7 +206,7 @@ def returns_alone(teacher: Teacher, episodes: int) -> np.ndarray:
     config = teacher.teaching.config
     env = make_env(config.env_name)
     try:
-        return measure(teacher.teaching.learner.newest, env, episodes, config.seed, 0, config.ep_len)
+        return measure(teacher.teaching.learner.newest, env, replace(config, eval_episodes=episodes), 0)
     finally:
         env.close()
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from browsing import Hands, Tab, Teacher, chromium, expect, returns_alone
+from browsing import Hands, Tab, Teacher, expect, returns_alone
 
 from rl_il.files import REPOSITORY
 
@@ -19,12 +19,6 @@ FRAMES_PER_SECOND = 30
 OWN_PACE = {"MountainCar-v0": 30, "LunarLander-v3": 50}  # steps a second: no more frames can come
 KEY_TO_PICTURE = 100  # ms
 PRESSES = 30
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @contextlib.contextmanager

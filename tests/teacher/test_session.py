@@ -3,47 +3,50 @@ import pytest
 from teaching import finish_episode, make_session
 
 from rl_il.errors import InputError
-from rl_il.types import EXPERT, HUMAN, LEARNER
+from rl_il.types import HUMAN, LEARNER
 
 
 def performed(session):
     return session.env.unwrapped.executed
 
 
-def test_without_keys_the_agent_acts_and_a_held_key_takes_over_in_the_very_next_step():
+def shown(session, *names):
+    """What the page is told under these names."""
+    state = session.state()
+    return tuple(state[name] for name in names)
+
+
+def test_the_agent_acts_until_a_held_key_takes_over():
     session = make_session()
+    assert shown(session, "acting", "agent_action", "human_action") == ("nobody", None, None)
     session.step()
-    assert (performed(session), session.acting, session.human_action) == ([0], "agent", None)
+    assert shown(session, "acting", "agent_action", "human_action") == ("agent", 0, None)
     session.hold(["Digit2"], stamp=7.5)
     assert session.keys_stamp is None  # no step has used it yet
     session.step()
-    assert (performed(session), session.acting) == ([0, 2], "human")
-    assert (session.agent_action, session.human_action, session.keys_stamp) == (0, 2, 7.5)
+    assert shown(session, "acting", "agent_action", "human_action", "keys_stamp") == ("human", 0, 2, 7.5)
     session.hold([])
     session.step()
-    assert (performed(session), session.acting) == ([0, 2, 0], "agent")
-    assert session.state()["intervention_rate"] == 1 / 3
-
-
-def test_a_key_that_does_what_the_agent_would_is_still_the_teachers():
-    session = make_session()
-    session.hold(["Digit0"])
+    assert shown(session, "acting", "intervention_rate") == ("agent", 1 / 3)
+    session.hold(["Digit0"])  # what the agent would do, but it is the person who chose it
     session.step()
-    assert session.acting == "human" and session.sources == [HUMAN]
+    assert shown(session, "acting", "intervention_rate") == ("human", 1 / 2)
+    assert performed(session) == [0, 2, 0, 0]
 
 
-def test_in_demonstrate_the_idle_action_is_performed_and_is_a_label():
-    session = make_session(modes=["demonstrate"])
+def test_in_demonstrate_the_idle_action_is_a_label():
+    session = make_session(mode="demonstrate")
     session.learner.publish(action=2)
     session.step()
     session.hold(["Digit1"])
     session.step()
     assert performed(session) == [0, 1]
     assert session.labels.counts == {"human": 2, "approved": 0}
+    assert session.so_far().trajectory.expert_acs is None
 
 
 def test_in_watch_keys_do_nothing_and_nothing_is_a_label():
-    session = make_session(rule="performed")
+    session = make_session(labels="performed")
     session.set_mode("watch")
     session.hold(["Digit2"])
     finish_episode(session)
@@ -52,22 +55,11 @@ def test_in_watch_keys_do_nothing_and_nothing_is_a_label():
     assert not session.ended_episodes[0].trajectory.labelled_steps.any()
 
 
-def test_paused_nothing_moves_and_a_lost_teacher_pauses_with_all_keys_up():
-    session = make_session()
-    session.hold(["Digit2"])
-    session.release()
-    assert session.step() is False
-    assert performed(session) == [] and session.held == ()
-    session.paused = False
-    session.step()
-    assert performed(session) == [0]
-
-
 @pytest.mark.parametrize(
     "rule, labelled", [("human", [0, 1, 1, 0, 0]), ("performed", [1] * 5), ("weighted", [1] * 5)]
 )
 def test_an_episode_is_kept_step_by_step(rule, labelled):
-    session = make_session(rule=rule)
+    session = make_session(labels=rule)
     session.learner.publish()  # too late for this episode
     for held in ((), ("Digit2",), ("Digit1",), (), ()):
         session.hold(held)
@@ -81,71 +73,53 @@ def test_an_episode_is_kept_step_by_step(rule, labelled):
     assert trajectory.obs.dtype == np.float32 and trajectory.acs.dtype == np.int64
     assert (trajectory.terminated, trajectory.truncated) == (False, True)
     assert trajectory.episode_return == 3
-    assert (episode.taken_over, episode.intervention_rate, episode.snapshot) == (2, 0.4, 0)
-    assert (episode.number, episode.start, episode.stop) == (0, 0, 5)
+    assert (episode.number, episode.start, episode.snapshot) == (0, 0, 0)
+    assert trajectory.expert_acs is None  # the person's keys were read at each step, but are no answers
 
 
-def test_a_terminated_episode_says_so():
-    session = make_session("Corridor-v0")
+@pytest.mark.parametrize(
+    "name, ep_len, ended", [("Corridor", None, "terminated"), ("EndlessCorridor", 3, "truncated")]
+)
+def test_how_an_episode_ended(name, ep_len, ended):
+    session = make_session(f"{name}-v0", ep_len=ep_len)
     finish_episode(session)
-    assert session.ended_episodes[0].trajectory.terminated
-    assert session.state()["ended"] == "terminated"
+    trajectory = session.ended_episodes[0].trajectory
+    assert getattr(trajectory, ended) and session.state()["ended"] == ended
+    assert ep_len is None or len(trajectory) == ep_len
 
 
-def test_a_shorter_limit_truncates():
-    session = make_session("EndlessCorridor-v0", ep_len=3)
-    finish_episode(session)
-    assert len(session.ended_episodes[0].trajectory) == 3 and session.ended == "truncated"
-
-
-def test_a_snapshot_waits_for_the_next_episode():
-    session = make_session()
+@pytest.mark.parametrize("hot_swap, actions", [(False, [0] * 5 + [1]), (True, [0, 0, 1, 1, 1, 1])])
+def test_a_snapshot_waits_for_the_next_episode_or_step(hot_swap, actions):
+    session = make_session(hot_swap=hot_swap)
     session.step()
     session.learner.publish()
-    session.step()
-    assert performed(session) == [0, 0]
-    assert session.state()["snapshot"] == 1 and session.state()["playing_snapshot"] == 0
+    session.step()  # hot or not, this action was chosen before
+    assert shown(session, "snapshot", "playing_snapshot") == (1, hot_swap)
+    actor = session.player.snapshot.actor
+    assert (actor.seeds, actor.watched) == ([session.rollout.seed], session.env)  # a memory starts empty
     finish_episode(session)
-    assert session.step() and performed(session) == [0] * 5  # the start of the next one is shown
+    assert session.step() and len(performed(session)) == 5  # the start of the next one is shown
     session.step()
-    assert performed(session)[-1] == 1
+    assert performed(session) == actions
 
 
-def test_hot_swap_takes_it_at_the_next_step():
-    session = make_session(hot_swap=True)
-    session.step()
-    session.learner.publish()
-    session.step()  # chosen before
-    session.step()
-    assert performed(session) == [0, 0, 1]
-    assert session.actor.seeds == [session.seed_now]  # a memory starts empty
-
-
-def test_each_episode_has_its_own_seed_and_the_actor_is_reset_with_it():
+def test_each_episode_has_its_own_seed_also_for_the_actor():
     session = make_session()
-    seeds = [session.seed_now]
+    seeds = [session.rollout.seed]
     for _ in range(2):
         finish_episode(session)
         session.step()
-        seeds.append(session.seed_now)
+        seeds.append(session.rollout.seed)
     assert len({*seeds}) == 3
-    assert session.env.unwrapped.seeds == seeds == session.actor.seeds
-    assert make_session().seed_now == seeds[0]
-    assert make_session(first_episode=2).seed_now == seeds[2]
-    assert session.learner.episodes == [0, 1, 2]
+    actor = session.player.snapshot.actor
+    assert session.env.unwrapped.seeds == seeds == actor.seeds and actor.watched is session.env
+    assert make_session().rollout.seed == seeds[0]
+    assert make_session(first_episode=2).rollout.seed == seeds[2]
+    assert session.learner.episodes == [0, 1, 2] and session.learner.granted == 10  # every step earns
 
 
-def test_one_action_is_asked_for_in_each_state():
-    session = make_session()
-    asked = []
-    get_action = session.actor.get_action
-    session.actor.get_action = lambda ob: asked.append(ob.tolist()) or get_action(ob)
-    finish_episode(session)
-    assert [ob[0] for ob in asked] == [1, 2, 3, 4]  # the first was asked before, the last leads nowhere
-
-
-def test_undo_takes_the_labels_of_the_last_seconds_in_earlier_episodes_too():
-    session = make_session(rule="performed")
+def test_undo_reaches_into_earlier_episodes():
+    session = make_session(labels="performed")
     finish_episode(session)
     session.step()
     session.step()
@@ -159,14 +133,22 @@ def test_undo_takes_the_labels_of_the_last_seconds_in_earlier_episodes_too():
     assert session.labels.counts == {"human": 0, "approved": 1}
 
 
-@pytest.mark.parametrize("seconds", [0, -1, 601, 1e14])
-def test_undo_of_other_times_is_refused(seconds):
-    with pytest.raises(InputError, match="undo takes between 0 and 600 seconds"):
-        make_session().undo(seconds)
+REFUSED = {"set_mode": ["teach", "dance"], "undo": [0, -1, 601], "set_speed": [0.2, 4.1]}
+
+
+@pytest.mark.parametrize("what, value", [(what, value) for what, values in REFUSED.items() for value in values])
+def test_what_is_beyond_the_limits_is_refused(what, value):
+    session = make_session(mode="demonstrate", modes=["demonstrate"])
+    with pytest.raises(InputError, match=rf"got '?{value}"):
+        getattr(session, what)(value)
+    assert (session.mode, session.speed) == ("demonstrate", 1)
 
 
 def test_reset_ends_the_episode_where_it_is_and_keeps_its_labels():
     session = make_session()
+    session.reset()  # before the first step: there is nothing to save
+    session.step()
+    assert session.ended_episodes == [] and session.episode == 1
     session.hold(["Digit2"])
     session.step()
     session.reset()
@@ -174,74 +156,26 @@ def test_reset_ends_the_episode_where_it_is_and_keeps_its_labels():
     (episode,) = session.ended_episodes
     assert len(episode.trajectory) == 1
     assert not episode.trajectory.terminated and not episode.trajectory.truncated
-    assert session.step() and session.episode == 1 and session.labels.counts["human"] == 1
-
-
-def test_reset_before_the_first_step_saves_nothing():
-    session = make_session()
-    session.reset()
-    session.step()
-    assert session.ended_episodes == [] and session.episode == 1
-
-
-def test_the_stand_ins_steps_are_the_experts():
-    session = make_session(teacher=EXPERT)
-    session.hold(["Digit2"])
-    finish_episode(session)
-    assert session.ended_episodes[0].trajectory.source.tolist() == [EXPERT] * 5
-
-
-@pytest.mark.parametrize("speed", [0.2, 4.1, 1e14, -1])
-def test_a_speed_beyond_the_limits_is_refused(speed):
-    session = make_session()
-    with pytest.raises(InputError, match=r"between 0\.25 and 4"):
-        session.set_speed(speed)
-    assert session.speed == 1
-
-
-def test_a_mode_that_there_is_not_is_refused():
-    session = make_session(modes=["demonstrate"])
-    for mode in ("teach", "dance", "x" * 5000):
-        with pytest.raises(InputError) as error:
-            session.set_mode(mode)
-        assert len(str(error.value)) < 200
-    assert session.mode == "demonstrate"
+    assert session.step() and session.episode == 2 and session.labels.counts["human"] == 1
 
 
 def test_without_keys_one_can_only_watch():
-    session = make_session("CorridorContinuous-v0", modes=["watch", "teach"])
+    session = make_session("CorridorContinuous-v0", mode="watch")
     assert session.keys is None
-    with pytest.raises(InputError, match="has no keys"):
-        session.set_mode("teach")
-    with pytest.raises(InputError, match="has no keys"):
-        make_session("CorridorContinuous-v0")
-
-
-def test_a_continuous_action_is_clipped_before_it_is_executed():
-    session = make_session("CorridorContinuous-v0", modes=["watch"])
-    session.intention = np.array([9, -9], np.float32)
-    session.step()
-    np.testing.assert_array_equal(performed(session)[0], [1, -2])
-    assert session._trajectory(session.obs, slice(None)).acs.dtype == np.float32
-
-
-def test_pixels_stay_pixels():
-    session = make_session("PixelCorridor-v0", rule="performed")
     session.hold(["Digit1"])
-    session.actor.ob_shape = (2, 2)
-    finish_episode(session)
-    assert session.ended_episodes[0].trajectory.obs.dtype == np.uint8
-    assert session.labels.sample(3, np.random.default_rng(0)).obs.numpy().dtype == np.uint8
+    session.learner.publish([9, -9])
+    session.begin()
+    session.step()
+    assert shown(session, "acting", "agent_action", "human_action") == ("agent", [9, -9], None)  # not clipped
+    for use in (lambda: session.set_mode("teach"), lambda: make_session("CorridorContinuous-v0")):
+        with pytest.raises(InputError, match="CorridorContinuous-v0"):
+            use()
 
 
-def test_an_environment_that_fails_is_named_with_the_seed():
-    session = make_session()
-    session.env.unwrapped.step = None
-    with pytest.raises(InputError, match=rf"failed in step 1 of the episode from seed {session.seed_now}: TypeError"):
+def test_an_episode_without_a_limit_goes_on_until_it_is_reset():
+    session = make_session("EndlessCorridor-v0")
+    for _ in range(60):
         session.step()
-
-
-def test_every_step_earns_gradient_steps():
-    session = make_session()
-    finish_episode(session)
-    assert session.learner.granted == 5
+    assert session.ended is None and len(session.so_far().trajectory) == 60
+    session.reset()
+    assert session.ended == "reset"

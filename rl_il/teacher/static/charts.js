@@ -2,7 +2,7 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const MARGIN = { left: 38, right: 8, top: 6, bottom: 16 };
-const MOST_POINTS = 400; // of the loss; beyond them they are thinned out
+const MAX_POINTS = 400; // of the loss; beyond them they are thinned out
 const REDRAW = 500; // ms between two drawings at most
 
 /** Round numbers that span `[low, high]`, three to five of them. */
@@ -138,7 +138,7 @@ export class History {
     const isFar = (x, points) => !points.length || x >= points.at(-1)[0] + this.lossGap;
     if (loss === null || !isFar(updates, this.losses)) return;
     this.losses.push([updates, loss]);
-    if (this.losses.length <= MOST_POINTS) return;
+    if (this.losses.length <= MAX_POINTS) return;
     this.lossGap *= 2;
     const kept = [];
     for (const point of this.losses) if (isFar(point[0], kept)) kept.push(point);

@@ -53,7 +53,7 @@ export class Connection {
       this.wait = 250;
       this.become("open");
     }
-    if (message.type === "taken" || message.type === "replaced") this.become(message.type);
+    if (message.type === "taken") this.become("taken");
     this.handlers.onMessage(message);
   }
 

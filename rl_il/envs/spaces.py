@@ -1,0 +1,69 @@
+"""What an environment shows and takes: its spaces, its limit, its keys."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.envs.keys import KeyMap, digit_keys
+from rl_il.envs.table import ENVS, EnvSpec
+from rl_il.errors import InputError
+
+
+def name_of(env: gym.Env) -> str:
+    """Return the name that the environment was made by, or its class if it was made without one."""
+    return env.spec.id if env.spec else type(env.unwrapped).__name__
+
+
+def is_picture(observation_space: gym.Space) -> bool:
+    """Return whether observations are pictures `(height, width, channels)` of bytes."""
+    return observation_space.dtype == np.uint8 and len(observation_space.shape) == 3
+
+
+def is_discrete(action_space: gym.Space) -> bool:
+    """Return whether actions are integers `0 .. n - 1`."""
+    return isinstance(action_space, gym.spaces.Discrete)
+
+
+def key_map(env: gym.Env) -> KeyMap | None:
+    """Return the environment's keys: its row's, or digits for integer actions; None where keys cannot express one."""
+    spec = ENVS.get(name_of(env), EnvSpec())
+    if spec.keys is None and is_discrete(env.action_space):
+        return digit_keys(int(env.action_space.n))
+    return spec.keys
+
+
+def episode_limit(env: gym.Env, ep_len: int | None = None) -> int | None:
+    """Return the longest episode in steps: `ep_len` or the environment's own limit, if less; None without either."""
+    own = env.spec.max_episode_steps if env.spec else None
+    return min(filter(None, (ep_len, own)), default=None)
+
+
+def check_actions(acs: np.ndarray, env_name: str, action_space: gym.Space) -> np.ndarray:
+    """Return labels in the action space's own dtype: int64 in `[0, n)`, or float32 of any size (never clipped).
+
+    Raise `InputError` for any other.
+    """
+    if is_discrete(action_space):
+        acs = acs[:, 0] if acs.ndim == 2 and acs.shape[1] == 1 else acs
+        n = int(action_space.n)
+        if acs.ndim != 1 or (acs != np.floor(acs)).any() or (acs < 0).any() or (acs >= n).any():
+            values = f" in [{acs.min():g}, {acs.max():g}]" if acs.size else ""
+            raise InputError(
+                f"actions must be integers in [0, {n}) for {env_name}, got {acs.dtype} of shape"
+                f" {acs.shape}{values}{_other_variant(env_name)}"
+            )
+        return acs.astype(np.int64)
+    if acs.ndim != 2 or acs.shape[1:] != action_space.shape:
+        raise InputError(
+            f"actions must have the shape (N, {action_space.shape[0]}) for {env_name}, got"
+            f" {acs.dtype} of shape {acs.shape}{_other_variant(env_name)}"
+        )
+    return acs.astype(np.float32)
+
+
+def _other_variant(env_name: str) -> str:
+    """Return a hint at the likeliest mistake: a file of the other lander, discrete or continuous."""
+    if env_name == "LunarLander-v3":
+        return "; was it recorded on LunarLanderContinuous-v3?"
+    return "; was it recorded on LunarLander-v3?" if env_name == "LunarLanderContinuous-v3" else ""

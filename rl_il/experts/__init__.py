@@ -1,0 +1,1 @@
+"""Experts and other actors, by name or by file."""

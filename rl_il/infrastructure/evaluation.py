@@ -1,0 +1,115 @@
+"""How a policy is judged: by fresh episodes, its agreement with the expert, and the steps that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from rl_il.config import RunConfig
+from rl_il.infrastructure.progress import Watch
+from rl_il.infrastructure.replay_buffer import ReplayBuffer
+from rl_il.infrastructure.rollouts import Episodes, RolloutSource, begin_episodes, look_at
+from rl_il.infrastructure.validation import validate
+from rl_il.policies.base_policy import BasePolicy
+from rl_il.seeding import stream
+from rl_il.statistics import bootstrap_interval
+from rl_il.types import Actor, Expert, Trajectory
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured at one boundary of a training; without episodes where no evaluation was due."""
+
+    itr: int
+    gradient_steps: int = 0  # of the run so far
+    scalars: dict[str, float] = field(default_factory=dict)
+    returns: np.ndarray = field(default_factory=lambda: np.empty(0))  # (episodes,) float64
+    lengths: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (episodes,)
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % bootstrap interval of the mean return; not-a-number below two episodes."""
+        return bootstrap_interval([self.returns])
+
+
+class Evaluator:
+    """The measurements of a policy in a run.
+
+    Args:
+      config: the run; its seed and `ep_len` are read.
+      env: an environment, or worker processes.
+      n_episodes: whole episodes an evaluation.
+      expert: if given, the policy is compared with it on the evaluation's states. It must answer recorded ones.
+      validation: labelled steps that were held out; it may be empty.
+      watch: shows progress and takes the time.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        env: RolloutSource,
+        n_episodes: int,
+        expert: Expert | None,
+        validation: ReplayBuffer,
+        watch: Watch,
+    ):
+        self.config, self.env, self.n_episodes = config, env, n_episodes
+        self.expert, self.validation, self.watch = expert, validation, watch
+
+    def __call__(self, policy: BasePolicy, itr: int, roll_out: bool = True) -> Evaluation:
+        """Return what is measured now. All evaluations of an iteration use the same episodes' seeds.
+
+        Args:
+          roll_out: whether fresh episodes are rolled out; if not, only the held-out steps are used.
+        """
+        rng = stream(self.config.seed, "noise", itr)
+        validation = validate(policy, self.validation, rng) if len(self.validation) else {}
+        if not roll_out:
+            return Evaluation(itr, scalars=validation)
+        actor = policy.actor()
+        episodes = self._roll_out(actor, "evaluation", "evaluate", itr, self.n_episodes)
+        # Episodes are kept only if the expert is to be asked about them: pictures are large.
+        kept = [] if self.expert is None else list(episodes)
+        returns, lengths, success = look_at(kept or episodes, self.config.env_name)
+        scalars = return_scalars("Eval", returns, lengths) | validation
+        if success is not None:
+            scalars["Eval_SuccessRate"] = float(success.mean())
+        if self.expert is not None:
+            scalars |= agreement(actor, self.expert, kept, policy.discrete)
+        return Evaluation(itr, scalars=scalars, returns=returns, lengths=lengths)
+
+    def measure(self, expert: Expert, n_episodes: int) -> Episodes:
+        """Return returns and lengths of the live expert: stored scores come from other versions of the physics."""
+        return look_at(self._roll_out(expert, "expert", "expert", 0, n_episodes), self.config.env_name)[:2]
+
+    def _roll_out(self, actor: Actor, purpose: str, kind: str, itr: int, n: int) -> Iterator[Trajectory]:
+        """Return `n` whole episodes on the seeds of this purpose and iteration."""
+        episodes = begin_episodes(self.env, actor, stream(self.config.seed, purpose, itr), self.config.ep_len, n=n)
+        return self.watch(episodes, kind, itr, n)
+
+
+def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Return the course's scalars for a set of episodes, under its names; std is the population's."""
+    return {
+        f"{prefix}_AverageReturn": float(np.mean(returns)),
+        f"{prefix}_StdReturn": float(np.std(returns)),
+        f"{prefix}_MaxReturn": float(np.max(returns)),
+        f"{prefix}_MinReturn": float(np.min(returns)),
+        f"{prefix}_AverageEpLen": float(np.mean(lengths)),
+    }
+
+
+def agreement(actor: Actor, expert: Expert, trajectories: Sequence[Trajectory], discrete: bool) -> dict[str, float]:
+    """Return how the actor differs from the expert on the states of its own rollouts.
+
+    Discrete: the fraction of states with the same action. Continuous: the root mean square difference of the
+    unclipped actions.
+    """
+    obs = np.concatenate([t.obs[:-1] for t in trajectories])
+    acs, labels = actor.get_action(obs), expert.get_action(obs)
+    if discrete:
+        return {"Eval_ExpertAgreement": float(np.mean(acs == labels))}
+    return {"Eval_ExpertDistance": float(np.sqrt(np.mean((acs - labels) ** 2)))}

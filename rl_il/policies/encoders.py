@@ -1,0 +1,110 @@
+"""Encoders: they turn observations into the features that a head reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rl_il.errors import InputError
+from rl_il.infrastructure.pytorch_utils import to_numpy
+from rl_il.policies.part import Part
+
+CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+"""Channels, kernel and stride of each layer: those of Mnih et al. 2015 (doi:10.1038/nature14236)."""
+GREY = (77, 150, 29)  # 256ths of red, green and blue in a shade of grey (ITU-R BT.601)
+MIN_STD = 1e-3
+
+
+class Encoder(Part):
+    """A module whose `forward` turns views `(N, *view's shape)` into features `(N, n_features)`.
+
+    Attributes:
+      n_features: how many numbers the head reads for each observation.
+    """
+
+    DECIDES = ("forward", "view")
+    n_features: int
+
+    def view(self, obs: np.ndarray) -> np.ndarray:
+        """Return what of `(N, *ob_shape)` is stored and read: all of it, unless a subclass keeps less."""
+        return obs
+
+    def fit_normalization(self, obs: np.ndarray) -> None:
+        """Standardise observations by those in `obs (N, *ob_shape)` from now on, if this encoder can."""
+
+
+class Flatten(Encoder):
+    """An encoder that flattens observations and, once it knows their mean and deviation, standardises them."""
+
+    def __init__(self, ob_shape: tuple[int, ...]):
+        super().__init__()
+        self.n_features = int(np.prod(ob_shape))
+        self.register_buffer("ob_mean", torch.zeros(self.n_features))
+        self.register_buffer("ob_std", torch.ones(self.n_features))
+
+    def fit_normalization(self, obs: np.ndarray) -> None:
+        """Standardise observations by the mean and the standard deviation of `obs (N, *ob_shape)` from now on.
+
+        A number that hardly varies there is only centred: divided by so small a standard deviation, its next new
+        value would dominate all others.
+        """
+        flat = np.asarray(obs, np.float64).reshape(len(obs), -1)
+        std = flat.std(axis=0)
+        self.ob_mean.copy_(torch.from_numpy(flat.mean(axis=0)))
+        self.ob_std.copy_(torch.from_numpy(np.where(std < MIN_STD, 1.0, std)))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return `(N, n_features)` for `(N, *ob_shape)`."""
+        return (observations.flatten(1) - self.ob_mean) / self.ob_std
+
+    def numpy_settings(self) -> dict[str, Any]:
+        """Return what a `NumpyActor` subtracts and divides by; nothing where that would change nothing."""
+        mean, std = to_numpy(self.ob_mean), to_numpy(self.ob_std)
+        return {} if not mean.any() and (std == 1).all() else {"obs_mean": mean, "obs_std": std}
+
+
+class Convolutions(Encoder):
+    """An encoder of the last few pictures of an episode, by convolutions.
+
+    Args:
+      ob_shape: (height, width, channels) of a picture, uint8.
+      frame_stack: how many successive pictures it reads.
+      greyscale: whether colours are dropped.
+      rows: how many rows of the picture are kept, from the top.
+    """
+
+    def __init__(self, ob_shape: tuple[int, ...], frame_stack: int, greyscale: bool, rows: int):
+        super().__init__()
+        self.greyscale, self.rows = greyscale, rows
+        sides, channels = (rows, ob_shape[1]), frame_stack * (1 if greyscale else ob_shape[2])
+        layers: list[nn.Module] = []
+        for out, kernel, stride in CONVOLUTIONS:
+            layers += [nn.Conv2d(channels, out, kernel, stride), nn.ReLU()]
+            sides, channels = [(side - kernel) // stride + 1 for side in sides], out
+        if min(sides) < 1:
+            raise InputError(
+                f"pictures of {rows} x {ob_shape[1]} are too small for the convolutions; 36 x 36 are needed"
+            )
+        self.convolutions = nn.Sequential(*layers)
+        self.n_features = channels * sides[0] * sides[1]
+
+    def view(self, obs: np.ndarray) -> np.ndarray:
+        """Return `(N, rows, width, channels)` uint8 for `(N, *ob_shape)` uint8."""
+        obs = obs[:, : self.rows]
+        if not self.greyscale or obs.shape[-1] == 1:
+            return obs
+        red, green, blue = (obs[..., i].astype(np.uint16) * weight for i, weight in enumerate(GREY))
+        return ((red + green + blue) >> 8).astype(np.uint8)[..., None]
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return `(N, n_features)` for views `(N, frame_stack, rows, width, channels)` uint8; with one frame, its
+        axis may be left out."""
+        if observations.ndim == 4:
+            observations = observations.unsqueeze(1)
+        pictures = observations.permute(0, 1, 4, 2, 3).flatten(1, 2)
+        # Channels last is how a CPU convolves fastest.
+        pictures = pictures.contiguous(memory_format=torch.channels_last).float() / 255
+        return self.convolutions(pictures).flatten(1)

@@ -1,0 +1,143 @@
+"""Measuring one policy, and recording what an expert does: the jobs of `evaluate.py` and `record_demos.py`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_il.datasets import load_trajectories, save_trajectories
+from rl_il.datasets.npz import read_meta, read_npz
+from rl_il.envs import ENVS, make_env
+from rl_il.errors import InputError
+from rl_il.experts.loading import SCRIPTED_EXPERTS, load_actor
+from rl_il.files import REPOSITORY, check_writable
+from rl_il.infrastructure.progress import progress
+from rl_il.infrastructure.rollouts import begin_episodes, look_at, returns_and_lengths, sample_n_trajectories
+from rl_il.infrastructure.video import check_video_path, record_frames, write_video
+from rl_il.infrastructure.workers import rollout_source
+from rl_il.seeding import stream
+from rl_il.statistics import describe
+from rl_il.types import EXPERT, Trajectory
+
+
+def evaluate(
+    policy: str,
+    env_name: str,
+    episodes: int,
+    seed: int = 0,
+    ep_len: int | None = None,
+    num_workers: int = 1,
+    video: str | None = None,
+    activation: str | None = None,
+) -> dict[str, Any]:
+    """Return statistics of `episodes` whole episodes; record one more if the path of a video is given.
+
+    Raise `InputError` for a policy that cannot be loaded or does not fit, before anything is rolled out.
+    """
+    if video:
+        check_video_path(video)
+    env = make_env(env_name)
+    actor = load_actor(policy, env, activation)
+    if video:  # first: a machine that cannot draw should say so before the work
+        frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
+    with rollout_source(env_name, env, num_workers) as source:
+        rollouts = sample_n_trajectories(source, actor, episodes, stream(seed, "evaluation"), ep_len)
+        rollouts = progress(rollouts, episodes, f"{env_name}, evaluating")
+        returns, lengths, success = look_at(rollouts, env_name)
+    result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(returns, lengths)
+    if success is not None:
+        result["success_rate"] = float(success.mean())
+    if video:
+        write_video(video, frames, fps)
+        result["video"] = video
+    return result
+
+
+EXPERT_COLUMNS = ["environment", "expert", "mean return", "95 % interval", "std", "least", "episodes", "mean length"]
+
+
+def evaluate_experts(episodes: int, seed: int = 0, num_workers: int = 1) -> Iterator[dict[str, Any]]:
+    """Measure every shipped expert in each of its environments, scripted ones that are no default included."""
+    for env_name, spec in ENVS.items():
+        scripted = [name for name, (own_env, _) in SCRIPTED_EXPERTS.items() if own_env == env_name]
+        for expert in dict.fromkeys(filter(None, [spec.expert, *scripted])):
+            policy = expert if expert in scripted else "expert"
+            yield evaluate(policy, env_name, episodes, seed, num_workers=num_workers) | {"expert": expert}
+
+
+def expert_row(result: dict[str, Any]) -> list[str]:
+    """Return the row of experts/README.md, under `EXPERT_COLUMNS`, for a result of `evaluate_experts`."""
+    mean, std, least, length = (f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length"))
+    interval = f"{result['ci95_low']:.1f} to {result['ci95_high']:.1f}"
+    return [result["env_name"], result["expert"], mean, interval, std, least, str(result["episodes"]), length]
+
+
+def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]:
+    """Return the rows of a table that describes the demonstrations in `folder`; the first is its header."""
+    rows = [["file", "episodes", "steps", "mean return", "least", "most", "MB", "made by"]]
+    for path in sorted(folder.glob("*.npz")):
+        trajectories = load_trajectories(path)
+        returns, lengths = returns_and_lengths(trajectories)
+        numbers = [f"{number:.1f}" for number in (returns.mean(), returns.min(), returns.max())]
+        size = f"{path.stat().st_size / 1e6:.1f}"
+        command = recording_command(read_meta(read_npz(path)), len(trajectories))
+        rows.append([path.name, str(len(returns)), f"{lengths.sum():,}", *numbers, size, f"`{command}`"])
+    return rows
+
+
+def recording_command(meta: dict[str, Any], n_demos: int) -> str:
+    """Return the command that recorded a file of `record_demos`, from its `meta`, without `--out`."""
+    defaults = {"policy": "expert", "n_demos": None, "min_return": None, "ep_len": None, "seed": 0}
+    chosen = {name: value for name, value in (meta | {"n_demos": n_demos}).items() if name in defaults}
+    flags = [f"--{name} {chosen[name]}" for name, default in defaults.items() if chosen.get(name, default) != default]
+    return " ".join(["record_demos.py", "--env_name", str(meta.get("env_name")), *flags])
+
+
+def record_demos(
+    env_name: str,
+    out: Path,
+    expert: str = "expert",
+    n_demos: int = 100,
+    min_return: float = -np.inf,
+    seed: int = 0,
+    ep_len: int | None = None,
+    num_workers: int = 1,
+    activation: str | None = None,
+) -> tuple[list[Trajectory], int]:
+    """Roll out `expert` until `n_demos` episodes reach `min_return`, and write those to `out`.
+
+    Return the episodes kept, and how many were thrown away. Raise `InputError` if fewer than one episode in twenty
+    reaches `min_return`.
+    """
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: a demonstration file's name must end in .npz")
+    check_writable(out)
+    env = make_env(env_name)
+    actor = load_actor(expert, env, activation)
+    returns: list[float] = []
+
+    def good_ones(rollouts: Iterator[Trajectory]) -> Iterator[Trajectory]:
+        for trajectory in rollouts:
+            returns.append(trajectory.episode_return)
+            if returns[-1] >= min_return:
+                yield trajectory
+
+    with rollout_source(env_name, env, num_workers) as source:
+        rollouts = begin_episodes(source, actor, stream(seed, "demonstrations"), ep_len, EXPERT)
+        good = good_ones(islice(rollouts, 20 * n_demos))
+        kept = list(progress(islice(good, n_demos), n_demos, "recording"))
+        rollouts.close()
+    if len(kept) < n_demos:
+        raise InputError(
+            f"--min_return {min_return:g}: only {len(kept)} of {len(returns)} episodes reach it (mean"
+            f" {np.mean(returns):.1f}, best {max(returns):.1f}); lower it or give a better expert"
+        )
+    meta = {"env_name": env_name, "policy": expert, "seed": seed, "min_return": min_return, "ep_len": ep_len}
+    meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}
+    save_trajectories(out, kept, meta)
+    return kept, len(returns) - len(kept)

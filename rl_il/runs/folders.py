@@ -1,0 +1,87 @@
+"""Run folders without torch: making them, recognising them, and reading their settings."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rl_il.config import RunConfig
+from rl_il.errors import InputError
+from rl_il.files import REPOSITORY
+from rl_il.options import from_json
+
+
+def make_run_folder(config: RunConfig) -> Path:
+    """Make `--logdir` itself, or a new `data/q1_...` (cloning) or `data/q2_...` (DAgger) with name and time."""
+    prefix, name = ("q2", "dagger") if config.do_dagger else ("q1", "bc")
+    return _make_folder(f"{prefix}_{config.exp_name or name}_{config.env_name}", config.logdir)
+
+
+def make_teach_folder(env_name: str, logdir: str | None) -> Path:
+    """Make `logdir` itself, or a new `data/teach_...` with the environment's name and the time."""
+    return _make_folder(f"teach_{env_name}".replace(":", "-"), logdir)
+
+
+def _make_folder(name: str, logdir: str | None) -> Path:
+    """Make `logdir` itself, or a new folder in `data/` with this name and the time."""
+    if logdir:
+        return new_folder(Path(logdir), numbered=False)
+    name = f"{name}_{time.strftime('%d-%m-%Y_%H-%M-%S')}".replace("/", "-")
+    return new_folder(REPOSITORY / "data" / name, numbered=True)
+
+
+def new_folder(path: Path, numbered: bool) -> Path:
+    """Make the run folder: `path` itself or, if that exists and `numbered`, `path` with _2, _3, ... appended.
+
+    Raise `InputError` for a folder that is not empty, and for one that cannot be made.
+    """
+    count = 1
+    while True:
+        folder = path if count == 1 else path.with_name(f"{path.name}_{count}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError as error:
+            if not numbered:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    return folder
+                raise InputError(f"--logdir {folder}: must be new or empty; choose another") from error
+            if not folder.exists():  # a parent of it is a file
+                raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
+            count += 1
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether the folder holds a finished run: its summary is written last."""
+    try:
+        return json.loads((folder / "summary.json").read_text())["status"] == "finished"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Return the config of the run in this folder. Raise `InputError` where config.json is missing or broken."""
+    config = read_record(folder).get("config")
+    try:
+        if not isinstance(config, dict):
+            raise InputError(f"holds no config; is {folder} a run folder?")
+        return from_json(RunConfig, config)
+    except InputError as error:
+        raise InputError(f"{folder / 'config.json'}: {error}") from error
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return all that config.json holds. Raise `InputError` where it is missing or broken."""
+    path = folder / "config.json"
+    try:
+        record = json.loads(path.read_text())
+        if not isinstance(record, dict):
+            raise ValueError("expected a JSON object")
+        return record
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read ({why}); is {folder} a run folder?") from error

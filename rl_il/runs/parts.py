@@ -1,0 +1,121 @@
+"""What a run is made of, from its config: expert, demonstrations, policy, and numbers of episodes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gymnasium as gym
+
+from rl_il.config import RunConfig
+from rl_il.datasets import load_trajectories
+from rl_il.datasets.odd import quick_look
+from rl_il.envs import env_spec, episode_limit, is_discrete, make_env
+from rl_il.errors import InputError
+from rl_il.experts.loading import load_expert
+from rl_il.infrastructure.rollouts import RolloutSource
+from rl_il.infrastructure.workers import rollout_source
+from rl_il.seeding import stream
+from rl_il.types import Expert, Trajectory
+
+if TYPE_CHECKING:  # these import torch, which a mistake in the arguments should not wait for
+    from rl_il.policies.mlp_policy import MLPPolicySL
+
+MIN_EXPERT_EPISODES = 10
+
+
+@dataclass
+class Inputs:
+    """The inputs of a run, read and checked."""
+
+    env: gym.Env
+    source: RolloutSource  # the environment itself, or worker processes
+    expert: Expert | None
+    demonstrations: list[Trajectory]
+    n_eval_episodes: int
+    start: float  # `time.perf_counter()` when reading began
+
+
+@contextmanager
+def gather_inputs(config: RunConfig, verbose: bool = False) -> Iterator[Inputs]:
+    """Read and check everything that the user gave; worker processes start up meanwhile."""
+    start = time.perf_counter()
+    env = make_env(config.env_name)
+    expert = find_expert(config, env)
+    demonstrations = load_demonstrations(config, env)
+    n_eval_episodes = count_eval_episodes(config, env)
+    if verbose:
+        print(quick_look(demonstrations, env), flush=True)
+    with rollout_source(config.env_name, env, config.num_workers) as source:
+        yield Inputs(env, source, expert, demonstrations, n_eval_episodes, start)
+
+
+def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
+    """Return the expert that was named, or the one shipped; None where there is none and a clone needs none."""
+    if not (config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert):
+        return None
+    return load_expert(config.expert_policy_file, env, config.expert_activation)
+
+
+def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
+    """Load the demonstrations that were named, or those shipped for the environment."""
+    path = config.expert_data or env_spec(config.env_name).demos_path
+    if path is None:
+        by = "" if env_spec(config.env_name).expert else " --policy FILE_OF_AN_EXPERT"
+        raise InputError(
+            f"no demonstrations are shipped for {config.env_name}; give --expert_data FILE, or record some:"
+            f" python scripts/record_demos.py --env_name {config.env_name}{by}"
+        )
+    return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"))
+
+
+def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
+    """Return a fresh policy for the environment."""
+    import torch  # 1.7 s, which a mistake in the arguments should not cost
+
+    from rl_il.infrastructure.pytorch_utils import pick_device
+    from rl_il.policies.cnn_policy import picture_settings, policy_class
+
+    pictures = picture_settings(env, config.frame_stack, config.colour, config.whole_picture)
+    check_picture_flags(config, env, bool(pictures))
+    torch.set_num_threads(config.torch_threads)
+    names = "n_layers size activation head loss learning_rate weight_decay".split()
+    return policy_class(env).for_env(
+        env,
+        **{name: getattr(config, name) for name in names},
+        **pictures,
+        seed=int(stream(config.seed, "weights").integers(2**62)),
+        device=pick_device("cpu" if config.no_gpu else config.device, config.which_gpu, bool(pictures)),
+    )
+
+
+def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None:
+    """Raise `InputError` for flags that have no effect on what this environment shows."""
+    if pictures and config.normalize_obs:
+        raise InputError("--normalize_obs: pixels are always divided by 255; drop the flag")
+    if config.augment and not pictures:
+        raise InputError(f"--augment: {config.env_name} shows no pictures; drop the flag")
+    if "flip_steer" in config.augmentations() and is_discrete(env.action_space):
+        raise InputError(f"--augment flip_steer: {config.env_name} has no steering to mirror; drop it")
+
+
+def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
+    """Return how many whole episodes an evaluation has.
+
+    The course rolls out until it has enough steps, which favours short episodes; here its `eval_batch_size` is turned
+    into the number of episodes that the expert would need for so many steps.
+    """
+    limit = episode_limit(env, config.ep_len)
+    if limit is None:
+        raise InputError(f"{config.env_name} has no time limit of its own; give one with --ep_len")
+    usual = min(env_spec(config.env_name).expert_steps or limit, limit)
+    return config.eval_episodes or math.ceil(config.eval_batch_size / usual)
+
+
+def count_expert_episodes(n_eval_episodes: int) -> int:
+    """Return on how many episodes the expert is measured: as many as the learner, but at least ten."""
+    return max(n_eval_episodes, MIN_EXPERT_EPISODES)

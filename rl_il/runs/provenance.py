@@ -1,0 +1,39 @@
+"""What made a run: the command, the checkout, the versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rl_il.files import REPOSITORY
+
+
+def provenance(command_line: Sequence[str]) -> dict[str, Any]:
+    """Return what made a run: the command, the checkout, the versions."""
+    packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
+    return {
+        "command_line": list(command_line),
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the checkout's commit, with `-dirty` appended if files differ; None outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def command_line() -> list[str]:
+    """Return the command that started this process."""
+    return ["python", *sys.argv]

@@ -1,0 +1,277 @@
+"""A run's folder: everything that reads or writes it.
+
+config.json              what was asked for, and what made it
+metrics.csv              a row for each evaluation, and for each iteration
+episodes.csv             each evaluation episode of the learner and the expert
+events.out...            TensorBoard's scalars and videos by iteration
+steps/events.out...      TensorBoard's scalars by gradient step
+policy_itr_0.pt ...      the policy after each iteration
+videos/                  GIFs of some of these policies
+data/itr_1.npz ...       what DAgger collected in each round (config.json names the demonstrations)
+checkpoint/              what is needed to continue; removed when the run is finished
+summary.json             the result; written last
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_il.config import RunConfig
+from rl_il.datasets import load_trajectories, save_trajectories
+from rl_il.errors import InputError
+from rl_il.files import atomic_write, remove_leftovers, write_csv, write_json
+from rl_il.infrastructure.evaluation import Evaluation, return_scalars
+from rl_il.infrastructure.progress import Watch
+from rl_il.infrastructure.rl_trainer import Block, RLTrainer
+from rl_il.infrastructure.rollouts import NO_EPISODES, Episodes, returns_and_lengths
+from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
+from rl_il.runs.checkpoint import Checkpoint, checksum
+from rl_il.runs.tensorboard import EventWriter
+from rl_il.seeding import stream
+from rl_il.types import Trajectory
+
+SECONDS_BETWEEN_CHECKPOINTS = 60  # within an iteration; there is one after each
+LOSS_WINDOW = 100  # gradient steps over which a logged loss is averaged
+VIDEO_FRAMES = 150  # MuJoCo needs 40 ms for each without a GPU
+
+
+class RunFolder:
+    """The folder of a run: it keeps what the run produces, and restores a run that was stopped.
+
+    Args:
+      path: the folder; it exists.
+      config: the run's settings.
+      keep_data: whether the collected data stay after the run.
+
+    Attributes:
+      evaluations: the rows of metrics.csv so far.
+      expert: returns and lengths of the live expert.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, keep_data: bool = True):
+        self.path, self.config, self.keep_data = path, config, keep_data
+        self.evaluations: list[Evaluation] = []
+        self.expert = NO_EPISODES
+        self.checkpoint = Checkpoint(path)
+        self._events, self._step_events = EventWriter(path), EventWriter(path / "steps")
+        self._data: dict[str, str] = {}  # the rounds' files and their checksums
+        self._data_scalars: dict[str, float] = {}  # of the iteration's data
+        self._initial_return = math.nan  # of the demonstrations
+        self._losses: list[float] = []  # the iteration's last ones, and all since the last logged mean
+        self._logged_steps = 0  # gradient steps of the iteration whose losses are logged
+        self._last_checkpoint = time.perf_counter()
+        self._can_render = True
+
+    # Saving and restoring --------------------------------------------------------------------------------
+
+    def save(
+        self, block: Block, evaluation: Evaluation | None, trainer: RLTrainer, watch: Watch
+    ) -> Evaluation | None:
+        """Write what a block produced: data, scalars, policy, video, and the checkpoint last.
+
+        Return the row that was added to metrics.csv, if there was an evaluation.
+        """
+        self.check_exists()
+        with watch.phase("log"):
+            if block.trajectories:
+                self._add_data(block.itr, block.trajectories)
+            self._log_losses(block)
+            row = self._log(block, evaluation, watch.elapsed()) if evaluation else None
+            if block.ends_iteration:
+                trainer.policy.save(self.path / f"policy_itr_{block.itr}.pt")
+        frequency = self.config.video_log_freq
+        if block.ends_iteration and self._can_render and frequency > 0 and self.config.is_due(block.itr, frequency):
+            with watch.phase("video"):
+                self._record_video(block.itr, trainer)
+        late = time.perf_counter() - self._last_checkpoint > SECONDS_BETWEEN_CHECKPOINTS
+        if (block.ends_iteration and trainer.itr < self.config.n_iter) or (late and not block.ends_iteration):
+            with watch.phase("log"):
+                self.save_checkpoint(trainer, watch)
+        return row
+
+    def save_stopped(self, trainer: RLTrainer, watch: Watch) -> None:
+        """Write a checkpoint of this boundary, and the policy as it is now."""
+        self.save_checkpoint(trainer, watch)
+        if trainer.steps_done:
+            trainer.policy.save(self.path / f"policy_itr_{trainer.itr}.pt")
+
+    def save_checkpoint(self, trainer: RLTrainer, watch: Watch) -> None:
+        """Write what is needed to continue from this boundary."""
+        log = {
+            "evaluations": [_to_plain(evaluation) for evaluation in self.evaluations],
+            "expert": [values.tolist() for values in self.expert],
+            "losses": self._losses,
+            "logged_steps": self._logged_steps,
+            "seconds": watch.elapsed(),
+            "wall_seconds": dict(watch.seconds),
+        }
+        self.checkpoint.save({"trainer": trainer.state_dict(), "log": log}, self._data)
+        self._last_checkpoint = time.perf_counter()
+
+    def restore(self, trainer: RLTrainer, watch: Watch) -> bool:
+        """Restore everything to the last checkpoint; return whether there is one."""
+        remove_leftovers(self.path)
+        saved = self.checkpoint.load()
+        if saved is None:
+            self._events.purge(0)
+            self._step_events.purge(0)
+            return False
+        (state, self._data), log = saved, saved[0]["log"]
+        self._describe(0, trainer.demonstrations)
+        trainer.load_state_dict(state["trainer"], self._collected())
+        self.evaluations = [_from_plain(row) for row in log["evaluations"]]
+        self.expert = (np.array(log["expert"][0], np.float64), np.array(log["expert"][1], int))
+        self._losses, self._logged_steps = log["losses"], log["logged_steps"]
+        watch.seconds |= log["wall_seconds"]
+        watch.begin(log["seconds"])
+        self._events.purge(trainer.itr)
+        self._step_events.purge(trainer.gradient_steps + 1)
+        self._write_tables()
+        return True
+
+    def _collected(self) -> Iterator[list[Trajectory]]:
+        """Yield the data of each round, one at a time: pictures are large."""
+        for itr, name in enumerate(self._data, 1):
+            trajectories = load_trajectories(self.path / name, may_lack_labels=True)
+            self._describe(itr, trajectories)
+            yield trajectories
+
+    def begin(self, description: dict[str, Any]) -> None:
+        """Write config.json."""
+        write_json(self.path / "config.json", description)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the summary, and remove what a finished run no longer needs."""
+        write_json(self.path / "summary.json", summary)
+        if summary["status"] == "finished":
+            self.tidy_up()
+
+    def tidy_up(self) -> None:
+        """Remove the checkpoint, and what was being written when a process was killed."""
+        self.checkpoint.clear()
+        remove_leftovers(self.path)
+        if not self.keep_data:
+            for path in self.path.glob("data/itr_*.npz"):
+                path.unlink()
+            if (self.path / "data").is_dir():
+                (self.path / "data").rmdir()
+
+    def close(self) -> None:
+        """Close the event files."""
+        self._events.close()
+        self._step_events.close()
+
+    def check_exists(self) -> None:
+        """Raise `InputError` if the folder was removed: writing would make a new one that lacks half of the run."""
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: was removed while the run was writing into it; start the run again")
+
+    # What is measured ---------------------------------------------------------------------------------------
+
+    def log_expert(self, episodes: Episodes) -> None:
+        """Write the live expert's episodes."""
+        self.check_exists()
+        self.expert = episodes
+        self._write_tables()
+
+    def _log(self, block: Block, evaluation: Evaluation, elapsed: float) -> Evaluation:
+        """Add a row to metrics.csv, the episodes to episodes.csv, and points to TensorBoard's curves."""
+        scalars = evaluation.scalars | {"Training Loss": float(np.mean(self._losses[-LOSS_WINDOW:]))}
+        scalars |= self._data_scalars
+        if math.isfinite(self._initial_return):
+            scalars["Initial_DataCollection_AverageReturn"] = self._initial_return
+        scalars["Train_EnvstepsSoFar"], scalars["Expert_LabelsSoFar"] = block.env_steps, block.expert_labels
+        scalars["TimeSinceStart"] = elapsed
+        row = replace(evaluation, gradient_steps=block.gradient_steps, scalars=scalars)
+        self.evaluations.append(row)
+        self._write_tables()
+        if len(row.returns):
+            self._step_events.scalars(row.gradient_steps, evaluation.scalars)
+            if block.ends_iteration:
+                self._events.scalars(block.itr, scalars)
+        return row
+
+    def _log_losses(self, block: Block) -> None:
+        """Add the means of each hundred losses, and of what is left at the iteration's end, to TensorBoard."""
+        if block.steps == len(block.losses):  # the iteration's first block
+            self._losses, self._logged_steps = [], 0
+        self._losses += block.losses.tolist()
+        pending = self._losses[len(self._losses) - (block.steps - self._logged_steps) :]
+        first = block.gradient_steps - block.steps  # gradient steps of the iterations before
+        while pending and (len(pending) >= LOSS_WINDOW or block.ends_iteration):
+            window, pending = pending[:LOSS_WINDOW], pending[LOSS_WINDOW:]
+            self._logged_steps += len(window)
+            self._step_events.scalars(first + self._logged_steps, {"Training Loss": float(np.mean(window))})
+        self._losses = self._losses[-2 * LOSS_WINDOW :]
+
+    def _write_tables(self) -> None:
+        rows = [
+            {"iteration": row.itr, "gradient_steps": row.gradient_steps, **row.scalars} for row in self.evaluations
+        ]
+        write_csv(self.path / "metrics.csv", rows)
+        groups = [("expert", 0, 0, *self.expert)]
+        groups += [("learner", row.itr, row.gradient_steps, row.returns, row.lengths) for row in self.evaluations]
+        write_csv(
+            self.path / "episodes.csv",
+            [
+                {"policy": policy, "iteration": itr, "gradient_steps": steps, "return": value, "length": length}
+                for policy, itr, steps, returns, lengths in groups
+                for value, length in zip(returns.tolist(), lengths.tolist(), strict=True)
+            ],
+        )
+
+    # Data and videos ----------------------------------------------------------------------------------------
+
+    def _add_data(self, itr: int, trajectories: list[Trajectory]) -> None:
+        """Describe the iteration's data, and write what was collected; the demonstrations have a file already."""
+        self._describe(itr, trajectories)
+        if itr:
+            name = f"data/itr_{itr}.npz"
+            save_trajectories(self.path / name, trajectories, {"env_name": self.config.env_name, "iteration": itr})
+            self._data[name] = checksum(self.path / name)
+
+    def _describe(self, itr: int, trajectories: list[Trajectory]) -> None:
+        """Compute the course's scalars of the iteration's data.
+
+        A file of demonstrations may lack rewards or episodes' ends; its returns are then unknown.
+        """
+        returns, lengths = returns_and_lengths(trajectories)
+        whole = itr > 0 or all(t.terminated or t.truncated for t in trajectories)
+        known = whole and np.isfinite(returns).all()
+        self._data_scalars = return_scalars("Train", returns, lengths) if known else {}
+        if known and itr == 0:
+            self._initial_return = float(returns.mean())
+
+    def _record_video(self, itr: int, trainer: RLTrainer) -> None:
+        """Record one episode from its own seed. A machine that cannot draw says so once, and the run goes on."""
+        config, seed = self.config, int(stream(self.config.seed, "video", itr).integers(2**62))
+        try:
+            frames, fps = record_frames(config.env_name, trainer.policy.actor(), seed, config.ep_len, VIDEO_FRAMES)
+        except RenderError as error:
+            self._can_render = False
+            print(f"note: no videos: {error}", file=sys.stderr)
+            return
+        gif = gif_bytes(frames, fps)
+        with atomic_write(self.path / "videos" / f"eval_rollouts_itr_{itr}.gif") as file:
+            file.write(gif)
+        self._events.gif(itr, "eval_rollouts", gif, frames.shape[1:])
+
+
+def _to_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation's fields as plain Python numbers and lists."""
+    fields = {name: getattr(evaluation, name) for name in ("itr", "gradient_steps", "scalars")}
+    return fields | {"returns": evaluation.returns.tolist(), "lengths": evaluation.lengths.tolist()}
+
+
+def _from_plain(fields: dict[str, Any]) -> Evaluation:
+    """Return the evaluation whose fields `_to_plain` returned."""
+    arrays = {"returns": np.array(fields["returns"], np.float64), "lengths": np.array(fields["lengths"], int)}
+    return Evaluation(**fields | arrays)

@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM: noted, and acted on at the next boundary, where everything can be saved."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rl_il.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def noted_signals(grace: float | None = None) -> Iterator[Callable[[], None]]:
+    """Note the first SIGINT or SIGTERM inside; the function that is yielded raises `Interrupted` for it.
+
+    A second signal interrupts at once, and so does the first one where the function is not called within `grace`
+    seconds (None: however long it takes, as on platforms without interval timers). Outside the main thread,
+    which alone may handle signals, nothing is changed.
+    """
+    noted: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if noted:
+            raise Interrupted("", noted[0])
+        noted.append(number)
+        if grace:
+            _set_alarm(grace)
+
+    def check() -> None:
+        if noted:
+            _set_alarm(0)
+            raise Interrupted("", noted[0], between_steps=True)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    with _handled([*SIGNALS, *([signal.SIGALRM] if hasattr(signal, "SIGALRM") else [])], note):
+        yield check
+
+
+def _set_alarm(seconds: float) -> None:
+    """Request SIGALRM after this many seconds, or cancel it with 0, on platforms with interval timers."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+@contextmanager
+def _handled(numbers: list[int], handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Handle the signals inside, except those that a parent process had ignored."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    changed = [number for number in numbers if before[number] is not signal.SIG_IGN]
+    for number in changed:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        _set_alarm(0)
+        for number in changed:
+            signal.signal(number, before[number])

@@ -1,0 +1,135 @@
+"""A training in its run folder: build its parts, train block by block, and write what each block produced."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_il.config import RunConfig
+from rl_il.errors import DivergedError, InputError, Interrupted
+from rl_il.infrastructure.dagger import ExpertTeacher
+from rl_il.infrastructure.evaluation import Evaluation, Evaluator
+from rl_il.infrastructure.progress import Watch
+from rl_il.infrastructure.rl_trainer import Block, RLTrainer
+from rl_il.infrastructure.rollouts import NO_EPISODES, Episodes
+from rl_il.plugins import RULES, load
+from rl_il.runs.parts import Inputs, build_policy, count_expert_episodes
+from rl_il.runs.run_folder import RunFolder
+from rl_il.runs.signals import noted_signals
+from rl_il.runs.summary import line_of, print_summary, summarise
+from rl_il.types import Expert
+
+GRACE = 1.0  # seconds that a block may still take after Ctrl-C
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run."""
+
+    folder: Path
+    summary: dict[str, Any]  # what summary.json holds
+    results: list[Evaluation]  # the rows of metrics.csv
+    expert_returns: np.ndarray  # (episodes,) of the live expert; empty without one
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a run."""
+
+    config: RunConfig
+    trainer: RLTrainer
+    evaluator: Evaluator
+    expert: Expert | None
+    watch: Watch
+    verbose: bool
+
+
+def build(config: RunConfig, inputs: Inputs, verbose: bool) -> Parts:
+    """Return the parts of a run; no folder is made yet. The demonstrations move from the inputs to the trainer."""
+    policy = build_policy(config, inputs.env)
+    rule = load(RULES[config.rule]).from_config(config) if config.do_dagger else None
+    teacher = ExpertTeacher(inputs.expert) if inputs.expert else None
+    watch = Watch(config.n_iter - 1, verbose)
+    trainer = RLTrainer(config, inputs.source, policy, tuple(inputs.demonstrations), rule, teacher, watch)
+    inputs.demonstrations.clear()  # pictures are large, and the trainer drops them once they are in its buffer
+    # The expert and the policy are compared on recorded states.
+    comparable = inputs.expert and inputs.expert.answers_recorded and policy.answers_recorded
+    expert = inputs.expert if comparable else None
+    evaluator = Evaluator(config, inputs.source, inputs.n_eval_episodes, expert, trainer.validation, watch)
+    watch.seconds["startup"] = time.perf_counter() - inputs.start
+    return Parts(config, trainer, evaluator, inputs.expert, watch, verbose)
+
+
+def train_in_folder(parts: Parts, folder: RunFolder, expert_episodes: Episodes | None) -> RunResult:
+    """Measure the expert, train, and write the summary; where something stops the run, say how to continue."""
+    stopped: KeyboardInterrupt | None = None
+    with noted_signals(GRACE) as check_signals:
+        try:
+            if expert_episodes is None:
+                expert_episodes = _measure_expert(parts)
+            folder.log_expert(expert_episodes)
+            for block in parts.trainer.blocks():
+                _finish_block(parts, folder, block)
+                if parts.trainer.itr < parts.config.n_iter:
+                    check_signals()
+        except KeyboardInterrupt as interruption:
+            stopped = interruption
+            if getattr(interruption, "between_steps", False):
+                folder.save_stopped(parts.trainer, parts.watch)
+        except DivergedError as error:  # to continue would diverge again
+            path = folder.path / "policy_last_good.pt"
+            parts.trainer.policy.save(path)
+            raise DivergedError(f"{error}; the weights as they last were good are in {path}") from None
+        except InputError as error:
+            raise InputError(f"{error}{_how_to_go_on(folder)}") from error
+        finally:
+            folder.close()
+            parts.watch.close()
+    result = _finish(parts, folder, "interrupted" if stopped else "finished")
+    if stopped:
+        how = f"interrupted; to go on: {_resume_command(folder)}"
+        raise Interrupted(how, getattr(stopped, "signal_number", signal.SIGINT))
+    check_signals()  # one noted in the last block: this run is finished, but another must not start
+    return result
+
+
+def _measure_expert(parts: Parts) -> Episodes:
+    if parts.expert is None:
+        return NO_EPISODES
+    return parts.evaluator.measure(parts.expert, count_expert_episodes(parts.evaluator.n_episodes))
+
+
+def _finish_block(parts: Parts, folder: RunFolder, block: Block) -> None:
+    """Evaluate if that is due, save, and print a line."""
+    evaluation, due = None, parts.config.is_due(block.itr, parts.config.scalar_log_freq)
+    if block.ends_iteration or (block.evaluate and due):
+        evaluation = parts.evaluator(parts.trainer.policy, block.itr, roll_out=due)
+    row = folder.save(block, evaluation, parts.trainer, parts.watch)
+    if row and parts.verbose:
+        print(line_of(row, block, parts.config.n_iter, parts.watch.elapsed()), flush=True)
+
+
+def _finish(parts: Parts, folder: RunFolder, status: str) -> RunResult:
+    parts.watch.seconds["total"] = parts.watch.seconds["startup"] + parts.watch.elapsed()
+    summary = summarise(folder, parts.trainer, parts.watch.seconds, status)
+    folder.finish(summary)
+    if status == "finished" and parts.verbose:
+        print_summary(summary)
+    return RunResult(folder.path, summary, folder.evaluations, folder.expert[0])
+
+
+def _how_to_go_on(folder: RunFolder) -> str:
+    """Return what follows the message of an error in the middle of a run."""
+    if not folder.checkpoint.exists():
+        return ""
+    return f" (there is a checkpoint; once the cause is gone: {_resume_command(folder)})"
+
+
+def _resume_command(folder: RunFolder) -> str:
+    return f"python scripts/run_hw1.py --resume {shlex.quote(str(folder.path))}"

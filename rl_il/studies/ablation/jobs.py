@@ -1,0 +1,158 @@
+"""The jobs of an ablation: trainings, the scores that they are compared with, and how long they will take."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+import zlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.config import RunConfig
+from rl_il.envs import env_spec, episode_limit, is_picture, make_env
+from rl_il.experts.loading import load_actor
+from rl_il.files import write_json
+from rl_il.infrastructure.rollouts import Episodes, look_at, sample_n_trajectories, sample_trajectory
+from rl_il.report.runs import NOT_COMPARED
+from rl_il.runs.checkpoint import Checkpoint
+from rl_il.runs.experiment import resume, run
+from rl_il.runs.folders import read_config
+from rl_il.runs.parts import (
+    build_policy,
+    count_eval_episodes,
+    count_expert_episodes,
+    find_expert,
+    load_demonstrations,
+)
+from rl_il.seeding import stream
+from rl_il.types import Actor
+
+COMPILING = 6.0  # seconds
+COMPILED_GAIN = 4.0  # times an eager step's speed
+GRADIENT_STEPS = 50
+
+
+def check_config(config: RunConfig) -> None:
+    """Raise `InputError` for what the run would find missing or unfit, before any folder is made."""
+    with closing(make_env(config.env_name)) as env:
+        find_expert(config, env)
+        load_demonstrations(config, env)
+        count_eval_episodes(config, env)
+
+
+def train(config: RunConfig, expert_episodes: Episodes | None, outdir: Path) -> None:
+    """Make the run's folder below `outdir`; go on with what an interrupted one left there."""
+    config = replace(config, logdir=str(outdir / config.logdir))
+    folder = Path(config.logdir)
+    if Checkpoint(folder).exists() and difference(read_config(folder), config) is None:
+        resume(folder, verbose=False, keep_data=False)
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    run(config, verbose=False, expert_episodes=expert_episodes, keep_data=False)
+
+
+def difference(found: RunConfig, asked: RunConfig) -> str | None:
+    """Return the first setting in which two runs differ, except for names and seeds; None if there is none."""
+    names = (item.name for item in dataclasses.fields(asked) if item.name not in NOT_COMPARED)
+    return next((name for name in names if getattr(found, name) != getattr(asked, name)), None)
+
+
+def reference_folder(config: RunConfig) -> str:
+    """Return where what a run is compared with is kept; everything that decides it is in the name."""
+    decisive = (config.expert_policy_file, config.expert_activation, config.ep_len, config.eval_batch_size)
+    episodes = (config.eval_episodes, env_spec(config.env_name).expert_steps)
+    key = zlib.crc32(json.dumps([*decisive, *episodes]).encode())
+    return f"references/{config.env_name.replace('/', '-')}_seed_{config.seed}_{key:08x}"
+
+
+def measure_reference(config: RunConfig, outdir: Path) -> None:
+    """Measure what the runs of a seed are compared with, the random policy and the live expert, and write it."""
+    with closing(make_env(config.env_name)) as env:
+        n = count_eval_episodes(config, env)
+        measured = {"random": measure(load_actor("random", env), config, env, "evaluation", n)}
+        expert = find_expert(config, env)
+        if expert is not None:
+            measured["expert"] = measure(expert, config, env, "expert", count_expert_episodes(n))
+    lists = {name: [numbers.tolist() for numbers in episodes] for name, episodes in measured.items()}
+    write_json(outdir / reference_folder(config) / "summary.json", lists | {"status": "finished"})
+
+
+def measure(actor: Actor, config: RunConfig, env: gym.Env, purpose: str, n_episodes: int) -> Episodes:
+    """Return returns and lengths of an actor's episodes on the seeds that the run's own have."""
+    episodes = sample_n_trajectories(env, actor, n_episodes, stream(config.seed, purpose), config.ep_len)
+    return look_at(episodes, config.env_name)[:2]
+
+
+def read_reference(config: RunConfig, outdir: Path) -> dict[str, Episodes]:
+    """Return what was measured: `random` and, if there is one, `expert`."""
+    measured = json.loads((outdir / reference_folder(config) / "summary.json").read_text())
+    del measured["status"]
+    return {name: (np.array(returns), np.array(lengths)) for name, (returns, lengths) in measured.items()}
+
+
+def with_one_compile(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Return the configs, all compiled if `--compile auto` compiles the longest: settings are to be compared, not
+    compilers."""
+    if any(config.compile != "auto" for config in configs):
+        return list(configs)
+    compiled = any(config.compiles(labelled_steps(config)) for config in configs)
+    for env_name in {config.env_name for config in configs}:
+        with closing(make_env(env_name)) as env:  # convolutions are made no faster
+            compiled = compiled and not is_picture(env.observation_space)
+    return [replace(config, compile="on") for config in configs] if compiled else list(configs)
+
+
+def labelled_steps(config: RunConfig) -> int:
+    """Return the number of steps that the first iteration trains on; 0 where nothing depends on it."""
+    if config.n_epochs is None:
+        return 0
+    with closing(make_env(config.env_name)) as env:
+        return sum(int(trajectory.labelled_steps.sum()) for trajectory in load_demonstrations(config, env))
+
+
+def estimate(configs: Sequence[RunConfig], processes: int) -> float:
+    """Return the seconds that the trainings will take, if every episode has its full length."""
+    times, seconds = {}, []
+    for config in configs:
+        kind = (config.env_name, config.n_layers, config.size, config.train_batch_size)
+        times[kind] = times.get(kind) or step_times(config)
+        seconds.append(seconds_of(config, *times[kind]))
+    return max(*seconds, sum(seconds) / processes)
+
+
+def seconds_of(config: RunConfig, env_step: float, gradient_step: float) -> float:
+    """Return how long a training takes, from the seconds of an environment step and of an eager gradient step."""
+    rows = labelled_steps(config)
+    steps = config.steps_per_iteration(rows)
+    with closing(make_env(config.env_name)) as env:
+        env_steps = count_eval_episodes(config, env) * (episode_limit(env, config.ep_len) or 0)
+    env_steps *= config.n_iter * len(config.evaluation_steps(steps))
+    env_steps += (config.n_iter - 1) * config.batch_size
+    training = config.n_iter * steps * gradient_step
+    if config.compiles(rows):
+        training = COMPILING + training / COMPILED_GAIN
+    return training + env_steps * env_step
+
+
+def step_times(config: RunConfig) -> tuple[float, float]:
+    """Return the seconds of an environment step with a random policy, and of an eager gradient step."""
+    with closing(make_env(config.env_name)) as env:
+        policy, actor = build_policy(config, env), load_actor("random", env)
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < 0.2:
+            steps += len(sample_trajectory(env, actor, seed=steps, max_path_length=config.ep_len))
+        env_step = (time.perf_counter() - start) / steps
+        obs = np.zeros((config.train_batch_size, *env.observation_space.shape), np.float32)
+        acs = np.stack([env.action_space.sample()] * config.train_batch_size)
+    for i in range(-10, GRADIENT_STEPS):  # the first ones are slower
+        if i == 0:
+            start = time.perf_counter()
+        policy.update(obs, acs)
+    return env_step, (time.perf_counter() - start) / GRADIENT_STEPS

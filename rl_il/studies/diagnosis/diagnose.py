@@ -1,0 +1,177 @@
+"""Where a policy's drift away from the expert's states comes from: the job of `diagnose.py`.
+
+A clone makes mistakes on the expert's states, so it reaches states that no demonstration showed, and makes more
+mistakes there (Ross and Bagnell 2010, "Efficient Reductions for Imitation Learning"). So each policy is compared with
+the expert on the states that it visits itself and on those that the expert visits, by time step, and these states
+with what it was trained on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from rl_il.envs import is_discrete, make_env
+from rl_il.experts.loading import load_expert
+from rl_il.files import REPOSITORY, atomic_write
+from rl_il.infrastructure.progress import progress
+from rl_il.infrastructure.rollouts import sample_n_trajectories
+from rl_il.infrastructure.video import RenderError, frames_at
+from rl_il.infrastructure.workers import rollout_source
+from rl_il.report.drift import Drift, OnStates, Strip, draw_drift, draw_strip, drift_caption, drift_table
+from rl_il.report.tables import markdown
+from rl_il.runs.folders import new_folder
+from rl_il.seeding import episode_seeds, stream
+from rl_il.studies.diagnosis.measures import WINDOW, action_errors, first_divergence, nearest_distances, state_scale
+from rl_il.studies.diagnosis.subjects import (
+    Subject,
+    check_reads_observations,
+    common_config,
+    find_policies,
+    read_subject,
+    states_of,
+)
+from rl_il.types import EXPERT, Expert, Trajectory
+
+OFFSETS = (-20, -10, 0, 10, 20, 40, 80)  # steps from the first divergence to each frame of the strip
+TIMES = 3  # a continuous action diverges so many times as far from the expert's as on the expert's own states
+ABOUT_LOSSES = "Losses are against the expert's labels of now everywhere, so that they differ by their states alone."
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What came out."""
+
+    folder: Path
+    drifts: list[Drift]
+    table: str  # Markdown
+    files: list[Path]
+
+
+def diagnose(
+    policies: Sequence[str],
+    names: Sequence[str] | None = None,
+    expert: str | None = None,
+    env_name: str | None = None,
+    episodes: int = 50,
+    seed: int = 0,
+    ep_len: int | None = None,
+    num_workers: int = 1,
+    demos: str | None = None,
+    activation: str | None = None,
+    out: str | Path = REPOSITORY / "data" / "diagnosis",
+) -> Diagnosis:
+    """Measure each policy on the states of its own episodes and of the expert's, and write figures and a table.
+
+    The `episodes` of each policy and of the expert start from the same seeds.
+
+    Args:
+      policies: run folders (their latest policy), their checkpoints, or anything `load_actor` takes.
+      names: what to call them (default: BC, or DAgger and its iteration, or the file's name).
+      expert, env_name, ep_len, demos: default to what the first run folder says, then to what ships.
+      activation: the expert's, where a Stable-Baselines3 zip names none that is known here.
+      out: the folder to make, with a number behind its name if it is taken.
+
+    Raises:
+      InputError: something is missing or does not fit; nothing was rolled out then, and no folder made.
+    """
+    stream(seed, "evaluation")  # refuses a negative seed
+    found = find_policies(policies, names)
+    given = {"expert_policy_file": expert, "expert_activation": activation, "ep_len": ep_len, "expert_data": demos}
+    config = common_config(found, env_name, given)
+    env = make_env(config.env_name)
+    judge = load_expert(config.expert_policy_file, env, config.expert_activation)
+    check_reads_observations("the expert", judge, env)
+    subjects = [read_subject(each, config, demos, env) for each in found]
+    folder = new_folder(Path(out), numbered=True)
+    with rollout_source(config.env_name, env, num_workers) as source:
+        rolled = []
+        for name, actor in [("the expert", judge), *((each.name, each.actor) for each in subjects)]:
+            # As of an expert: only an expert's actions are also kept as they were before clipping, as labels.
+            rollouts = sample_n_trajectories(
+                source, actor, episodes, stream(seed, "evaluation"), config.ep_len, EXPERT
+            )
+            rolled.append(list(progress(rollouts, episodes, f"{name}, rolling out")))
+    experts, *own = rolled
+    discrete, scale = is_discrete(env.action_space), state_scale(states_of(subjects[0].demonstrations))
+    drifts = [measure(*each, experts, judge, scale, discrete) for each in zip(subjects, own, strict=True)]
+    table, caption = markdown(drift_table(drifts)), drift_caption(config.env_name, drifts)
+    files = draw_drift(folder, f"{config.env_name}: where drift comes from", drifts, caption)
+    files.append(folder / "losses.md")
+    with atomic_write(files[-1]) as file:
+        file.write(f"{table}\n\n{caption} {ABOUT_LOSSES}\n".encode())
+    strip = film_divergence(config.env_name, subjects[0], drifts[0], own[0], judge, seed)
+    if strip is not None:
+        files.append(folder / "divergence.png")
+        draw_strip(files[-1], strip)
+    return Diagnosis(folder, drifts, table, files)
+
+
+def measure(
+    subject: Subject,
+    own: Sequence[Trajectory],
+    experts: Sequence[Trajectory],
+    expert: Expert,
+    scale: np.ndarray,
+    discrete: bool,
+) -> Drift:
+    """Measure one policy on its own episodes, on the expert's, and on the demonstrations."""
+
+    def on_states(trajectories: Sequence[Trajectory], acs: np.ndarray | None = None, whose: str = "") -> OnStates:
+        obs = np.concatenate([t.obs[:-1] for t in trajectories])
+        acs = subject.actor.get_action(obs) if acs is None else acs
+        labels = expert.get_action(obs)
+        ends = np.cumsum([len(t) for t in trajectories])[:-1]
+        distances = []
+        if whose:
+            what = f"{subject.name}, distances of {whose} states"
+            distances = np.split(nearest_distances(obs, subject.training_states, scale, what), ends)
+        return OnStates(np.split(action_errors(acs, labels, discrete), ends), distances, subject.loss(obs, labels))
+
+    return Drift(
+        subject.name,
+        returns=np.array([t.episode_return for t in own]),
+        own=on_states(own, np.concatenate([t.labels for t in own]), whose="its own"),
+        experts=on_states(experts, whose="the expert's"),
+        demonstrated=on_states(subject.demonstrations),
+        loss_name=subject.loss_name,
+        training_states=len(subject.training_states),
+        all_known=subject.all_known,
+        discrete=discrete,
+    )
+
+
+def film_divergence(
+    env_name: str, subject: Subject, drift: Drift, own: Sequence[Trajectory], expert: Expert, seed: int
+) -> Strip | None:
+    """Return frames around the first divergence in the policy's episode of median return; None if undrawable."""
+    number = int(np.argsort(drift.returns, kind="stable")[(len(own) - 1) // 2])
+    episode, errors = own[number], drift.own.errors[number]
+    limit = 0.5 if drift.discrete else TIMES * drift.experts.disagreement(False)
+    step, diverges = first_divergence(errors if drift.discrete else np.sqrt(errors), limit)
+    steps = sorted({min(max(step + offset, 0), len(episode) - 1) for offset in OFFSETS})
+    start = next(islice(episode_seeds(stream(seed, "evaluation")), number, None))
+    try:
+        frames, again = frames_at(env_name, subject.actor, start, steps)
+    except RenderError as error:
+        print(f"note: no strip of frames: {error}", file=sys.stderr)
+        return None
+    if not np.array_equal(again.obs, episode.obs[: len(again.obs)]):
+        print("note: no strip of frames: drawn, the same seed gave another episode", file=sys.stderr)
+        return None
+    measure = "half of the actions" if drift.discrete else f"{limit:.2f}, {TIMES} times that on the expert's states"
+    caption = (
+        f"{env_name}, seed {seed}: of {len(own)} episodes of {subject.name} the one with the median return,"
+        f" {episode.episode_return:.1f} after {len(episode)} steps. First divergence: step {step}. "
+    )
+    if diverges:
+        caption += f"It is the first to differ of the first {WINDOW} steps that differ by more than {measure}."
+    else:
+        caption += f"No {WINDOW} steps differ by more than {measure}: it is where the two disagree most."
+    labels = expert.get_action(episode.obs[:-1])
+    return Strip(frames, steps, episode.labels[steps], labels[steps], step, subject.name, caption)

@@ -1,0 +1,82 @@
+"""Which environment a file is for, by its name, and which version it was recorded on, by its sizes."""
+
+from __future__ import annotations
+
+import re
+
+import gymnasium as gym
+
+from rl_il.envs import make_env
+from rl_il.errors import InputError
+
+SIZES: dict[str, dict[int, str]] = {
+    "Ant": {111: "Ant-v2, -v3, or -v4 with contact forces", 27: "Ant-v4, or -v5 without them", 105: "Ant-v5"},
+    "HalfCheetah": {17: "HalfCheetah-v2 to -v5"},
+    "Hopper": {11: "Hopper-v2 to -v5"},
+    "Walker2d": {17: "Walker2d-v2 to -v5"},
+    "Humanoid": {376: "Humanoid-v2 to -v4", 348: "Humanoid-v5"},
+    "HumanoidStandup": {376: "HumanoidStandup-v2 to -v4", 348: "HumanoidStandup-v5"},
+    "Swimmer": {8: "Swimmer-v2 to -v5"},
+    "Reacher": {11: "Reacher-v2 to -v4", 10: "Reacher-v5"},
+    "Pusher": {23: "Pusher-v2 to -v5"},
+    "InvertedPendulum": {4: "InvertedPendulum-v2 to -v5"},
+    "InvertedDoublePendulum": {11: "InvertedDoublePendulum-v2 to -v4", 9: "InvertedDoublePendulum-v5"},
+    "LunarLander": {8: "LunarLander"},
+    "LunarLanderContinuous": {8: "LunarLanderContinuous"},
+    "BipedalWalker": {24: "BipedalWalker"},
+    "CartPole": {4: "CartPole"},
+    "MountainCar": {2: "MountainCar"},
+    "Pendulum": {3: "Pendulum"},
+    "Acrobot": {6: "Acrobot"},
+}
+"""How many numbers an observation has, by environment and version.
+
+-v4 and -v5 are as gymnasium 1.4 makes them (a test makes them again); -v2 and -v3 follow from the version histories
+in its documentation (gymnasium.farama.org/environments/mujoco), which list what -v4 and -v5 left out.
+"""
+
+
+def base_of(env_name: str) -> str:
+    """Return `Ant` for `Ant-v4`."""
+    return re.sub(r"-v\d+$", "", env_name)
+
+
+def recorded_on(n_numbers: int, env_name: str) -> str:
+    """Say what data of `n_numbers` an observation were probably recorded on, as the end of a sentence."""
+    own = SIZES.get(base_of(env_name), {})
+    if n_numbers in own:
+        others = [name for name in gym.registry if base_of(name) == base_of(env_name) and name != env_name]
+        fitting = [name for name in sorted(others) if re.search(rf"{name[-3:]}\b", own[n_numbers])]
+        advice = f"try --env_name {fitting[-1]}" if fitting else "record again"
+        return f"the size of {own[n_numbers]}: {advice}, or record with this version"
+    others = [sizes[n_numbers] for sizes in SIZES.values() if n_numbers in sizes]
+    if others:
+        return f"the size of {'; '.join(others)}: was it recorded there?"
+    return "no environment known here has this size: was the observation wrapped (stacked, cut, time added)?"
+
+
+def name_in(text: str) -> str | None:
+    """Find the environment that a file's name or meta names, such as `Ant-v4` in `expert_data_Ant-v4`."""
+    found = re.search(r"[\w/]+-v\d{1,9}", text)
+    if not found:
+        return None
+    name = found[0]
+    while name not in gym.registry and "_" in name:
+        name = name.partition("_")[2]
+    return name
+
+
+def make_similar(env_name: str) -> gym.Env | None:
+    """Make the environment of that name, or of its nearest later version: `Ant-v4` for `Ant-v2`; None without one.
+
+    The name comes from a file, so it imports nothing: only names that Gymnasium knows already are made.
+    """
+    version = int(env_name.rpartition("-v")[2])
+    same = [spec for spec in gym.registry.values() if base_of(spec.id) == base_of(env_name)]
+    for spec in sorted(same, key=lambda spec: spec.version or 0):
+        if (spec.version or 0) >= version:
+            try:
+                return make_env(spec.id)
+            except InputError:  # one that this machine cannot make
+                continue
+    return None

@@ -1,0 +1,13 @@
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes arrays to a file of demonstrations; returns its path."""
+
+    def write(**arrays):
+        np.savez(tmp_path / "demos.npz", **arrays)
+        return tmp_path / "demos.npz"
+
+    return write

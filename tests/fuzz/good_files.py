@@ -1,0 +1,122 @@
+"""Small good files of every format, to be damaged. All are for an environment that observes two numbers."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from course_files import demonstrations, expert_tree
+from run_folders import write_run
+
+from rl_il.config import RunConfig
+from rl_il.datasets import save_trajectories
+from rl_il.experts.sb3 import NORMALISER_MODULES
+from rl_il.types import Trajectory
+
+RNG = np.random.default_rng(0)
+PLAIN = {"observations": RNG.normal(size=(5, 2)), "actions": np.array([0, 1, 2, 1, 0])}
+
+
+def written(write: Callable[[Path], object], name: str = "x") -> bytes:
+    """What a function writes into a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / name)
+        return (Path(folder) / name).read_bytes()
+
+
+def npz(**arrays) -> bytes:
+    return written(lambda path: np.savez(path, **arrays), "x.npz")
+
+
+def trajectories(discrete: bool) -> list[Trajectory]:
+    def episode(n):
+        acs = RNG.integers(0, 3, n) if discrete else RNG.normal(size=(n, 1)).astype(np.float32)
+        return Trajectory(RNG.normal(size=(n + 1, 2)), acs, np.ones(n), terminated=n == 3, expert_acs=acs[::-1])
+
+    return [episode(3), episode(2)]
+
+
+@functools.cache
+def demos() -> list[bytes]:
+    meta = {"env_name": "MountainCar-v0", "seed": 1, "min_return": None, "policy": "expert"}
+    ours = [written(partial(save_trajectories, trajectories=trajectories(d), meta=meta)) for d in (True, False)]
+    more = {"dones": np.array([0, 0, 1, 0, 1]), "rewards": np.ones(5), "labelled": np.array([1, 1, 0, 1, 1])}
+    return [*ours, npz(**PLAIN), npz(**PLAIN, **more), npz(**PLAIN, sources=np.zeros(5, "i1"))]
+
+
+@functools.cache
+def experts() -> list[bytes]:
+    files = []
+    for output, n in (("argmax", 3), ("identity", 1), ("clip", 1)):
+        meta = {"activation": "tanh", "output": output, "settings": {"a": [1, 2.5, None]}}
+        if output == "clip":
+            meta |= {"obs_slice": [0, 2], "action_low": [-1.0], "action_high": [1.0], "action_scale": 1.0}
+        arrays = {"w0": RNG.normal(size=(2, 3)), "b0": np.ones(3), "w1": RNG.normal(size=(3, n)), "b1": np.ones(n)}
+        arrays |= {"obs_mean": np.zeros(2), "obs_std": np.ones(2)}
+        files.append(npz(meta=np.array(json.dumps(meta)), **arrays))
+    return files
+
+
+@functools.cache
+def pickles() -> list[bytes]:
+    """Demonstrations and an expert of the course, and a normaliser of Stable-Baselines3."""
+    trees = [demonstrations(2022, (3, 2), 2, 1), demonstrations(2023, (3, 2), 2, 1), expert_tree(2, 1, (3,))]
+    data = [pickle.dumps(tree, protocol) for tree in trees for protocol in (0, 2, 4, 5)]
+    return [*data, *(old.replace(b"numpy._core", b"numpy.core") for old in data[:2]), normaliser()]
+
+
+class Saved:
+    """Pickled, and then renamed to a class of Stable-Baselines3."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+def normaliser() -> bytes:
+    """What `VecNormalize.save` writes."""
+    statistics = Saved(mean=np.zeros(2), var=np.ones(2), count=1e4)
+    settings = {"epsilon": 1e-8, "clip_obs": 10.0, "norm_obs": True, "np_random": np.random.default_rng(0)}
+    data = pickle.dumps(Saved(obs_rms=statistics, **settings), 2)
+    return data.replace(f"c{__name__}\nSaved".encode(), f"c{NORMALISER_MODULES[0]}\nVecNormalize".encode())
+
+
+@functools.cache
+def run_folder() -> dict[str, bytes]:
+    """The files of a run that a report reads."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = RunConfig(env_name="MountainCar-v0", n_iter=2, do_dagger=True)
+        run = write_run(Path(folder) / "run", config, {0: [10.0, 20.0], 1: [30.0, 25.0]})
+        return {path.name: path.read_bytes() for path in run.iterdir() if path.suffix in (".json", ".csv")}
+
+
+@functools.cache
+def policies() -> list[bytes]:
+    from rl_il.policies.mlp_policy import MLPPolicySL
+
+    small = {"n_layers": 1, "size": 4}
+    made = (MLPPolicySL((2,), 3, True, **small), MLPPolicySL((2,), 1, False, loss="nll", **small))
+    return [written(policy.save) for policy in made]
+
+
+@functools.cache
+def sb3_zips() -> list[bytes]:
+    import torch
+
+    files, data = [], {"policy_kwargs": {"activation_fn": "torch.nn.modules.activation.Tanh"}}
+    for hidden, output, n in (("mlp_extractor.policy_net.0", "action_net", 3), ("actor.latent_pi.0", "actor.mu", 1)):
+        tensors = {f"{hidden}.weight": torch.ones(4, 2), f"{hidden}.bias": torch.zeros(4)}
+        tensors |= {f"{output}.weight": torch.ones(n, 4), f"{output}.bias": torch.zeros(n)}
+        result = io.BytesIO()
+        with zipfile.ZipFile(result, "w") as file:
+            file.writestr("policy.pth", written(partial(torch.save, tensors)))
+            file.writestr("data", json.dumps(data))
+        files.append(result.getvalue())
+    return files

@@ -1,0 +1,95 @@
+"""The readers under test, each with a check of what it returns. As a script: reads the files that are named to it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+
+from rl_il.datasets import load_trajectories
+from rl_il.datasets.pickles import load_pickle
+from rl_il.envs import is_discrete, make_env
+from rl_il.errors import InputError
+from rl_il.experts.loading import load_actor
+from rl_il.experts.sb3 import NORMALISER_MODULES
+from rl_il.report.runs import find_runs, group_runs
+from rl_il.runs.folders import read_config
+from rl_il.studies.doctor.examine import examine, to_dict
+
+ENVS = ("MountainCar-v0", "MountainCarContinuous-v0")
+MAX_MESSAGE = 2000  # characters; a longer one repeats the file
+
+
+@functools.cache
+def env_of(name: str) -> gym.Env:
+    return make_env(name)
+
+
+def read_demonstrations(path: Path, env_name: str) -> None:
+    env = env_of(env_name)
+    space, load = env.action_space, load_trajectories
+    load(path)
+    for t in load(path, env):
+        assert t.obs.shape == (len(t) + 1, 2) and t.obs.dtype == np.float32 and np.isfinite(t.obs).all()
+        for acs in (t.acs, t.labels):
+            assert acs.shape == (len(t), *space.shape) and np.isfinite(acs).all()
+            assert acs.dtype == (np.int64 if is_discrete(space) else np.float32)
+            assert not is_discrete(space) or ((acs >= 0) & (acs < 3)).all()
+        for array, dtype in ((t.rewards, np.float64), (t.labelled_steps, bool), (t.source, np.int8)):
+            assert array.shape == (len(t),) and array.dtype == dtype
+        assert type(t.terminated) is bool and type(t.truncated) is bool
+
+
+def read_actor(path: Path, env_name: str) -> None:
+    env = env_of(env_name)
+    actor = load_actor(path, env)
+    actor.reset(0)
+    with np.errstate(all="ignore"):  # weights as large as floats can be
+        for batch in ((), (3,)):
+            acs = actor.get_action(np.zeros((*batch, 2), np.float32))
+            assert acs.shape == (*batch, *env.action_space.shape)
+            assert acs.dtype == (np.int64 if is_discrete(env.action_space) else np.float32)
+
+
+def read_any_pickle(path: Path, env_name: str) -> None:
+    left = [load_pickle(path, NORMALISER_MODULES)]
+    while left:
+        value = left.pop()
+        if isinstance(value, (dict, list)):
+            left += value.values() if isinstance(value, dict) else value
+        else:
+            assert isinstance(value, (np.ndarray, np.generic, bool, int, float, str, bytes, type(None)))
+            assert not isinstance(value, np.ndarray) or value.dtype.kind in "biuf"
+
+
+def read_run_folder(folder: Path, env_name: str) -> None:
+    with contextlib.suppress(InputError):
+        read_config(folder)
+    for variant in group_runs(find_runs([folder])):
+        for run in variant.runs:
+            assert run.returns.keys() == run.lengths.keys() and run.last < len(run.metrics)
+            numbers = (run.expert_returns, run.expert_lengths, *run.returns.values(), *run.lengths.values())
+            assert all(np.isfinite(array).all() for array in numbers)
+
+
+def diagnose(path: Path, env_name: str) -> None:
+    assert to_dict(examine(path, env_name))["file"] == str(path)
+
+
+def outcome(read, path: Path, env_name: str) -> str:
+    """`values` or `InputErrors`; raises what is neither."""
+    try:
+        read(path, env_name)
+    except InputError as error:
+        assert str(error).isprintable() and len(str(error)) < MAX_MESSAGE
+        return "InputErrors"
+    return "values"
+
+
+if __name__ == "__main__":
+    for file in map(Path, sys.argv[1:]):
+        print(outcome(read_actor, file, file.stem.split("_", 1)[1]), flush=True)

@@ -1,0 +1,142 @@
+"""Whatever is in a file, a reader returns a good value or raises an `InputError`, and runs nothing.
+
+`make fuzz` tries 20,000 inputs of each kind (500 in a process of their own). Torch reads a policy's `.pt`, and a
+crash of torch is counted, not defended against.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import good_files
+import numpy as np
+import pytest
+import readers
+from damage import damage, damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ENVS = st.sampled_from(readers.ENVS)
+IN_A_CHILD = 500 if settings().max_examples > 1000 else 10
+
+
+@pytest.fixture(autouse=True)
+def limits(tmp_path, monkeypatch):
+    """Puts what an attack would write where it is seen, and keeps an announced size from filling the machine."""
+    monkeypatch.chdir(tmp_path)
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 4 * 10**9, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "read"),
+    [(good_files.demos, readers.read_demonstrations), (good_files.experts, readers.read_actor)],
+    ids=["demonstrations", "experts"],
+)
+def test_an_npz(tmp_path, outcomes, seeds, read):
+    @settings(max_examples=settings().max_examples // 2)
+    @given(damaged("x.npz", seeds()), ENVS)
+    def check(data, env_name):
+        (tmp_path / "x.npz").write_bytes(data)
+        outcomes[readers.outcome(read, tmp_path / "x.npz", env_name)] += 1
+
+    check()
+
+
+def test_a_pickle(tmp_path, outcomes):
+    reads = (readers.read_demonstrations, readers.read_actor, readers.read_any_pickle)
+
+    @given(damaged("x.pkl", good_files.pickles()))
+    def check(data):
+        path = tmp_path / "x.pkl"
+        path.write_bytes(data)
+        found = {readers.outcome(read, path, "MountainCarContinuous-v0") for read in reads}
+        outcomes["values" if "values" in found else "InputErrors"] += 1
+
+    check()
+
+
+def write(folder, files):
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        if content is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            (folder / name).write_bytes(content)
+
+
+@st.composite
+def run_folders(draw):
+    """The files of a run folder, some of which are damaged or gone."""
+    files = dict(good_files.run_folder())
+    for name in draw(st.lists(st.sampled_from(sorted(files)), min_size=1, max_size=2, unique=True)):
+        files[name] = draw(damaged(name, [files[name]])) if draw(st.integers(0, 19)) else None
+    return files
+
+
+def test_a_run_folder(tmp_path, outcomes):
+    @given(run_folders())
+    def check(files):
+        write(tmp_path / "run", files)
+        outcomes[readers.outcome(readers.read_run_folder, tmp_path / "run", "MountainCar-v0")] += 1
+
+    check()
+
+
+def test_json(tmp_path, outcomes):
+    """The JSON in a file of demonstrations, which the doctor reads; that of a run is in its folder."""
+
+    @given(damaged("x.json", [b'{"env_name": "MountainCar-v0", "policy": "expert", "seed": 1}']))
+    def check(content):
+        meta = np.array(content.decode(errors="replace").replace("\0", ""))
+        (tmp_path / "x.npz").write_bytes(good_files.npz(**good_files.PLAIN, meta=meta))
+        outcomes[readers.outcome(readers.diagnose, tmp_path / "x.npz", "MountainCar-v0")] += 1
+
+    check()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".zip"])
+def test_torch_in_a_process_of_its_own(tmp_path, outcomes, suffix):
+    left = []
+
+    @settings(max_examples=IN_A_CHILD)
+    @given(damaged(f"x{suffix}", good_files.policies() if suffix == ".pt" else good_files.sb3_zips()), ENVS)
+    def write_files(data, env_name):
+        left.append(tmp_path / f"{len(left)}_{env_name}{suffix}")
+        left[-1].write_bytes(data)
+
+    write_files()
+    while left:
+        child = subprocess.run([sys.executable, readers.__file__, *left], capture_output=True, text=True)
+        answers = child.stdout.split()
+        outcomes.update(answers)
+        if len(answers) < len(left):
+            died_of_a_signal = child.returncode < 0  # torch crashed; anything else is an exception of ours
+            assert died_of_a_signal, f"{left[len(answers)]}: {child.stderr}"
+            outcomes["crashes"] += 1
+        del left[: len(answers) + 1]
+
+
+@pytest.mark.parametrize(
+    ("file", "seeds", "read"),
+    [
+        ("x.npz", good_files.demos, readers.read_demonstrations),
+        ("x.npz", good_files.experts, readers.read_actor),
+        ("x.pkl", good_files.pickles, readers.read_any_pickle),
+        ("x.pt", good_files.policies, readers.read_actor),
+        ("x.zip", good_files.sb3_zips, readers.read_actor),
+    ],
+)
+def test_good_files_are_read_and_damage_changes_them(tmp_path, file, seeds, read):
+    """The fuzzing starts from files that load."""
+    for seed in seeds():
+        (tmp_path / file).write_bytes(seed)
+        assert "values" in {readers.outcome(read, tmp_path / file, env_name) for env_name in readers.ENVS}
+        assert damage(file, seed, [("replace", 0, 0, b"x")]) != seed
+    write(tmp_path / "run", good_files.run_folder())
+    assert readers.outcome(readers.read_run_folder, tmp_path / "run", "") == "values"

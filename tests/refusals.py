@@ -1,0 +1,16 @@
+"""What a user is told about a file that cannot be read."""
+
+import pytest
+
+from rl_il.errors import InputError
+
+
+def refusal(read, path, *args, holds=()):
+    """The one line that reading the path ends in: it begins with the path or name, and holds these words."""
+    with pytest.raises(InputError) as error:
+        read(path, *args)
+    message = str(error.value)
+    assert message.startswith(str(path)) and message.isprintable() and len(message) < 1500
+    for word in holds:
+        assert word in message
+    return message

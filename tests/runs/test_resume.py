@@ -1,0 +1,403 @@
+"""Runs that are stopped anywhere and go on end as if they had not been."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import walk
+from small_runs import TINY_DAGGER, assert_same_run, corridor, points_of, rows_of, run_in, stop_after
+from test_signals import compute_until_interrupted, send
+
+from rl_il.config import RunConfig
+from rl_il.datasets import save_trajectories
+from rl_il.errors import DivergedError, InputError, Interrupted
+from rl_il.files import REPOSITORY
+from rl_il.infrastructure.evaluation import Evaluator
+from rl_il.infrastructure.rl_trainer import RLTrainer
+from rl_il.policies.mlp_policy import MLPPolicySL
+from rl_il.runs.checkpoint import Checkpoint, lock_folder
+from rl_il.runs.evaluate import evaluate
+from rl_il.runs.experiment import resume
+from rl_il.runs.run_folder import RunFolder
+
+TINY = replace(TINY_DAGGER, eval_interval="8")  # 3 blocks an iteration
+VARIANTS = {
+    "validation": replace(TINY, val_fraction=0.2, normalize_obs=True, weight_decay=0.01),
+    "small buffer": replace(TINY, max_replay_buffer_size=250),
+    "epochs": replace(TINY, num_agent_train_steps_per_iter=1, n_epochs=2, eval_interval="5"),
+    "rare evaluation": replace(TINY, scalar_log_freq=2, env_name="LunarLanderContinuous-v3", loss="nll"),
+    "cloning": replace(TINY, do_dagger=False, n_iter=1, num_agent_train_steps_per_iter=60),
+    "pictures": RunConfig(
+        env_name="CarRacing-v3",
+        n_demos=1,
+        num_agent_train_steps_per_iter=4,
+        eval_interval="2",
+        train_batch_size=8,
+        do_dagger=True,
+        batch_episodes=2,
+        ep_len=12,
+        n_iter=3,
+        beta_decay=0.5,
+        augment="shift,brightness,flip_steer",
+        val_fraction=0.2,
+        eval_episodes=1,
+        video_log_freq=1,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> RunConfig:
+    """A run of 3 iterations of 3 blocks, with videos."""
+    return corridor(tmp_path_factory.mktemp("files"), eval_interval="8", video_log_freq=1, val_fraction=0.2)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, config) -> Path:
+    """The run that nobody stopped."""
+    return run_in(tmp_path_factory.mktemp("whole") / "run", config).folder
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch, config) -> Path:
+    """The run, stopped after 16 steps of its second iteration."""
+    stop_after(monkeypatch, tmp_path / "run", config, 5)
+    return tmp_path / "run"
+
+
+def place_of(folder: Path) -> tuple[int, int, list[str]]:
+    """Where the checkpoint stands, and the files that belong to it."""
+    state, files = Checkpoint(folder).load()
+    return state["trainer"]["itr"], state["trainer"]["steps_done"], sorted(files)
+
+
+@pytest.mark.parametrize("blocks", range(1, 9))
+def test_a_run_stopped_at_any_boundary_ends_the_same(tmp_path, monkeypatch, config, whole, blocks):
+    folder = tmp_path / "run"
+    stop_after(monkeypatch, folder, config, blocks)
+    itr, steps = divmod(blocks, 3)
+    assert place_of(folder) == (itr, [0, 8, 16][steps], [f"data/itr_{i}.npz" for i in range(1, itr + (steps > 0))])
+    assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
+    assert len(list((folder / "checkpoint").iterdir())) == 2  # the one it replaced is gone
+    assert evaluate(str(folder), "Corridor-v0", episodes=1)["episodes"] == 1  # the policy as it was
+    resume(folder, verbose=False)
+    assert_same_run(folder, whole)
+    assert sorted(path.name for path in folder.iterdir() if "events" not in path.name) == sorted(
+        path.name for path in whole.iterdir() if "events" not in path.name
+    )
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_kind_of_run_goes_on(tmp_path, monkeypatch, name):
+    run_in(tmp_path / "whole", VARIANTS[name])
+    stop_after(monkeypatch, tmp_path / "run", VARIANTS[name], 4)
+    resume(tmp_path / "run", verbose=False)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_interrupted_twice_and_with_other_workers(tmp_path, monkeypatch, whole, config):
+    config = replace(config, env_name="fakes:Corridor-v0", num_workers=2)
+    stop_after(monkeypatch, tmp_path / "run", config, 2)
+    stop_after(monkeypatch, tmp_path / "run", None, 3)
+    assert place_of(tmp_path / "run")[:2] == (1, 16)
+    resume(tmp_path / "run", num_workers=2, verbose=False)
+    run_in(tmp_path / "whole", replace(config, num_workers=1))
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert rows_of(tmp_path / "run") == rows_of(whole)
+
+
+@pytest.mark.parametrize(("seconds", "place"), [(60, (1, 0)), (0, (1, 16))])
+def test_within_an_iteration_checkpoints_follow_the_clock(tmp_path, monkeypatch, config, whole, seconds, place):
+    monkeypatch.setattr("rl_il.runs.run_folder.SECONDS_BETWEEN_CHECKPOINTS", seconds)
+    stop_after(monkeypatch, tmp_path / "run", config, 5, between_steps=False)
+    assert place_of(tmp_path / "run")[:2] == place
+    resume(tmp_path / "run", verbose=False)
+    assert_same_run(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (Evaluator, "measure", 1),
+        (RLTrainer, "collect", 2),
+        (Evaluator, "__call__", 5),
+        (MLPPolicySL, "update", 25),
+        (RunFolder, "save_checkpoint", 2),
+    ],
+)
+def test_ctrl_c_at_once_goes_back_to_the_last_boundary(tmp_path, monkeypatch, config, whole, owner, name, call):
+    original, calls = getattr(owner, name), []
+
+    def method(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, method)
+        with pytest.raises(Interrupted) as caught:
+            run_in(tmp_path / "run", config)
+    assert caught.value.signal_number == signal.SIGINT
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "interrupted"
+    resume(tmp_path / "run", verbose=False)
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_a_block_longer_than_the_grace_is_interrupted(tmp_path, monkeypatch, config, whole):
+    original, calls = MLPPolicySL.update, []
+
+    def update(self, *batch):
+        calls.append(1)
+        if len(calls) == 25:
+            send(signal.SIGTERM)
+            compute_until_interrupted()
+        return original(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rl_il.runs.training.GRACE", 0.05)
+        patch.setattr(MLPPolicySL, "update", update)
+        with pytest.raises(Interrupted) as caught:
+            run_in(tmp_path / "run", config)
+    assert (caught.value.signal_number, len(calls)) == (signal.SIGTERM, 25)
+    assert place_of(tmp_path / "run")[:2] == (1, 0)
+    resume(tmp_path / "run", verbose=False)
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_a_signal_in_the_last_block_does_not_disturb_the_end(tmp_path, monkeypatch, config, whole):
+    def save(self, block, *args, original=RunFolder.save):
+        row = original(self, block, *args)
+        if block.gradient_steps == 60:
+            send(signal.SIGTERM)
+        return row
+
+    def finish(self, summary, original=RunFolder.finish):
+        compute_until_interrupted(bound=1)
+        original(self, summary)
+
+    monkeypatch.setattr("rl_il.runs.training.GRACE", 0.5)
+    monkeypatch.setattr(RunFolder, "save", save)
+    monkeypatch.setattr(RunFolder, "finish", finish)
+    with pytest.raises(Interrupted):  # nothing after the run shall begin
+        run_in(tmp_path / "run", replace(config, video_log_freq=-1))
+    assert rows_of(tmp_path / "run") == rows_of(whole)
+    assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "finished"
+
+
+# Killed -----------------------------------------------------------------------------------------------------
+
+KILLER = """
+import os, signal, sys
+sys.path[:0] = {paths!r}
+import fakes
+from pathlib import Path
+from rl_il.config import RunConfig
+from rl_il.infrastructure.evaluation import Evaluator
+from rl_il.infrastructure.gradient_steps import GradientSteps
+from rl_il.infrastructure.rl_trainer import RLTrainer
+from rl_il.policies.mlp_policy import MLPPolicySL
+from rl_il.runs import checkpoint
+from rl_il.runs.experiment import resume, run
+from rl_il.runs.run_folder import RunFolder
+
+def kill_in(owner, name, number, after=False):
+    original, calls = getattr(owner, name), []
+    def method(*args, **kwargs):
+        calls.append(1)
+        result = original(*args, **kwargs) if len(calls) < number or after else None
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(owner, name, method)
+
+{where}
+"""
+RUN = "run(RunConfig(**{config!r}), verbose=False)"
+RESUME = "resume(Path({folder!r}), verbose=False)"
+KILLED = [
+    ['kill_in(GradientSteps, "__call__", 1)'],  # before anything was saved
+    ['kill_in(MLPPolicySL, "update", 30)'],  # in the middle of a block
+    ['kill_in(RunFolder, "_add_data", 2, after=True)'],
+    ['kill_in(MLPPolicySL, "save", 2, after=True)'],
+    ['kill_in(RunFolder, "save_checkpoint", 2)'],
+    ['kill_in(checkpoint, "write_json", 2)'],  # of two states, neither is the index's
+    ['kill_in(Evaluator, "__call__", 5, after=True)', 'kill_in(RLTrainer, "load_state_dict", 1, after=True)'],
+    ['kill_in(RunFolder, "save_checkpoint", 2, after=True)', 'kill_in(Evaluator, "__call__", 1)'],
+]
+
+
+@pytest.mark.parametrize("places", KILLED, ids=lambda places: places[0].split('"')[1] + f"_{len(places)}")
+def test_a_run_that_was_killed_goes_on(tmp_path, config, whole, places):
+    folder, paths = str(tmp_path / "run"), [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
+    settings = vars(replace(config, logdir=folder))
+    for place, begin in zip(places, (RUN, RESUME), strict=False):
+        code = KILLER.format(paths=paths, where=place) + begin.format(config=settings, folder=folder)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    resume(Path(folder), verbose=False)
+    assert_same_run(Path(folder), whole)
+
+
+# What cannot go on ------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_left_as_it_is_but_for_leftovers(tmp_path, whole, capsys):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "state_9.pt").write_text("killed before this was removed")
+    (folder / ".summary.json.a1b2c3d4").write_text("killed while this was written")
+    assert resume(folder) is None
+    assert str(folder) in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
+    assert resume(folder, keep_data=False, verbose=False) is None
+    assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize("changes", [None, {"size": "16"}, {"size": -1}])
+def test_a_folder_without_a_config_is_refused(stopped, changes):
+    record = json.loads((stopped / "config.json").read_text())
+    record["config"] |= changes or {}
+    (stopped / "config.json").write_text(json.dumps(record if changes else []))
+    with pytest.raises(InputError, match=r"config.json.*" + ("size" if changes else "")):
+        resume(stopped, verbose=False)
+
+
+def test_a_run_under_way_is_refused(stopped):
+    with lock_folder(stopped), pytest.raises(InputError, match=str(stopped)):
+        resume(stopped, verbose=False)
+    resume(stopped, verbose=False)
+
+
+@pytest.mark.parametrize("name", ["data/itr_1.npz", "checkpoint/state_2.pt"])
+@pytest.mark.parametrize("damage", ["one bit", "gone"])
+def test_a_file_that_is_damaged_is_named(stopped, name, damage):
+    path = stopped / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content) if damage == "one bit" else path.unlink()
+    with pytest.raises(InputError, match=str(path)):
+        resume(stopped, verbose=False)
+
+
+def test_other_demonstrations_are_refused_by_name(tmp_path, monkeypatch):
+    config = corridor(tmp_path / "files")
+    stop_after(monkeypatch, tmp_path / "run", config, 1)
+    demonstrations = Path(config.expert_data)
+    original = demonstrations.read_bytes()
+    save_trajectories(demonstrations, [walk(3, action=2), walk(5, action=0)])
+    with pytest.raises(InputError, match=str(demonstrations)):
+        resume(tmp_path / "run", verbose=False)
+    demonstrations.write_bytes(original)
+    resume(tmp_path / "run", verbose=False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"state": 1, "files": {}}', '{"state": "state_1.pt", "files": []}'])
+def test_an_index_that_is_none_is_named(stopped, text):
+    path = stopped / "checkpoint" / "checkpoint.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=str(path)):
+        resume(stopped, verbose=False)
+
+
+# What stops a run -------------------------------------------------------------------------------------------
+
+
+def in_train(monkeypatch, itr, do):
+    """Have something done where the iteration's first block begins."""
+    original = RLTrainer.train
+
+    def train(self, *args):
+        if args[0] == itr and self.steps_done == 0:
+            do()
+        return original(self, *args)
+
+    monkeypatch.setattr(RLTrainer, "train", train)
+
+
+def fail():
+    raise InputError("the model is on fire")
+
+
+def fill_the_disk():
+    """A limit on a file's size stands for the disk's end: both are an OSError in the middle of a file."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+@pytest.mark.parametrize(("do", "named"), [(fail, "on fire"), (fill_the_disk, f"itr_2.npz.*{os.strerror(27)}")])
+def test_an_error_in_the_middle_says_how_to_go_on(tmp_path, monkeypatch, config, whole, do, named):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=f"{named}.*--resume {tmp_path / 'run'}"):
+        in_train(patch, 2, do)
+        try:
+            run_in(tmp_path / "run", config)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resume(tmp_path / "run", verbose=False)
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_divergence_leaves_the_last_good_weights(tmp_path, monkeypatch, config):
+    monkeypatch.setattr(MLPPolicySL, "update", lambda *_: {"Training Loss": np.nan})
+    with pytest.raises(DivergedError, match=str(tmp_path / "run" / "policy_last_good.pt")):
+        run_in(tmp_path / "run", config)
+    weights = MLPPolicySL.load(tmp_path / "run" / "policy_last_good.pt").parameters()
+    assert all(parameter.isfinite().all() for parameter in weights)
+
+
+def test_a_folder_that_is_removed_while_it_runs_ends_the_run(tmp_path, monkeypatch, config):
+    in_train(monkeypatch, 1, lambda: shutil.rmtree(tmp_path / "run"))
+    with pytest.raises(InputError, match=str(tmp_path / "run")):
+        run_in(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
+# The command ------------------------------------------------------------------------------------------------
+
+
+def command(*words: str) -> subprocess.Popen:
+    script = str(REPOSITORY / "scripts" / "run_hw1.py")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen([sys.executable, script, *words], **pipes)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_ends_it_with_its_status(tmp_path, number, status, workers):
+    flags = "--do_dagger --n_iter 5000 --compile off --n_demos 1 --num_agent_train_steps_per_iter 20 --size 16"
+    flags += f" --ep_len 60 --batch_size 100 --eval_episodes 2 --num_workers {workers} --logdir {tmp_path / 'run'}"
+    with command(*flags.split()) as process:
+        assert any(line.startswith("itr    1/4999") for line in process.stdout)
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    (line,) = error.splitlines()
+    assert line.endswith(f"--resume {tmp_path / 'run'}")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
+    assert points_of(tmp_path / "run") and points_of(tmp_path / "run/steps")
+    assert place_of(tmp_path / "run")[0] >= 1
+
+
+def test_resume_takes_no_other_settings(tmp_path):
+    with command("--resume", str(tmp_path), "--seed", "2", "--num_workers", "2", "--do_dagger") as process:
+        _, error = process.communicate()
+    assert process.returncode == 2
+    assert "--do_dagger, --seed" in error
+
+
+def test_resume_prints_where_it_goes_on(tmp_path, monkeypatch):
+    stop_after(monkeypatch, tmp_path / "run", TINY, 5)
+    with command("--resume", str(tmp_path / "run")) as process:
+        output, error = process.communicate()
+    assert (process.returncode, error) == (0, "")
+    (line,) = [line for line in output.splitlines() if str(tmp_path / "run") in line]
+    assert "step 16 of iteration 1" in line
+    assert "itr 3/3" in output

@@ -1,0 +1,89 @@
+"""Ctrl-C and SIGTERM: obeyed at a boundary, at once the second time, and after a while where no boundary comes."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from rl_il.errors import Interrupted
+from rl_il.runs.signals import SIGNALS, noted_signals
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def compute_until_interrupted(bound: float = 30) -> None:
+    """Compute until a signal interrupts it; the bound only keeps a broken test from going on for ever."""
+    end = time.monotonic() + bound
+    while time.monotonic() < end:
+        sum(range(1000))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_obeyed_where_somebody_checks(number):
+    with pytest.raises(Interrupted) as caught, noted_signals(grace=60) as check:
+        check()
+        send(number)
+        done = sum(range(1000))  # it goes on
+        check()
+    assert done == 499500
+    assert (caught.value.signal_number, caught.value.between_steps) == (number, True)
+
+
+@pytest.mark.parametrize(
+    ("grace", "numbers"),
+    [(60, [signal.SIGTERM, signal.SIGTERM]), (60, [signal.SIGTERM, signal.SIGINT]), (0.05, [signal.SIGTERM])],
+)
+def test_a_second_signal_or_the_graces_end_interrupts_at_once(grace, numbers):
+    with pytest.raises(Interrupted) as caught, noted_signals(grace):
+        for number in numbers:
+            send(number)
+        compute_until_interrupted()
+        pytest.fail("nothing interrupted it")
+    assert (caught.value.signal_number, caught.value.between_steps) == (signal.SIGTERM, False)
+
+
+def test_without_a_grace_a_signal_waits_for_the_check():
+    with noted_signals() as check:
+        send(signal.SIGINT)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+        with pytest.raises(Interrupted):
+            check()
+
+
+def test_what_was_before_comes_back():
+    numbers = [*SIGNALS, signal.SIGALRM]
+    before = [signal.getsignal(number) for number in numbers]
+    with noted_signals(grace=60):
+        send(signal.SIGINT)
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_a_signal_that_the_parent_ignores_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with noted_signals(grace=60) as check:
+            send(signal.SIGINT)
+            check()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_changes_no_handler():
+    found = []
+
+    def work():
+        before = signal.getsignal(signal.SIGINT)
+        with noted_signals(grace=60) as check:
+            check()
+            found.append(signal.getsignal(signal.SIGINT) is before)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [True]

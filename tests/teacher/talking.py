@@ -1,0 +1,67 @@
+"""What talks to the page's server over real sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+TOKEN = "correct-horse"
+GET = "GET / HTTP/1.1\r\n"
+
+
+@contextmanager
+def tab(server, token=TOKEN, take_over=False, hello=True, name="127.0.0.1", **settings):
+    """A page's socket that has said hello."""
+    address = f"{name}:{server.port}"
+    settings = {"origin": f"http://{address}", "compression": None, "open_timeout": 5} | settings
+    with connect(f"ws://{address}/socket", **settings) as ws:
+        if hello:
+            send(ws, type="hello", token=token, take_over=take_over)
+        yield ws
+
+
+def send(ws, **message):
+    ws.send(json.dumps(message))
+
+
+def read(ws):
+    return json.loads(ws.recv(timeout=5))
+
+
+def closing_code(ws):
+    """Read until the server closes."""
+    with pytest.raises(ConnectionClosed) as closed:
+        while True:
+            ws.recv(timeout=5)
+    return closed.value.rcvd.code if closed.value.rcvd else None
+
+
+def ask(server, request):
+    """The answer to a request, `{host}` being the right one. Empty: closed without an answer."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
+        plain.sendall(request.replace("{host}", f"127.0.0.1:{server.port}").encode("latin-1"))
+        answer = b""
+        with suppress(ConnectionResetError):
+            while chunk := plain.recv(65536):
+                answer += chunk
+    return answer.decode("latin-1")
+
+
+def still_serves(server):
+    with tab(server) as ws:
+        return read(ws)["type"] == "welcome"
+
+
+def wait_for(condition, seconds=5):
+    """What the condition comes to, once it is something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+    raise AssertionError("it never came")

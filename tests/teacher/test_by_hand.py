@@ -1,0 +1,201 @@
+"""Lessons by a person: what is saved when, and how they go on."""
+
+import sys
+from contextlib import ExitStack, nullcontext
+from unittest.mock import Mock
+
+import fakes  # noqa: F401  (registers the corridors)
+import pytest
+
+from rl_il.datasets import load_trajectories
+from rl_il.errors import InputError, Interrupted
+from rl_il.files import read_csv
+from rl_il.teacher import run
+from rl_il.teacher.run import settings_to_go_on
+from rl_il.teacher.settings import TeachConfig
+from rl_il.teacher.teaching import open_teaching
+from rl_il.types import HUMAN
+
+
+def rows(folder):
+    return read_csv(folder / "metrics.csv")
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """Opens a run of the corridor, taught by hand; learns nothing in the background unless told to."""
+    with ExitStack() as stack:
+
+        def open_run(resume=None, **settings):
+            settings = {"env_name": "TimedCorridor-v0", "updates_per_step": 0, "eval_every": -1} | settings
+            config = TeachConfig(logdir=str(tmp_path / "run"), **settings)
+            locks = stack.enter_context(ExitStack())
+            teaching = open_teaching(locks, config, resume)
+            teaching.unlock = locks.close
+            return teaching
+
+        yield open_run
+
+
+def steps(teaching, n, *held):
+    teaching.session.hold(held)
+    for _ in range(n):
+        teaching.session.step()
+
+
+def labelled(folder):
+    return [t.labelled_steps.astype(int).tolist() for t in load_trajectories(folder, may_lack_labels=True)]
+
+
+def test_a_crash_loses_the_running_episode_alone(by_hand):
+    teaching = by_hand()
+    steps(teaching, 5, "Digit2")
+    steps(teaching, 4, "Digit1")  # a start and three steps
+    teaching.abandon()  # as if it was killed
+    teaching.unlock()
+    again = by_hand(resume=teaching.folder)
+    assert again.labels.counts == {"human": 5, "approved": 0}
+    assert (again.session.episode, len(again.metrics.history)) == (1, 1)
+    steps(again, 5)
+    again.close()
+    assert labelled(teaching.folder) == [[1] * 5, [0] * 5]
+    assert [row["iteration"] for row in rows(teaching.folder)] == ["0", "1"]
+
+
+def test_a_saved_running_episode_is_then_saved_whole(by_hand):
+    teaching = by_hand()
+    assert teaching.save() is None
+    steps(teaching, 3, "Digit2")
+    assert teaching.unsaved_steps == 3
+    path = teaching.save()
+    assert teaching.unsaved_steps == 0
+    (part,) = load_trajectories(path)
+    assert len(part) == 3 and not (part.terminated or part.truncated)
+    steps(teaching, 1, "Digit2")
+    assert teaching.unsaved_steps == 1
+    steps(teaching, 1)
+    teaching.close()
+    (whole,) = load_trajectories(path)
+    assert len(whole) == 5 and whole.truncated
+
+
+def test_undo_reaches_into_the_files(by_hand):
+    teaching = by_hand()
+    steps(teaching, 11, "Digit2")  # two episodes: 5, a start, 5
+    teaching.session.step()
+    steps(teaching, 2, "Digit2")
+    teaching.save()
+    assert teaching.undo(0.4) == 4  # at 10 steps a second
+    assert labelled(teaching.folder) == [[1] * 5, [1] * 3 + [0] * 2, [0] * 2]
+    assert teaching.labels.counts["human"] == 8
+    teaching.close()
+    teaching.unlock()
+    again = by_hand(resume=teaching.folder)
+    assert again.labels.counts["human"] == 8
+    assert again.undo(1) == 6
+    again.abandon()
+    assert labelled(teaching.folder)[0] == [1, 1, 0, 0, 0]
+
+
+def test_two_processes_never_teach_in_one_folder(by_hand):
+    teaching = by_hand()
+    with pytest.raises(InputError, match=str(teaching.folder)):
+        by_hand(resume=teaching.folder)
+    teaching.abandon()
+
+
+@pytest.mark.parametrize("damaged, named", [("session/*.npz", "episode_000000"), ("checkpoint/*.pt", "state_")])
+def test_a_damaged_file_is_named(by_hand, damaged, named):
+    teaching = by_hand()
+    steps(teaching, 5, "Digit2")
+    teaching.close()
+    teaching.unlock()
+    for path in teaching.folder.glob(damaged):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=named):
+        by_hand(resume=teaching.folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"teaching": 3}', '{"config": {}}', '{"teaching": {"port": "x"}}', "["])
+def test_a_broken_config_is_a_users_mistake(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json"):
+        settings_to_go_on(tmp_path)
+
+
+def test_a_mistake_makes_no_folder(by_hand, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # not installed
+    for settings, named in (
+        ({"tracker": "mlflow"}, "--tracker"),
+        ({"env_name": "CorridorContinuous-v0"}, "CorridorContinuous-v0"),
+        ({"key_values": "Digit1=3"}, "--key_values"),
+        ({"env_name": "FacelessCorridor-v0"}, "FacelessCorridor-v0"),
+    ):
+        with pytest.raises(InputError, match=named):
+            by_hand(**settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def mlflow(monkeypatch):
+    """A module that keeps what it is asked; the function that `start_run.side_effect` and so on say fails."""
+    module = Mock()
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+    return module
+
+
+def test_metrics_go_to_mlflow_too(by_hand, mlflow):
+    teaching = by_hand(tracker="mlflow")
+    steps(teaching, 11, "Digit2")
+    teaching.close()
+    names = [name for name, *_ in mlflow.mock_calls]
+    assert names == ["set_experiment", "start_run", "log_params", *["log_metrics"] * 2, "end_run"]
+    assert mlflow.log_params.call_args.args[0]["env_name"] == "TimedCorridor-v0"
+    for (_, (scalars,), settings), row in zip(mlflow.log_metrics.mock_calls, rows(teaching.folder), strict=True):
+        assert settings == {"step": int(row["iteration"])}
+        assert scalars["Return"] == float(row["Return"]) == 10 and " " not in "".join(scalars)
+
+
+def test_an_mlflow_that_cannot_be_reached_is_a_users_mistake(by_hand, mlflow):
+    mlflow.start_run.side_effect = ConnectionError("no server\nand much more")
+    with pytest.raises(InputError, match="no server") as error:
+        by_hand(tracker="mlflow")
+    assert "much more" not in str(error.value)
+
+
+def test_an_mlflow_that_fails_later_does_not_end_the_teaching(by_hand, mlflow, capsys):
+    mlflow.log_metrics.side_effect = ConnectionError("no server")
+    teaching = by_hand(tracker="mlflow")
+    steps(teaching, 11, "Digit2")
+    teaching.close()
+    assert len(rows(teaching.folder)) == 2 and mlflow.log_metrics.call_count == 1
+    assert capsys.readouterr().err.count("no server") == 1
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_persons_demonstrations_are_written(tmp_path, monkeypatch, stopped):
+    """Of five episodes the first, third and fifth reach the return that is asked for."""
+
+    def person(teaching, check_signals, finished):
+        while not finished():
+            if stopped and teaching.session.episode == 3:
+                raise KeyboardInterrupt
+            steps(teaching, 1, "Digit2" if teaching.session.episode % 2 == 0 else "Digit0")
+
+    monkeypatch.setattr(run, "run_page", person)
+    config = TeachConfig(env_name="TimedCorridor-v0", mode="demonstrate", port=0, logdir=str(tmp_path / "run"))
+    out = tmp_path / "demos.npz"
+    with pytest.raises(Interrupted, match=out.name) if stopped else nullcontext():
+        run.record_human_demos(config, out, n_demos=3, min_return=5)
+    kept = load_trajectories(out)
+    assert [t.episode_return for t in kept] == [10] * (2 if stopped else 3)
+    assert all((t.source == HUMAN).all() for t in kept)
+    assert len(load_trajectories(tmp_path / "run")) == 3 + 2 * (not stopped)
+
+
+def test_without_an_episode_no_demonstrations_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "run_page", lambda *args: None)
+    config = TeachConfig(env_name="TimedCorridor-v0", mode="demonstrate", port=0, logdir=str(tmp_path / "run"))
+    with pytest.raises(InputError):
+        run.record_human_demos(config, tmp_path / "demos.npz", n_demos=1)
+    assert not (tmp_path / "demos.npz").exists()

@@ -1,0 +1,155 @@
+"""Gradient steps as they are earned, and snapshots that play."""
+
+import numpy as np
+import pytest
+import torch
+from fake_policy import CountingPolicy
+from fakes import walk
+from talking import wait_for
+from teaching import steps
+
+from rl_il.errors import DivergedError
+from rl_il.infrastructure.replay_buffer import ReplayBuffer
+from rl_il.policies.mlp_policy import MLPPolicySL
+from rl_il.seeding import stream
+from rl_il.teacher.labels import Labels
+from rl_il.teacher.learner import MAX_OWED, Learner
+from rl_il.teacher.settings import TeachConfig
+from rl_il.types import HUMAN, LEARNER
+
+
+def make_learner(policy=None, labels=None, **settings):
+    if labels is None:
+        labels = Labels("human", 1, ReplayBuffer(100))
+        labels.add(steps(HUMAN, HUMAN, HUMAN))
+    return Learner(policy or CountingPolicy(), labels, TeachConfig(train_batch_size=8, **settings))
+
+
+def work(learner, grants=1):
+    """The gradient steps made after each of so many environment steps."""
+    made = []
+    for _ in range(grants):
+        learner.grant()
+        made.append(learner.work())
+    return made
+
+
+@pytest.mark.parametrize("per_step, made", [(4, [4, 4, 4]), (0.5, [0, 1, 0, 1]), (0, [0, 0])])
+def test_gradient_steps_are_earned_by_steps(per_step, made):
+    learner = make_learner(updates_per_step=per_step)
+    assert work(learner, len(made)) == made
+    assert learner.updates == len(learner.policy.batches) == sum(made)
+    assert learner.work() == 0
+
+
+def test_what_is_owed_is_bounded():
+    learner = make_learner(updates_per_step=100)
+    for _ in range(100):
+        learner.grant()
+    assert learner.work(10 * MAX_OWED) == MAX_OWED
+
+
+def test_a_snapshot_every_so_many_steps():
+    learner = make_learner(updates_per_step=10, publish_every=4)
+    first = learner.newest
+    learner.grant()
+    learner.work(3)
+    assert learner.newest is first and (first.number, first.updates) == (0, 0)
+    learner.work()
+    assert (learner.newest.number, learner.newest.updates) == (2, 8)
+
+
+def test_without_labels_no_gradient_steps_are_made_or_saved_up():
+    labels = Labels("human", 1, ReplayBuffer(100))
+    learner = make_learner(labels=labels, updates_per_step=5)
+    assert work(learner) == [0]
+    labels.add(steps(HUMAN))
+    assert learner.work() == 0
+    assert work(learner) == [5]
+
+
+def test_it_rests_until_there_is_a_new_label():
+    learner = make_learner(updates_per_step=5, rest_after=7)
+    assert work(learner, 4) == [5, 2, 0, 0] and learner.resting
+    learner.labels.add(steps(LEARNER))
+    assert work(learner) == [0]
+    learner.labels.add(steps(HUMAN))
+    assert work(learner) == [5] and not learner.resting
+
+
+def test_minibatches_follow_from_the_seed_and_the_episode():
+    learner = make_learner(updates_per_step=2)
+    for episode in range(2):
+        learner.begin_episode(episode)
+        work(learner)
+    rng = stream(1, "training", 1)
+    for _, acs in learner.policy.batches[-2:]:
+        np.testing.assert_array_equal(acs, learner.labels.batch(learner.labels.draw(8, rng)).acs)
+
+
+def test_the_loss_is_a_running_mean():
+    learner = make_learner(updates_per_step=2)  # its losses are 0 and 1
+    assert learner.loss is None
+    work(learner)
+    assert learner.loss == pytest.approx(0.02)
+
+
+class NaNPolicy(CountingPolicy):
+    def update(self, observations, actions, noise=None):
+        return {"Training Loss": float("nan")}
+
+
+def mlp(seed=3):
+    return MLPPolicySL((2,), 3, True, size=4, seed=seed)
+
+
+def test_a_snapshot_does_not_change_while_training_goes_on():
+    learner = make_learner(mlp(), updates_per_step=20, publish_every=10)
+    learner.grant()
+    learner.work(10)
+    snapshot, obs = learner.newest, walk(50).obs
+    before, weights = snapshot.actor.get_action(obs), {k: v.clone() for k, v in snapshot.weights.items()}
+    learner.policy.learning_rate = 1
+    learner.work()
+    np.testing.assert_array_equal(snapshot.actor.get_action(obs), before)
+    assert all(torch.equal(snapshot.weights[name], weights[name]) for name in weights)
+
+
+def test_going_on_from_its_state_gives_the_very_same_weights():
+    def run(learner, episodes):
+        for episode in episodes:
+            learner.begin_episode(episode)
+            work(learner)
+        return learner
+
+    settings = {"updates_per_step": 7.5, "publish_every": 4}
+    straight = run(make_learner(mlp(), **settings), range(4))
+    half = run(make_learner(mlp(), **settings), range(2))
+    again = make_learner(mlp(seed=9), **settings)
+    again.restore(half.state())
+    run(again, range(2, 4))
+    assert (again.updates, again.loss, again.newest[:2]) == (straight.updates, straight.loss, straight.newest[:2])
+    torch.testing.assert_close(again.policy.state_dict(), straight.policy.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(again.newest.weights, straight.newest.weights, rtol=0, atol=0)
+
+
+def test_a_thread_does_the_same_work_and_ends_when_it_is_told():
+    learner = make_learner(updates_per_step=3)
+    learner.start()
+    learner.grant()
+    learner.grant()
+    wait_for(lambda: learner.updates == 6)
+    learner.stop()
+    learner.check()
+    learner.grant()
+    assert learner.updates == len(learner.policy.batches) == 6
+
+
+def test_what_ends_the_thread_is_raised_where_somebody_sees_it():
+    learner = make_learner(NaNPolicy())
+    learner.start()
+    learner.grant()
+    learner._thread.join(10)
+    with pytest.raises(DivergedError, match="nan"):
+        learner.check()
+    learner.stop()
