@@ -25,7 +25,8 @@ PLAIN = (bool, int, float, str, bytes, np.generic, type(None))
 def load_pickle(path: Path, as_dicts: Sequence[str] = ()) -> Any:
     """Return dicts, lists, strings, numbers and arrays; objects of the modules `as_dicts` become dicts.
 
-    Tuples become lists. Files of Python 2, and of NumPy 1 and 2, are read. Raise `InputError` for anything else.
+    Tuples become lists, and types of numbers their names. Files of Python 2, and of NumPy 1 and 2, are read. Raise
+    `InputError` for anything else.
     """
     with reading("pickle of dicts, lists and arrays"):
         return _finish(_Unpickler(Path(path).read_bytes(), as_dicts).load())
@@ -136,6 +137,8 @@ def _finish(value: Any) -> Any:
         if value.value is None:
             raise InputError("holds an array without numbers")
         return value.value
+    if isinstance(value, _Dtype):
+        return value.value.name
     if isinstance(value, (_Bytes, _Attributes)):
         return _finish(value.value)
     if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 import copyreg
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -57,6 +58,12 @@ def test_bytes_written_by_python_2_load_equal(tmp_path):
     path = write_pickle(tmp_path / "x.pkl", TREES["2022"], 2, python2=True)
     assert b"_codecs" not in path.read_bytes()
     assert_same_tree(load_pickle(path), TREES["2022"])
+
+
+def test_a_type_of_numbers_is_read_as_its_name(tmp_path):
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps({"dtype": np.dtype(np.float32)}))  # as in a space of Gymnasium's
+    assert load_pickle(path) == {"dtype": "float32"}
 
 
 def test_arrays_may_be_written_to(tmp_path):
