@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from rl_il.files import atomic_write, load_torch, write_json
 
 FOLDER = "checkpoint"
 INDEX = "checkpoint.json"
+FILE = re.compile(rf"{FOLDER}/state_[0-9]{{1,15}}\.pt|data/itr_[0-9]{{1,15}}\.npz")
 
 
 class Checkpoint:
@@ -82,7 +84,8 @@ class Checkpoint:
         path = self.folder / INDEX
         try:
             index = json.loads(path.read_text())
-            if not isinstance(index["state"], str) or not isinstance(index["files"], dict):
+            files, state = index["files"], f"{FOLDER}/{index['state']}"
+            if not isinstance(files, dict) or state not in files or not all(map(FILE.fullmatch, files)):
                 raise ValueError("it must name a state and its files")
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise InputError(f"{path}: is no index of a checkpoint ({error}); the run cannot go on") from error

@@ -120,3 +120,13 @@ def sb3_zips() -> list[bytes]:
             file.writestr("data", json.dumps(data))
         files.append(result.getvalue())
     return files
+
+
+def jsons() -> dict[str, bytes]:
+    """Return one text for each reader in `readers.JSONS`."""
+    return {
+        "config": run_folder()["config.json"],
+        "checkpoint": b'{"state": "state_1.pt", "files": {"checkpoint/state_1.pt": "00", "data/itr_1.npz": "11"}}',
+        "demonstrations": b'{"env_name": "MountainCar-v0", "policy": "expert", "seed": 1}',
+        "expert": b'{"activation": "tanh", "output": "argmax", "obs_slice": [0, 2], "action_scale": [1.0, 0.5]}',
+    }

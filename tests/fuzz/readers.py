@@ -10,6 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
+from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.pickles import load_pickle
 from rl_il.envs import is_discrete, make_env
@@ -17,6 +18,7 @@ from rl_il.errors import InputError
 from rl_il.experts.loading import load_actor
 from rl_il.experts.sb3 import NORMALISER_MODULES
 from rl_il.report.runs import find_runs, group_runs
+from rl_il.runs.checkpoint import Checkpoint
 from rl_il.runs.folders import read_config
 from rl_il.studies.doctor.examine import examine, to_dict
 
@@ -80,10 +82,40 @@ def diagnose(path: Path, env_name: str) -> None:
     assert to_dict(examine(path, env_name))["file"] == str(path)
 
 
-def outcome(read, path: Path, env_name: str) -> str:
+def read_config_json(folder: Path, text: bytes) -> None:
+    (folder / "config.json").write_bytes(text)
+    assert isinstance(read_config(folder), RunConfig)
+
+
+def read_checkpoint_json(folder: Path, text: bytes) -> None:
+    """No text names a file with its true checksum, so none is a checkpoint but one that names no file."""
+    for name in ("checkpoint/state_1.pt", "data/itr_1.npz"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"whatever")
+    (folder / "checkpoint" / "checkpoint.json").write_bytes(text)
+    Checkpoint(folder).load()
+
+
+def read_meta_json(read, arrays: dict[str, np.ndarray], folder: Path, text: bytes) -> None:
+    np.savez(folder / "x.npz", **arrays, meta=np.array(text.decode(errors="replace").replace("\0", "")))
+    read(folder / "x.npz", "MountainCar-v0")
+
+
+JSONS = {
+    "config": read_config_json,
+    "checkpoint": read_checkpoint_json,
+    "demonstrations": functools.partial(
+        read_meta_json, diagnose, {"observations": np.ones((5, 2)), "actions": np.ones(5, int)}
+    ),
+    "expert": functools.partial(read_meta_json, read_actor, {"w0": np.ones((2, 3)), "b0": np.ones(3)}),
+}
+"""Read a text in a folder, by what it is."""
+
+
+def outcome(read, path: Path, what: str | bytes) -> str:
     """`values` or `InputErrors`; raises what is neither."""
     try:
-        read(path, env_name)
+        read(path, what)
     except InputError as error:
         assert str(error).isprintable() and len(str(error)) < MAX_MESSAGE
         return "InputErrors"

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import good_files
-import numpy as np
 import pytest
 import readers
 from damage import damage, damaged
@@ -89,13 +88,17 @@ def test_a_run_folder(tmp_path, outcomes):
 
 
 def test_json(tmp_path, outcomes):
-    """The JSON in a file of demonstrations, which the doctor reads; that of a run is in its folder."""
+    """The JSON of runs, checkpoints, demonstrations and experts; that of whole run folders is above."""
+    texts = good_files.jsons()
 
-    @given(damaged("x.json", [b'{"env_name": "MountainCar-v0", "policy": "expert", "seed": 1}']))
-    def check(content):
-        meta = np.array(content.decode(errors="replace").replace("\0", ""))
-        (tmp_path / "x.npz").write_bytes(good_files.npz(**good_files.PLAIN, meta=meta))
-        outcomes[readers.outcome(readers.diagnose, tmp_path / "x.npz", "MountainCar-v0")] += 1
+    @given(
+        st.sampled_from(sorted(texts)).flatmap(
+            lambda kind: st.tuples(st.just(kind), damaged("x.json", [texts[kind]]))
+        )
+    )
+    def check(kind_and_text):
+        kind, text = kind_and_text
+        outcomes[readers.outcome(readers.JSONS[kind], tmp_path, text)] += 1
 
     check()
 
