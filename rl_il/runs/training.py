@@ -54,12 +54,12 @@ def build(config: RunConfig, inputs: Inputs, verbose: bool) -> Parts:
     """Return the parts of a run; no folder is made yet. The demonstrations move from the inputs to the trainer."""
     policy = build_policy(config, inputs.env)
     rule = load(RULES[config.rule]).from_config(config) if config.do_dagger else None
-    teacher = ExpertTeacher(inputs.expert) if inputs.expert else None
+    teacher = None if inputs.expert is None else ExpertTeacher(inputs.expert)
     watch = Watch(config.n_iter - 1, verbose)
     trainer = RLTrainer(config, inputs.source, policy, tuple(inputs.demonstrations), rule, teacher, watch)
     inputs.demonstrations.clear()  # pictures are large, and the trainer drops them once they are in its buffer
     # The expert and the policy are compared on recorded states.
-    comparable = inputs.expert and inputs.expert.answers_recorded and policy.answers_recorded
+    comparable = inputs.expert is not None and inputs.expert.answers_recorded and policy.answers_recorded
     expert = inputs.expert if comparable else None
     evaluator = Evaluator(config, inputs.source, inputs.n_eval_episodes, expert, trainer.validation, watch)
     watch.seconds["startup"] = time.perf_counter() - inputs.start
