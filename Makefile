@@ -1,15 +1,15 @@
-# Everything runs in .venv, which `make setup` makes. Another Python: make setup PYTHON=python3.12
+# Everything runs in .venv, which `make setup` creates. To use another Python: make setup PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
-# A small network's operations are too short to be shared among threads, and tests run two at a time.
+# The operations of a small network are too short to share among threads, and two tests run at a time.
 export OMP_NUM_THREADS = 1
 
 .PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-ray test-gpu test-browser test-browser-slow page-picture test-experts lint clean
 
-help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+help: ## print this list
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-setup: .venv/installed ## install the tested versions into .venv
+setup: .venv/installed ## install the tested versions into .venv (1 minute, and the downloads)
 
 .venv/installed: setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -18,26 +18,29 @@ setup: .venv/installed ## install the tested versions into .venv
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: setup ## the main job: clone LunarLander's expert, then DAgger (under 2 minutes)
+demo: setup ## clone LunarLander's expert, then DAgger: a table, a figure, two GIFs (2 minutes)
 	$(BIN)/python scripts/demo.py
 
-study: setup ## the README's table and figure: 5 seeds (about 4 minutes)
-	rm -rf data/results/new
+study: setup ## LunarLander's table, figure and GIFs with 5 seeds, and the demo's table (5 minutes)
+	rm -rf data/results/new data/results/new_demo
+	$(BIN)/python scripts/demo.py --out data/results/new_demo
+	mv data/results/new_demo/table.md data/results/demo.md
+	rm -rf data/results/new_demo
 	$(BIN)/python scripts/demo.py --seeds 5 --out data/results/new
 	rm -rf data/results/LunarLander-v3
 	mv data/results/new data/results/LunarLander-v3
 
-results: setup ## the README's table over all environments: 5 seeds (23 minutes; a stopped one goes on)
+results: setup ## the table of all environments with 5 seeds (25 minutes; can be stopped and continued)
 	$(BIN)/python scripts/results.py
 
-ablations: setup ## the README's ablations of the training length (2 minutes)
+ablations: setup ## ablations of the training length (2 minutes; can be stopped and continued)
 	for env in HalfCheetah-v5 LunarLander-v3; do \
 		$(BIN)/python scripts/run_ablation.py --env_name $$env --param num_agent_train_steps_per_iter \
 			--values 500 1000 5000 10000 --seeds 5 --outdir data/results/training_steps_$$env || exit 1; \
 	done
 
 DRIFT := data/results/drift
-drift: setup ## the README's figures of drift (2 minutes)
+drift: setup ## the tables and figures of drift (2 minutes)
 	rm -rf $(DRIFT)
 	$(BIN)/python scripts/run_hw1.py --env_name LunarLander-v3 --n_demos 1 --do_dagger --n_iter 11 --seed 3 \
 		--eval_episodes 20 --video_log_freq -1 --logdir $(DRIFT)/LunarLander-v3/run
@@ -53,11 +56,11 @@ drift: setup ## the README's figures of drift (2 minutes)
 		cp $(DRIFT)/$$env/diagnosis/losses.md $(DRIFT)/$$env.md; \
 	done
 
-pixels: setup ## the README's CarRacing from the camera (under an hour; a stopped one goes on)
+pixels: setup ## CarRacing from pictures (under an hour; can be stopped and continued)
 	$(BIN)/python scripts/pixels.py --out data/results/CarRacing-v3
 
 TAUGHT := data/results/teacher
-teaching: setup ## the README's curves of teaching, by the stand-in (3 minutes)
+teaching: setup ## the curves of teaching with a scripted teacher (3 minutes)
 	rm -rf $(TAUGHT)/*/
 	$(BIN)/python scripts/teach.py --env_name MountainCar-v0 --teacher scripted --episodes 10 --eval_every 1 \
 		--eval_episodes 20 --logdir $(TAUGHT)/MountainCar-v0/run
@@ -65,50 +68,50 @@ teaching: setup ## the README's curves of teaching, by the stand-in (3 minutes)
 		--eval_episodes 20 --logdir $(TAUGHT)/LunarLander-v3/run
 	for env in MountainCar-v0 LunarLander-v3; do cp $(TAUGHT)/$$env/run/curve.png $(TAUGHT)/$$env.png || exit 1; done
 
-chaos: setup ## 100 runs killed at random moments, and compared with runs that nobody killed (10 minutes)
+chaos: setup ## kill runs at 100 random moments, and compare them with runs that were not killed (up to 30 minutes)
 	$(BIN)/python scripts/chaos.py
 
-fuzz: setup ## every reader on 20,000 damaged and hostile files of each kind (half an hour)
+fuzz: setup ## read 20,000 damaged and hostile files of each kind (30 minutes)
 	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=large
 
-soak: setup ## half an hour of small iterations: memory, open files and threads must not grow
+soak: setup ## check that a long run does not grow in memory, open files or threads (30 minutes)
 	$(BIN)/python scripts/soak.py
 
-test: setup ## the whole suite (under 6 minutes)
+test: setup ## the whole test suite (3 to 6 minutes)
 	$(BIN)/python -m pytest -n 2 -q
 
-test-sb3: setup ## our reading of Stable-Baselines3's zips against its own (installs it)
+test-sb3: setup ## compare our reading of Stable-Baselines3's zips with its own (installs it)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[sb3]"
 	$(BIN)/python -m pytest -q -m sb3
 
-test-ray: setup ## ablations on a Ray cluster of two nodes, one of which dies (installs it, 240 MB)
+test-ray: setup ## ablations on a Ray cluster of two nodes, of which one dies (installs Ray, 240 MB)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(BIN)/python -m pytest -q -m ray
 
-test-gpu: setup ## training on a GPU beside the CPU's (needs one, and a torch for it)
+test-gpu: setup ## compare training on a GPU with the CPU (needs a GPU, and a torch build for it)
 	$(BIN)/python -m pytest -q -m gpu
 
 browser: setup
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
-		{ echo "error: the page is tried in a real browser; apt-get install chromium" >&2; exit 2; }
+		{ echo "error: these tests need a browser; apt-get install chromium" >&2; exit 2; }
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[browser]"
 
-test-browser: browser ## the teacher's page in Chromium (installs Playwright, 140 MB; 2 minutes)
+test-browser: browser ## test the teacher's page in Chromium (installs Playwright, 140 MB; 2 minutes)
 	$(BIN)/python -m pytest -q -s -m browser
 
-test-browser-slow: browser ## frames a second, key to picture, and LunarLander taught through the page (8 minutes)
+test-browser-slow: browser ## measure frames and delays of the page, and teach LunarLander in it (8 minutes)
 	$(BIN)/python -m pytest -q -s -m browser_slow
 
-page-picture: browser ## the README's picture of the teacher's page (2 minutes)
+page-picture: browser ## the screenshot of the teacher's page (2 minutes)
 	$(BIN)/python tests/teacher/browsing.py data/results/teacher/page.png
 
-test-experts: setup ## a short training by the experts' recipe (installs JAX; a few minutes)
+test-experts: setup ## a short training of an expert (installs JAX; a few minutes)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[experts]"
 	$(BIN)/python -m pytest -q -m experts
 
-lint: setup ## ruff, as CI runs it
+lint: setup ## check code and format with ruff, as CI does
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-clean: ## remove .venv and the run folders
+clean: ## remove .venv and all run folders
 	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick

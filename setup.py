@@ -1,4 +1,4 @@
-"""Install with `pip install -e . -c constraints.txt`, or let `make setup` do it."""
+"""Package metadata. Install with `pip install -e . -c constraints.txt`, or with `make setup`."""
 
 from setuptools import find_packages, setup
 

@@ -1,4 +1,4 @@
-"""What decides a run: one frozen dataclass, and the flags that other commands share."""
+"""The settings of a run: one frozen dataclass, and the flags that other commands share."""
 
 from __future__ import annotations
 
@@ -9,116 +9,165 @@ import shlex
 from dataclasses import dataclass
 
 from rl_il.errors import InputError
+from rl_il.files import named_run
 from rl_il.options import option, positive_integer, worker_count
 from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, RULES
 
 DEVICES = ("auto", "cpu", "cuda")
-MAX_BLOCK = 1000  # gradient steps between two boundaries, where a run can be saved, stopped and evaluated
-COMPILE_FROM = 30_000  # gradient steps of a whole run: about as many as fit eagerly into the seconds of compiling
-WORKERS_HELP = "processes that roll out episodes, or auto: one a core; the result is the same"
+MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
+COMPILE_FROM = 30_000  # gradient steps of a run: compiling takes about as long as so many eager ones
+WORKERS_HELP = "processes that roll out episodes, or auto for one per core; their number does not change the result"
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's result. The names and defaults are the course's (CS285 2022, 2023)."""
 
-    # The task
-    env_name: str = option("LunarLander-v3", "Gymnasium name of the environment", "env")
-    ep_len: int | None = option(None, "longest episode in steps (default: the environment's own limit)")
-    expert_policy_file: str | None = option(
-        None,
-        "the expert: .npz weights, a checkpoint .pt or a run folder, the course's .pkl, Stable-Baselines3's .zip"
-        " (hf:ORG/REPO/FILE.zip from the Hugging Face hub), or a scripted expert's name (default: the one shipped for"
-        " the environment)",
-        "epf",
-    )
-    expert_activation: str | None = option(
-        None, "the expert's nonlinearity, if its .zip names an unknown one", choices=ACTIVATIONS
-    )
+    env_name: str = option("LunarLander-v3", "name of a Gymnasium environment", "env", group="task")
+    ep_len: int | None = option(None, "longest episode, in steps (default: the environment's own limit)")
+
     expert_data: str | None = option(
         None,
-        "the demonstrations: .npz, or the course's .pkl (default: those shipped for the environment)",
+        "demonstrations to learn from: an .npz file, a .pkl file of the course, or the folder of a teaching run"
+        " (default: those shipped for the environment)",
         "ed",
+        group="data",
     )
-    n_demos: int | None = option(None, "learn from this many demonstrated episodes, drawn with the seed")
-
-    # The algorithm
-    do_dagger: bool = option(False, "DAgger: relabel the learner's own states with the expert")
-    n_iter: int = option(1, "iterations; the first is behavioural cloning, each later one DAgger", "n")
-    num_agent_train_steps_per_iter: int = option(1000, "gradient steps an iteration")
-    n_epochs: int | None = option(None, "passes over the whole buffer an iteration, instead of gradient steps")
-    rule: str = option("dagger", "who acts while data are collected, and which states get a label", choices=RULES)
-    beta_decay: float = option(
-        0.0, "in DAgger's iteration i the expert acts at each step with probability beta_decay^i (default: never)"
+    n_demos: int | None = option(
+        None, "learn from this many of the demonstrated episodes, chosen at random (default: all)"
     )
-    batch_size: int = option(1000, "environment steps to collect a DAgger iteration (whole episodes)")
-    batch_episodes: int | None = option(None, "collect exactly this many episodes a DAgger iteration instead")
-    train_batch_size: int = option(100, "rows in a minibatch")
-    max_replay_buffer_size: int = option(1_000_000, "most steps the replay buffer keeps; the newest stay")
-    val_fraction: float = option(0.0, "fraction of the labelled steps held out to log a validation loss")
+    expert_policy_file: str | None = option(
+        None,
+        "the expert, which labels states in DAgger and with which the policy is compared: weights (.npz), a policy"
+        " (.pt, or a run folder; latest is the newest one), the course's .pkl, a .zip of Stable-Baselines3"
+        " (hf:ORG/REPO/FILE.zip downloads one from the Hugging Face hub), or the name of a scripted expert (default:"
+        " the one shipped for the environment)",
+        "epf",
+        parse=named_run,
+    )
+    expert_activation: str | None = option(
+        None, "the expert's activation function, if its .zip names one that is unknown here", choices=ACTIVATIONS
+    )
 
-    # The policy
-    n_layers: int = option(2, "hidden layers")
-    size: int = option(64, "units in a hidden layer")
-    activation: str = option("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
-    learning_rate: float = option(5e-3, "Adam's step size", "lr")
-    weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
+    n_layers: int = option(2, "number of hidden layers", group="policy")
+    size: int = option(64, "units in each hidden layer")
+    activation: str = option("tanh", "activation function after each hidden layer", choices=ACTIVATIONS)
     head: str | None = option(
-        None, "what turns features into actions (default: the first that fits the action space)", choices=HEADS
+        None,
+        "the distribution of actions that the network predicts (default: the first that fits the action space)",
+        choices=HEADS,
     )
+    normalize_obs: bool = option(
+        False, "standardise each number of an observation by its mean and standard deviation in the demonstrations"
+    )
+
+    num_agent_train_steps_per_iter: int = option(1000, "gradient steps in each iteration", group="training")
+    n_epochs: int | None = option(
+        None, "train for this many passes over all data so far in each iteration, instead of a number of steps"
+    )
+    train_batch_size: int = option(100, "labelled states in the minibatch of each gradient step")
+    learning_rate: float = option(5e-3, "learning rate of the optimiser, Adam", "lr")
+    weight_decay: float = option(0.0, "weight decay, decoupled from the gradient (AdamW)")
     loss: str | None = option(
         None,
-        "what is minimised: nll is cross-entropy for discrete actions and a learnt Gaussian's for continuous"
-        " ones (default: nll for discrete actions, mse for continuous ones)",
+        "what is minimised: nll, the negative log-likelihood (cross-entropy for discrete actions, a Gaussian with a"
+        " learnt standard deviation for continuous ones), mse, the mean squared error, or l1, the mean absolute error"
+        " (default: nll for discrete actions, mse for continuous ones)",
         choices=LOSSES,
     )
-    normalize_obs: bool = option(False, "standardise observations by the demonstrations' mean and std")
+    val_fraction: float = option(
+        0.0, "fraction of the labelled steps that is held out of the training, to log a validation loss"
+    )
+    max_replay_buffer_size: int = option(
+        1_000_000, "steps that the replay buffer keeps; when it is full, the oldest are dropped"
+    )
+    seed: int = option(1, "seed of everything that is random; the same seed and settings give the same result")
 
-    # A policy that sees pictures
-    frame_stack: int | None = option(None, "successive pictures that it sees (default: 4)")
-    colour: bool = option(False, "it sees colours (default: shades of grey)")
-    whole_picture: bool = option(False, "it sees the dials below the picture too (default: they are cropped)")
-    augment: str | None = option(
-        None, f"change the pictures of each minibatch at random: any of {','.join(AUGMENTATIONS)}, with commas"
+    do_dagger: bool = option(
+        False,
+        "run DAgger: in each iteration after the first, let the policy act, label the visited states with the"
+        " expert's actions, and train on all data so far",
+        group="DAgger",
+    )
+    n_iter: int = option(1, "iterations: the first is behavioural cloning, each later one is a round of DAgger", "n")
+    rule: str = option(
+        "dagger",
+        "who acts while data are collected, and which visited states are labelled; dagger: the policy acts, and all"
+        " are",
+        choices=RULES,
+    )
+    beta_decay: float = option(
+        0.0,
+        "in iteration i, the expert acts instead of the policy with probability beta_decay^i at each step; 0: it"
+        " never does",
+    )
+    batch_size: int = option(
+        1000,
+        "environment steps to collect in each iteration; the last episode is completed. It is not the minibatch's"
+        " size, which is --train_batch_size",
+    )
+    batch_episodes: int | None = option(
+        None, "collect exactly this many episodes in each iteration, instead of --batch_size steps"
     )
 
-    # Evaluation and logging
+    frame_stack: int | None = option(
+        None, "how many of the last pictures the policy sees at once (default: 4)", group="pictures"
+    )
+    colour: bool = option(False, "show the policy colours (default: shades of grey)")
+    whole_picture: bool = option(False, "show the policy the dials below the picture too (default: they are cropped)")
+    augment: str | None = option(
+        None,
+        f"change the pictures of each minibatch at random: one or more of {','.join(AUGMENTATIONS)}, separated by"
+        " commas",
+    )
+
     eval_batch_size: int = option(
         1000,
-        "evaluate on as many whole episodes as the shipped expert needs for this many steps, rounded up; where none"
-        " is shipped, as if each lasted to the time limit",
+        "evaluate on about this many environment steps: on as many whole episodes as the shipped expert needs for"
+        " them (without a shipped expert: as many as there are if each lasts to the time limit)",
+        group="evaluation and logging",
     )
-    eval_episodes: int | None = option(None, "evaluate on exactly this many episodes instead")
+    eval_episodes: int | None = option(
+        None, "evaluate on exactly this many episodes, instead of --eval_batch_size steps"
+    )
     eval_interval: str | None = option(
         None,
-        "gradient steps between evaluations within an iteration, or the steps to evaluate after, such as"
-        " 500,1000,5000 (default: at the iteration's end only, which is always evaluated)",
+        "evaluate within an iteration too: every so many gradient steps (500), or after the steps of a list"
+        " (500,1000,5000) (default: only at the iteration's end)",
+    )
+    scalar_log_freq: int = option(
+        1, "evaluate after every so many iterations; the last one is always evaluated, and with -1 only that"
+    )
+    video_log_freq: int = option(
+        5, "save a video after every so many iterations, and after the last one; -1: save none"
     )
     exp_name: str | None = option(None, "a word for the run folder's name (default: bc or dagger)", "exp")
-    logdir: str | None = option(None, "the run folder itself; must be new or empty (default: data/q1_...)")
-    video_log_freq: int = option(5, "iterations between videos; -1: none")
-    scalar_log_freq: int = option(
-        1, "iterations between evaluations; -1: the last only (the last is always evaluated)"
+    logdir: str | None = option(
+        None, "the run folder; it must be new or empty (default: data/q1_..., with DAgger data/q2_...)"
     )
-    save_params: bool = option(False, "accepted for the course's sake: every iteration's policy is saved")
+    save_params: bool = option(
+        False, "has no effect, since each iteration's policy is always saved; it is accepted as a flag of the course"
+    )
 
-    # The machine
-    seed: int = option(1, "root of every random stream")
     device: str = option(
         "auto",
-        "where the policy is trained; auto: pictures on a GPU if there is one, all else on the CPU, faster there",
+        "where the policy is trained; auto: on a GPU if there is one and the policy sees pictures, else on the CPU,"
+        " which is faster for small networks",
         choices=DEVICES,
+        group="machine",
     )
     no_gpu: bool = option(False, "the same as --device cpu", "ngpu")
-    which_gpu: int = option(0, "number of the GPU, with --device cuda")
+    which_gpu: int = option(0, "which GPU is used, counted from 0")
     compile: str = option(
         "auto",
-        "compile the gradient step, which costs some seconds and makes it several times faster; auto: in runs of"
-        f" {COMPILE_FROM:,} steps or more",
+        "compile the gradient step, which takes some seconds and makes the training several times faster; auto: in"
+        f" runs of {COMPILE_FROM:,} gradient steps or more",
         choices=("auto", "on", "off"),
     )
     torch_threads: int = option(
-        1, "threads of a gradient step: worth it for pictures alone; another number, other last digits of the result"
+        1,
+        "CPU threads of a gradient step; more than 1 is worth it only with pictures, and changes the last digits of"
+        " the result",
     )
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
 
@@ -132,16 +181,16 @@ class RunConfig:
         self._check_contradictions()
 
     def _check_iterations(self) -> None:
-        # The two sentences are the course's.
-        if self.do_dagger and self.n_iter < 2:
+        if self.n_iter < 1:
+            raise InputError(f"--n_iter must be 1 or more, got {self.n_iter}")
+        if self.do_dagger and self.n_iter == 1:
             raise InputError(
-                "DAgger needs more than 1 iteration (--n_iter > 1), to iteratively query the expert and train"
-                " after behavioural cloning in the first"
+                "--do_dagger needs at least two iterations, since the first is behavioural cloning; give --n_iter 2"
+                " or more"
             )
-        if not self.do_dagger and self.n_iter != 1:
+        if not self.do_dagger and self.n_iter > 1:
             raise InputError(
-                f"plain behavioural cloning collects expert data just once (--n_iter 1), got {self.n_iter};"
-                " add --do_dagger for more iterations"
+                f"behavioural cloning has one iteration (--n_iter 1), got {self.n_iter}; add --do_dagger for more"
             )
 
     def _check_choices(self) -> None:
@@ -150,7 +199,7 @@ class RunConfig:
             if choices and value is not None and value not in choices:
                 raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r}")
         if not isinstance(self.num_workers, int):
-            raise InputError(f"num_workers must be an integer, got {self.num_workers!r}")
+            raise InputError(f"--num_workers must be an integer, got {self.num_workers!r}")
 
     def _check_signs(self) -> None:
         positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
@@ -167,14 +216,14 @@ class RunConfig:
     def _check_augment(self) -> None:
         unknown = [name for name in self.augmentations() if name not in AUGMENTATIONS]
         if unknown:
-            raise InputError(f"--augment: there is no {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}")
+            raise InputError(f"--augment must name some of {', '.join(AUGMENTATIONS)}, got {unknown[0]!r}")
 
     def _check_eval_interval(self) -> None:
         counts = self._eval_counts()
         if not all(counts) or counts != sorted({*counts}):
             raise InputError(
-                "--eval_interval must be a number of gradient steps above 0, or several in rising order with commas"
-                f" (500,1000,5000), got {self.eval_interval!r}"
+                "--eval_interval must be a number of gradient steps above 0, or several in increasing order with"
+                f" commas between them (500,1000,5000), got {self.eval_interval!r}"
             )
         if self.n_epochs is None:
             self.evaluation_steps(self.num_agent_train_steps_per_iter)
@@ -185,28 +234,26 @@ class RunConfig:
                 raise InputError(f"--{name} must be finite, got {getattr(self, name)}")
         for name in ("video_log_freq", "scalar_log_freq"):
             if getattr(self, name) == 0 or getattr(self, name) < -1:
-                raise InputError(f"--{name} must be -1 (never) or above 0, got {getattr(self, name)}")
+                least = "no videos" if name == "video_log_freq" else "only the last iteration"
+                raise InputError(f"--{name} must be -1 ({least}) or above 0, got {getattr(self, name)}")
         if not 0 <= self.val_fraction < 1:
-            raise InputError(f"--val_fraction must be at least 0 and below 1, got {self.val_fraction}")
+            raise InputError(f"--val_fraction must be 0 or more and less than 1, got {self.val_fraction}")
         if not 0 <= self.beta_decay <= 1:
-            raise InputError(f"--beta_decay must be 0 to 1, got {self.beta_decay}")
+            raise InputError(f"--beta_decay must be between 0 and 1, got {self.beta_decay}")
 
     def _check_contradictions(self) -> None:
-        if not self.do_dagger and (self.rule != "dagger" or self.beta_decay):
-            flag = "beta_decay" if self.rule == "dagger" else "rule"
-            raise InputError(f"--{flag} is for collecting data; add --do_dagger, or drop it")
         if self.device == "cuda" and self.no_gpu:
             raise InputError("--device cuda and --no_gpu contradict each other; drop one")
 
     def augmentations(self) -> list[str]:
-        """Return the names in `augment`."""
+        """Return the names of the augmentations in `augment`."""
         return [] if self.augment is None else self.augment.split(",")
 
     def compiles(self, rows: int) -> bool:
         """Return whether the gradient step is compiled, if the first iteration trains on `rows` labelled steps.
 
-        This follows from the configuration and the data, never from timing: compiled and eager steps differ in
-        their last digits, and a seed must mean one result.
+        This follows from the configuration and the data, never from a measured time: compiled and eager steps differ
+        in the last digits, and the same seed must give the same result.
         """
         long = self.n_iter * self.steps_per_iteration(rows) >= COMPILE_FROM
         return self.compile == "on" or (self.compile == "auto" and long)
@@ -218,15 +265,18 @@ class RunConfig:
         return self.n_epochs * math.ceil(rows / self.train_batch_size)
 
     def block_end(self, done: int, total: int) -> int:
-        """Return after how many gradient steps the block ends that begins after `done` of an iteration's `total`."""
+        """Return the gradient step at which a block ends that begins after `done` of an iteration's `total` steps."""
         return min(done + MAX_BLOCK, next(step for step in self.evaluation_steps(total) if step > done))
 
     def is_due(self, itr: int, frequency: int) -> bool:
-        """Return whether something is due after this iteration: every `frequency` ones (-1: never), and the last."""
+        """Return whether an iteration is the last one or one of every `frequency` (-1: only the last one)."""
         return itr == self.n_iter - 1 or (frequency > 0 and itr % frequency == 0)
 
     def evaluation_steps(self, total: int) -> list[int]:
-        """Return after how many of an iteration's `total` gradient steps the policy is evaluated; its end is one."""
+        """Return the gradient steps of an iteration after which the policy is evaluated; the last is `total`.
+
+        Raise `InputError` if one of them is beyond `total`.
+        """
         steps = self._eval_counts() or [total]
         if steps[-1] > total:
             raise InputError(f"--eval_interval {self.eval_interval}: an iteration has only {total} gradient steps")
@@ -235,7 +285,7 @@ class RunConfig:
         return [step for step in steps if step < total] + [total]
 
     def _eval_counts(self) -> list[int]:
-        """Return the numbers in `eval_interval`, with 0 for a text that is not one; empty by default."""
+        """Return the numbers in `eval_interval`, with 0 for a text that is not a number; none by default."""
         texts = [] if self.eval_interval is None else self.eval_interval.split(",")
         return [int(text) if text.strip().isdecimal() else 0 for text in texts]
 
@@ -256,17 +306,21 @@ def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--policy",
         default="expert",
-        help="expert (the shipped one), random, a scripted expert, a .npz, .pt, course .pkl or Stable-Baselines3 .zip"
-        " file, hf:ORG/REPO/FILE.zip, or a run folder (default: %(default)s)",
+        help="who acts: expert (the one shipped), random, the name of a scripted expert, a run folder, latest (the"
+        " newest run folder), a file (.npz, .pt, the course's .pkl, Stable-Baselines3's .zip), or"
+        " hf:ORG/REPO/FILE.zip",
     )
-    add("--expert_activation", choices=ACTIVATIONS, help="the nonlinearity, if a .zip names an unknown one")
-    add("--env_name", "-env", default="LunarLander-v3", help="environment (default: %(default)s)")
-    add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
-    add("--ep_len", type=positive_integer, help="longest episode in steps (default: the environment's own limit)")
+    add(
+        "--expert_activation",
+        choices=ACTIVATIONS,
+        help="the activation function, if a .zip names one that is unknown here",
+    )
+    add("--env_name", "-env", default="LunarLander-v3", help="name of a Gymnasium environment")
+    add("--seed", type=int, default=0, help="seed from which the seeds of all episodes are drawn")
+    add("--ep_len", type=positive_integer, help="longest episode, in steps (default: the environment's own limit)")
     add_workers_argument(parser)
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:
     """Add the flag `--num_workers`."""
-    help = f"{WORKERS_HELP} (default: %(default)s)"
-    parser.add_argument("--num_workers", metavar="INT", type=worker_count, default=1, help=help)
+    parser.add_argument("--num_workers", metavar="INT", type=worker_count, default=1, help=WORKERS_HELP)

@@ -1,4 +1,4 @@
-"""The error class for mistakes that the user can correct, and how a script ends on one."""
+"""Errors that the user can correct, and the exit status of a script after an error."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from collections.abc import Callable
 
 
 class InputError(ValueError):
-    """An error in what the user gave; the message says what is wrong, got, expected, and what to do."""
+    """An error in the user's input. The message says what is wrong, what was expected, and what to do."""
 
 
 class DivergedError(InputError):
-    """An error of a training whose numbers are no longer finite; the same settings would end there again."""
+    """A training whose numbers are no longer finite. The same settings would fail again."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interruption by Ctrl-C or SIGTERM; the message says where the work so far is kept.
+    """An interruption by Ctrl-C or SIGTERM. The message, if there is one, says where the work so far is saved.
 
     Args:
-      message: what the user is told.
-      signal_number: which of the two signals it was.
-      between_steps: whether everything is as it was after a whole step, and may be saved.
+      message: the text for the user.
+      signal_number: SIGINT or SIGTERM.
+      between_steps: whether it occurred between two gradient steps. Only then the state of the training is complete
+        and can be saved.
     """
 
     def __init__(self, message: str = "", signal_number: int = signal.SIGINT, between_steps: bool = False):
@@ -34,13 +35,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a script's `main`; a user's mistake becomes one sentence and exit status 2, Ctrl-C status 130.
+    """Run a script's `main`, and end the process with the right exit status.
 
-    SIGTERM ends it as Ctrl-C does, with status 143.
+    After an `InputError`, the message is printed without a traceback, and the status is 2. The status is 130 after
+    Ctrl-C and 143 after SIGTERM.
     """
     _collect_garbage_less()
     signal.signal(signal.SIGTERM, _interrupt)
-    warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # without file, line and source code
+    warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # no file, line number or source code
     try:
         main()
     except InputError as error:
@@ -59,9 +61,9 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _collect_garbage_less() -> None:
-    """Let Python's garbage collector run rarely, and not at exit.
+    """Make Python's garbage collector run rarely, and let it skip all objects at exit.
 
-    Importing torch creates 170,000 objects, none of them garbage; examining them repeatedly costs half a second.
+    The import of torch creates 170,000 objects that are no garbage. To examine them repeatedly takes half a second.
     """
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)

@@ -1,4 +1,7 @@
-"""Files: written whole or not at all, read or refused with one `InputError`; and where the checkout is."""
+"""Functions that read and write files, and that find the run folders of the repository.
+
+A file is written completely or not at all. A file that cannot be read raises one `InputError`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import math
 import os
 import pickle
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,22 +21,56 @@ from typing import Any, BinaryIO
 
 from rl_il.errors import InputError
 
-MAX_MESSAGE = 1000  # characters of an error
-LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # how mkstemp names a temporary file
+MAX_MESSAGE = 1000  # characters
+LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # the names that mkstemp gives to temporary files
 REPOSITORY = Path(__file__).resolve().parent.parent
-"""The checkout that holds `experts/` and `data/` (the package is installed from it with `pip install -e`)."""
+"""The folder of the repository, with `experts/` and `data/` (the package is installed with `pip install -e`)."""
+
+
+RUNS = REPOSITORY / "data"  # the folder that contains the run folders
+LATEST = "latest"  # means the newest run folder, wherever a run is accepted
+
+
+def latest_run() -> Path:
+    """Return the run folder whose config.json was written last.
+
+    Search `data/` and the folders in it, such as `data/demo`. Teaching sessions are not runs. Raise `InputError` if
+    there is no run.
+    """
+    newest_first = sorted([*RUNS.glob("*/config.json"), *RUNS.glob("*/*/config.json")], key=_modified, reverse=True)
+    for path in newest_first:
+        try:
+            if "config" in json.loads(path.read_text()):
+                return path.parent
+        except (OSError, ValueError, TypeError):  # not the config.json of a run
+            continue
+    raise InputError(f"{LATEST}: there is no run folder in {RUNS} yet; give the path of a run, or start a run first")
+
+
+def _modified(path: Path) -> tuple[float, str]:
+    """Return a key that sorts files by the time of their last change, then by name."""
+    return path.stat().st_mtime, str(path)
+
+
+def named_run(name: str) -> str:
+    """Return `name` unchanged. For `latest`, return the newest run folder and print it on stderr."""
+    if name != LATEST:
+        return name
+    folder = latest_run()
+    print(f"{LATEST}: {folder}", file=sys.stderr)
+    return str(folder)
 
 
 def one_line(error: Exception | str) -> str:
-    """Return the message on one line, cut, and without control characters: it may quote a file of unknown origin."""
+    """Return the message on one line, shortened and without control characters, since it may quote any file."""
     return "".join(c if c.isprintable() else " " for c in str(error)[:MAX_MESSAGE])
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file into one `InputError`: the file is not a readable `what`.
+    """Convert any exception in the `with` block to an `InputError`: the file is not a readable `what`.
 
-    `zipfile`, `zlib`, `struct`, `pickle`, NumPy and torch raise almost any exception; none of them says more.
+    On a damaged file, `zipfile`, `zlib`, `struct`, `pickle`, NumPy and torch raise exceptions of almost any class.
     """
     try:
         yield
@@ -47,19 +85,19 @@ def reading(what: str) -> Iterator[None]:
 def load_torch(file: str | Path | BinaryIO) -> Any:
     """Return what `torch.save` wrote, on the CPU. No code in the file is run.
 
-    Raise `InputError`, which begins with the path if `file` is one, where the file is damaged or holds anything but
-    tensors and plain data.
+    Raise `InputError` if the file is damaged, or if it contains anything other than tensors and plain data. If `file`
+    is a path, the message begins with it.
     """
-    import torch  # most commands need no torch before they read such a file
+    import torch  # slow, and only needed when such a file is read
 
     try:
         with reading("file of torch.save"):
             try:
                 return torch.load(file, map_location="cpu", weights_only=True)
-            except pickle.UnpicklingError as error:  # whose message recommends running the code
+            except pickle.UnpicklingError as error:  # torch's message recommends to run the code in the file
                 raise InputError(
-                    "is not a readable file of torch.save: it is damaged, or holds something else than tensors and"
-                    " plain data; nothing in it was run"
+                    "is not a readable file of torch.save: it is damaged, or contains something other than tensors"
+                    " and plain data; no code in it was run"
                 ) from error
     except InputError as error:
         raise InputError(f"{file}: {error}" if isinstance(file, (str, Path)) else str(error)) from error
@@ -67,9 +105,9 @@ def load_torch(file: str | Path | BinaryIO) -> Any:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file next to `path`, and rename it to `path` once it is whole and on disk.
+    """Open a temporary file next to `path`, and rename it to `path` when its content is complete and on disk.
 
-    Raise `InputError` where the disk or the folder does not allow it.
+    Raise `InputError` if the file cannot be written.
     """
     path = Path(path)
     temporary = None
@@ -80,7 +118,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide the file from a shared machine's group
+        os.chmod(temporary, 0o644)  # mkstemp's mode 0600 would not let other users read it
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -91,7 +129,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write the folder itself to disk: otherwise a power cut could lose the name of a file that was put in it."""
+    """Write the folder's list of files to disk. Otherwise a power failure could remove a new file from it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -100,29 +138,29 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, below: bool = True) -> None:
-    """Remove what a killed process was writing with `atomic_write` in the folder, and in those `below` it."""
+    """Remove the temporary files of killed processes from the folder and, if `below`, from its subfolders."""
     for path in folder.glob("**/.*" if below else ".*"):
         if LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise `InputError` for a file that could not be written: before the work whose result it will hold."""
+    """Raise `InputError` if the file cannot be written. Call it before the work that produces the content."""
     path = Path(path)
     folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
     if os.path.isdir(path) or not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = "is a folder" if os.path.isdir(path) else f"cannot be written into {folder}"
+        what = "is a folder" if os.path.isdir(path) else f"cannot be written, since {folder} is not writable"
         raise InputError(f"{path}: {what}; give another file")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON. Not-a-number and infinities become null: JSON has neither."""
+    """Write `value` as indented JSON. NaN and infinities become null, since JSON does not have them."""
     with atomic_write(path) as file:
         file.write((to_json(value, indent=2) + "\n").encode())
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the rows under a header of all their keys; a row that lacks one has an empty cell there."""
+    """Write a header with the keys of all rows, and the rows. If a row does not have a key, its cell is empty."""
     columns = dict.fromkeys(key for row in rows for key in row)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -133,7 +171,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a file that `write_csv` wrote; none if there is no such file."""
+    """Return the rows of a file written by `write_csv`, or an empty list if the file does not exist."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -141,7 +179,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Return `value` as JSON text, with null for not-a-number and infinities."""
+    """Return `value` as JSON text, with null for NaN and infinities."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 

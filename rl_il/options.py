@@ -1,4 +1,7 @@
-"""Frozen dataclasses as command lines and JSON objects: a field is a flag with its help text, and a key."""
+"""Dataclasses of settings as flags of a command line and as JSON, and the parser of all scripts.
+
+Each field of such a dataclass is one flag, with its help text, and one key of a JSON object.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import os
 import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from rl_il.errors import InputError
 
@@ -24,27 +27,41 @@ def option(
     short: str | None = None,
     choices: Collection[str] | None = None,
     parse: Callable[[str], Any] | None = None,
+    group: str | None = None,
 ) -> Any:
-    """Return a config field: `help` is its documentation and its `--help`; `parse` reads the flag's text."""
-    return field(default=default, metadata={"help": help, "short": short, "choices": choices, "parse": parse})
+    """Return a field of a dataclass of settings.
+
+    Args:
+      default: the field's value if the flag is not given.
+      help: the text of the flag in `--help`.
+      short: a second name of the flag, written after a single dash.
+      choices: the values that the field may have, if there are only a few.
+      parse: a function that converts the flag's text into the value. With None, the field's type converts it.
+      group: the heading in `--help` above this flag and the following flags, up to the next field with a group.
+    """
+    names = {"help": help, "short": short, "choices": choices, "parse": parse, "group": group}
+    return field(default=default, metadata=names)
 
 
 def positive_integer(text: str) -> int:
-    """Return the integer above 0 that a flag's text says."""
-    value = int(text)
+    """Return a flag's text as an integer above 0."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
     return value
 
 
 def worker_count(text: str) -> int:
-    """Return the number of processes that a flag's text says; `auto` is one for each core this process may use."""
+    """Return a flag's text as a number of processes. `auto` is the number of cores that this process may use."""
     if text == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         return positive_integer(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number of processes or auto, got {text!r}") from None
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, or auto, got {text!r}") from None
 
 
 @functools.cache
@@ -53,9 +70,11 @@ def _types(config_class: type) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: Sequence[str] = ()) -> None:
-    """Add one flag for each field of the dataclass made with `option`, except those named in `without`."""
-    types = _types(config_class)
+    """Add a flag for each field of the dataclass, except the fields named in `without`, under their headings."""
+    types, group = _types(config_class), parser
     for item in dataclasses.fields(config_class):
+        if item.metadata["group"]:
+            group = parser.add_argument_group(item.metadata["group"])
         if item.name in without:
             continue
         names = [f"--{item.name}"]
@@ -67,31 +86,43 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: 
         else:
             value_type = _value_type(types[item.name])
             settings["metavar"] = value_type.__name__.upper()
-            settings["type"] = item.metadata["parse"] or value_type
+            settings["type"] = _flag_type(item.metadata["parse"] or value_type, value_type)
             if item.metadata["choices"]:
                 settings["choices"] = item.metadata["choices"]
                 del settings["metavar"]
-            if item.default is not None:
-                settings["help"] += " (default: %(default)s)"
-        parser.add_argument(*names, **settings)
+        group.add_argument(*names, **settings)
+
+
+def _flag_type(parse: Callable[[str], Any], value_type: type) -> Callable[[str], Any]:
+    """Return `parse` with errors that argparse shows: it replaces the message of any other error."""
+
+    def parse_flag(text: str) -> Any:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {KINDS[value_type]}, got {text!r}") from None
+
+    return parse_flag
 
 
 def _value_type(annotation: Any) -> type:
-    """Return which of int, float and str a field holds if it holds anything."""
+    """Return the type of a field's values that are not None: int, float or str."""
     (value_type,) = {*typing.get_args(annotation), annotation} & {int, float, str}
     return value_type
 
 
 def parse_value(config_class: type, name: str, text: str) -> Any:
-    """Return the value that `text` means for the field; a switch takes `true` and `false`, `none` is no value.
+    """Return `text` as a value of the field. `true` and `false` are the values of a switch, and `none` is None.
 
-    Raise `InputError` for a field that does not exist, and for a text that the field cannot hold.
+    Raise `InputError` if there is no such field, or if the field cannot have this value.
     """
     fields = {item.name: item for item in dataclasses.fields(config_class)}
     if name not in fields:
         near = difflib.get_close_matches(name, fields, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(fields)}"
-        raise InputError(f"no setting is called {name!r}; {hint}")
+        hint = f"similar names: {', '.join(near)}" if near else f"the settings are {', '.join(fields)}"
+        raise InputError(f"there is no setting {name!r}; {hint}")
     annotation = _types(config_class)[name]
     words: dict[str, Any] = {"true": True, "false": False} if annotation is bool else {}
     if type(None) in typing.get_args(annotation):
@@ -108,15 +139,15 @@ def parse_value(config_class: type, name: str, text: str) -> Any:
 
 
 def from_arguments(config_class: type[Config], arguments: argparse.Namespace) -> Config:
-    """Return the dataclass that the parsed flags describe. Raise `InputError` where they contradict each other."""
+    """Return the dataclass with the values of the parsed flags. Raise `InputError` if they contradict each other."""
     names = [item.name for item in dataclasses.fields(config_class)]
     return config_class(**{name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
 
 
 def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
-    """Return the dataclass that a config.json holds. Fields of other versions, unknown here, are ignored.
+    """Return the dataclass with the values of a JSON object. Keys without a field (of other versions) are ignored.
 
-    Raise `InputError` for values of other types, and where they contradict each other.
+    Raise `InputError` if a value has the wrong type, or if values contradict each other.
     """
     types = _types(config_class)
     known = {name: value for name, value in values.items() if name in types}
@@ -126,12 +157,49 @@ def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             raise InputError(f"{name} must be {expected}, got {type(value).__name__}")
         if type(value) is int and float in kinds and abs(value) > 2**1000:
-            raise InputError(f"{name} must be a number that a float holds, got {value.bit_length()} bits")
+            raise InputError(f"{name} must fit into a float, got an integer of {value.bit_length()} bits")
     return config_class(**known)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """A help formatter that keeps the examples' line breaks and gives long flags room."""
+    """A help formatter that keeps the line breaks of examples, has room for long flags, and adds the defaults."""
 
     def __init__(self, prog: str):
         super().__init__(prog, max_help_position=34, width=110)
+
+    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        """Write the usage line. If there are many flags and all are optional, it does not repeat their list."""
+        if len(actions) > 10 and not any(action.required for action in actions):
+            usage = "%(prog)s [flags]"
+        super().add_usage(usage, actions, groups, prefix)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text, default = action.help, action.default
+        if not text or "(default" in text or isinstance(default, bool) or not isinstance(default, (int, float, str)):
+            return text
+        return text if default == argparse.SUPPRESS else f"{text} (default: %(default)s)"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a script's command line.
+
+    `--help` shows the script's docstring, its flags and the examples. After a mistake in the command line, the script
+    prints one line and ends with exit status 2. For an unknown flag, this line names the most similar flag.
+    """
+
+    def __init__(self, description: str | None, examples: str | None = None, **settings: Any):
+        super().__init__(description=description, epilog=examples, formatter_class=HelpFormatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, without the long usage text, and end the script."""
+        start = "unrecognized arguments: "
+        unknown = [word for word in message.removeprefix(start).split() if word.startswith("-")]
+        if message.startswith(start) and unknown:
+            flag = unknown[0].partition("=")[0]
+            message = f"there is no {flag}; {self._hint(flag)}"
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def _hint(self, flag: str) -> str:
+        flags = {name.lstrip("-"): name for name in self._option_string_actions}
+        near = difflib.get_close_matches(flag.lstrip("-"), flags, n=1)
+        return f"the most similar flag is {flags[near[0]]}" if near else "--help lists all flags"

@@ -1,6 +1,6 @@
-"""The tables of names that flags accept, and where each name's class or function is defined.
+"""Tables of the names that flags accept, with the place where each class or function is defined.
 
-A row is `"name": "module:Name"`, so that the flags can list the names without importing torch.
+A row is `"name": "module:Name"`. So the flags can list the names without importing torch.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ ACTIVATIONS = {
     "elu": ("torch.nn:ELU", "rl_il.policies.actors:elu"),
     "sigmoid": ("torch.nn:Sigmoid", "rl_il.policies.actors:sigmoid"),
 }
-"""Nonlinearities: torch's module, and the function that does the same to a NumPy array in place."""
+"""Activation functions: torch's module, and a function that does the same to a NumPy array, in place."""
 
 POLICIES = {
     "MLPPolicySL": "rl_il.policies.mlp_policy:MLPPolicySL",
     "CNNPolicySL": "rl_il.policies.cnn_policy:CNNPolicySL",
 }
-"""The policies that a saved file may name without their module being imported first."""
+"""Policy classes that a policy file may name even if their module has not been imported."""
 
 HEADS = {
     "categorical": "rl_il.policies.heads:Categorical",
     "gaussian": "rl_il.policies.heads:Gaussian",
 }
-"""What turns features into actions. The first one that fits the action space is the default."""
+"""Heads of a policy. The default is the first one that fits the action space."""
 
 LOSSES = {
     "mse": "rl_il.policies.heads:mean_squared_error",
     "l1": "rl_il.policies.heads:mean_absolute_error",
     "nll": "rl_il.policies.heads:negative_log_likelihood",
 }
-"""What is minimised, given the distribution of actions and the labels. Each head says which of them it takes."""
+"""Losses as functions of the distribution of actions and the labels. Each head supports some of them."""
 
 AUGMENTATIONS = {
     "shift": "rl_il.infrastructure.augmentation:shift",
     "brightness": "rl_il.infrastructure.augmentation:brightness",
     "flip_steer": "rl_il.infrastructure.augmentation:flip_steer",
 }
-"""Random changes to the pictures of a minibatch."""
+"""Random changes of the pictures in a minibatch."""
 
 RULES = {
     "dagger": "rl_il.infrastructure.dagger:DAgger",
 }
-"""Who acts while data are collected, and which steps get a label."""
+"""Collection rules (DAgger and its variants): who acts while data are collected, and which steps get a label."""
 
 
 def load(path: str) -> Any:
-    """Return what a row names, such as `rl_il.policies.heads:Categorical`."""
+    """Return the class or function at `module:Name`, such as `rl_il.policies.heads:Categorical`."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def row(kind: str, table: Mapping[str, Any], name: str) -> Any:
-    """Return the table's row of this name. Raise `InputError` where there is none."""
+    """Return the row of the table with this name. Raise `InputError` if there is none."""
     if not isinstance(name, str) or name not in table:
         raise InputError(f"unknown {kind} {name!r}; expected one of {', '.join(table)}")
     return table[name]

@@ -1,7 +1,7 @@
-"""Random streams: one for each purpose and iteration, all from one root seed.
+"""Random streams, one for each purpose and iteration, which all come from one root seed.
 
-A stream depends on nothing that was drawn before, so that turning videos on, adding workers, or going on
-after a stop changes no other number.
+A stream does not depend on the numbers drawn from other streams. So a video, another number of workers, or a resumed
+run does not change any other random number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from rl_il.errors import InputError
 
-# The order is part of every result: add at the end only.
+# The position of a purpose decides its random numbers, and so the results. Add new purposes only at the end.
 PURPOSES = (
     "weights",
     "demonstrations",
@@ -30,14 +30,22 @@ PURPOSES = (
 )
 
 
+# The environment draws its start from the episode's seed. A rule or an actor that draws adds one of these numbers:
+# `np.random.default_rng([seed, RULE_DRAWS])`.
+RULE_DRAWS, RANDOM_ACTIONS = 1, 2
+
+
 def stream(root_seed: int, purpose: str, itr: int = 0, *step: int) -> np.random.Generator:
-    """Return the generator for one purpose in one iteration, or in one gradient step of it."""
+    """Return the random generator for a purpose in an iteration, or in one gradient step of the iteration.
+
+    Raise `InputError` for a negative seed.
+    """
     if root_seed < 0:
         raise InputError(f"--seed must be 0 or more, got {root_seed}")
     return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=(PURPOSES.index(purpose), itr, *step)))
 
 
 def episode_seeds(rng: np.random.Generator) -> Iterator[int]:
-    """Yield seeds without end, one for each episode, so that no two episodes start equally."""
+    """Yield random seeds without end, one for each episode."""
     while True:
         yield int(rng.integers(2**62))

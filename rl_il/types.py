@@ -1,7 +1,7 @@
 """The types that all packages share: a trajectory, a minibatch, an actor.
 
-Shapes: `T` steps of one episode, `N` rows, `*ob_shape` one observation's shape; an action is `()` (discrete)
-or `(ac_dim,)` (continuous).
+Shapes: `T` is the number of steps of an episode, `N` a number of rows, and `*ob_shape` the shape of one observation.
+An action has the shape `()` if it is discrete, and `(ac_dim,)` if it is continuous.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ LEARNER, EXPERT, HUMAN = 0, 1, 2
 
 
 class Batch(NamedTuple):
-    """Rows of (observation, label), drawn from a replay buffer."""
+    """A minibatch of pairs (observation, label) drawn from a replay buffer."""
 
     obs: Any  # (N, *ob_shape) tensor
-    acs: Any  # (N,) int64 or (N, ac_dim) float32 tensor: the labels, never clipped
-    noise: Any = None  # (N, *head.noise_shape) tensor of standard normal numbers, for a head whose loss draws
+    acs: Any  # (N,) int64 or (N, ac_dim) float32 tensor: the labels, which are never clipped
+    noise: Any = None  # (N, *head.noise_shape) tensor of standard normal numbers, if the loss needs them
 
 
 class Actor(ABC):
-    """Anything that gives actions: a policy, its frozen copy, an expert, a person.
+    """Anything that returns actions: a policy, its frozen copy, or an expert.
 
     Attributes:
       ob_shape: the shape of one observation.
-      n_outputs, output: how many numbers a network gives, and what is done with them (`argmax`: an integer
-        action). None: unknown.
-      remembers: whether an action follows from earlier observations of the episode too. Such an actor takes single
-        observations only, each of an episode in turn.
-      reads_simulator: whether it reads the environment's state, which `watch` shows it before `reset`.
+      n_outputs: the number of outputs of the network, or None if it is unknown.
+      output: how these outputs become an action, or None if that is unknown. With `argmax`, the index of the largest
+        output is the action.
+      remembers: whether an action also depends on earlier observations of the episode. Such an actor must get the
+        observations of an episode one by one, in order.
+      reads_simulator: whether it reads the state of the environment, which it gets in `watch` before `reset`.
     """
 
     ob_shape: tuple[int, ...]
@@ -49,53 +50,58 @@ class Actor(ABC):
 
     @property
     def answers_recorded(self) -> bool:
-        """Return whether it can be asked about recorded observations, after their episode has ended."""
+        """Return whether it can return actions for recorded observations after the end of their episode."""
         return not (self.remembers or self.reads_simulator)
 
     def watch(self, env: gym.Env) -> None:
-        """Take the environment whose state this actor may read."""
+        """Store the environment if this actor reads its state."""
 
     def reset(self, seed: int = 0) -> None:
-        """Start an episode: forget the last one, and draw from `seed` if this actor draws at all."""
+        """Prepare for a new episode: forget the last one, and draw all random numbers from `seed`."""
 
     @abstractmethod
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """Return one action for `(*ob_shape)`, or N for `(N, *ob_shape)`: int64 or float32, not clipped."""
+        """Return one action for an observation `(*ob_shape)`, or N actions for `(N, *ob_shape)`.
+
+        Discrete actions are int64. Continuous actions are float32 and are not clipped to the action space.
+        """
 
 
 PER_STEP = ("rewards", "expert_acs", "labelled", "source", "consulted")
-"""The arrays of a trajectory, besides the actions, that have one item a step."""
+"""The arrays of a trajectory that have one item for each step, except the executed actions."""
 
 Expert = Actor  # an expert is an actor whose actions are taken as labels
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One episode, or a piece of it. Arrays keep the dtype of their space.
+    """An episode, or a part of one. Arrays keep the dtype of their space.
 
-    `terminated`: the task ended it. `truncated`: a time limit did. Neither: it was cut off, or the file it
-    was read from does not say. Where a file lacks the last observation, the one before it is repeated; where it
-    lacks rewards, they are not-a-number. Nothing that learns reads either.
+    An episode is `terminated` if the task ended it, and `truncated` if a time limit ended it. It is neither if it was
+    cut off or if its file does not say how it ended. If a file does not have the last observation, the observation
+    before it is repeated. If a file has no rewards, they are NaN. The training uses neither the last observation nor
+    the rewards.
 
-    Raise `InputError` where shapes disagree or numbers are not finite.
+    Raise `InputError` if shapes do not fit together, if an observation or an action is not finite, or if a reward is
+    infinite.
     """
 
-    obs: np.ndarray  # (T + 1, *ob_shape), with the last observation
-    acs: np.ndarray  # (T,) integers or (T, ac_dim) floats: what was executed
+    obs: np.ndarray  # (T + 1, *ob_shape), including the observation after the last action
+    acs: np.ndarray  # (T,) integers or (T, ac_dim) floats: the executed actions
     rewards: np.ndarray  # (T,) float64
     terminated: bool = False
     truncated: bool = False
-    expert_acs: np.ndarray | None = None  # (T, ...) labels where they are not `acs`; never clipped
-    labelled: np.ndarray | None = None  # (T,) bool: steps that have a label; None: all
-    source: np.ndarray | None = None  # (T,) int8 LEARNER, EXPERT or HUMAN; None becomes all EXPERT
-    consulted: np.ndarray | None = None  # (T,) bool: steps at which a teacher was asked, labelled or not; None: none
+    expert_acs: np.ndarray | None = None  # labels in the shape of `acs`, never clipped; None: `acs` are the labels
+    labelled: np.ndarray | None = None  # (T,) bool: whether the step has a label; None: all have one
+    source: np.ndarray | None = None  # (T,) int8: LEARNER, EXPERT or HUMAN; None: EXPERT at all steps
+    consulted: np.ndarray | None = None  # (T,) bool: whether a teacher was asked at the step; None: at no step
 
     def __post_init__(self) -> None:
         steps = len(self.acs)
         if self.source is None:
             object.__setattr__(self, "source", np.full(steps, EXPERT, np.int8))
         if steps == 0:
-            raise InputError("a trajectory needs at least one step, got none")
+            raise InputError("a trajectory must have at least one step, got none")
         if len(self.obs) != steps + 1:
             raise InputError(f"a trajectory of {steps} actions needs {steps + 1} observations, got {len(self.obs)}")
         for name in PER_STEP:
@@ -104,27 +110,27 @@ class Trajectory:
         for name in ("obs", "acs", "expert_acs"):
             check_finite(name, getattr(self, name))
         if np.isinf(self.rewards).any():
-            raise InputError("rewards hold an infinite number")
+            raise InputError("rewards contain an infinite number")
 
     def _check_per_step(self, name: str) -> None:
         steps, array = len(self), getattr(self, name)
         if len(array) != steps:
-            raise InputError(f"a trajectory of {steps} actions needs as many {name}, got {len(array)}")
+            raise InputError(f"a trajectory of {steps} actions needs {steps} {name}, got {len(array)}")
         if name == "expert_acs" and array.shape != self.acs.shape:
             raise InputError(f"expert_acs must have the shape of acs {self.acs.shape}, got {array.shape}")
         if name != "expert_acs" and array.ndim != 1:
-            raise InputError(f"{name} must hold one value a step, got the shape {array.shape}")
+            raise InputError(f"{name} must contain one value for each step, got the shape {array.shape}")
         if name in ("labelled", "consulted") and array.dtype != bool:
-            raise InputError(f"{name} must hold true or false for each step, got {array.dtype}")
+            raise InputError(f"{name} must contain true or false for each step, got {array.dtype}")
 
     def __len__(self) -> int:
         return len(self.acs)
 
     def __getitem__(self, steps: slice) -> Trajectory:
-        """Return the steps `start:stop`. Without the last step they are neither terminated nor truncated."""
+        """Return the steps `start:stop`. A part without the last step is neither terminated nor truncated."""
         start, stop, step = steps.indices(len(self))
         if step != 1 or start >= stop:
-            raise InputError(f"a piece of a trajectory needs successive steps, got {steps} of {len(self)}")
+            raise InputError(f"a part of a trajectory must have successive steps, got {steps} of {len(self)}")
         parts = {name: getattr(self, name) for name in ("acs", *PER_STEP)}
         parts = {name: None if array is None else array[start:stop] for name, array in parts.items()}
         whole = stop == len(self)
@@ -133,22 +139,22 @@ class Trajectory:
 
     @property
     def labels(self) -> np.ndarray:
-        """Return `(T, ...)`: what the expert would do at each step."""
+        """Return the labels `(T, ...)`. The values at steps without a label have no meaning."""
         return self.acs if self.expert_acs is None else self.expert_acs
 
     @property
     def labelled_steps(self) -> np.ndarray:
-        """Return `(T,)` bool: which steps may be learnt from."""
+        """Return `(T,)` bool: whether each step has a label and may be used for training."""
         return np.ones(len(self), bool) if self.labelled is None else self.labelled
 
     @property
     def episode_return(self) -> float:
-        """Return the undiscounted sum of rewards; not-a-number where the rewards are unknown."""
+        """Return the undiscounted sum of rewards, or NaN if the rewards are unknown."""
         return float(np.sum(self.rewards))
 
 
 def check_finite(name: str, array: np.ndarray | None) -> None:
-    """Raise `InputError` naming the first row of `array` that holds NaN or infinity."""
+    """Raise `InputError` if `array` contains NaN or infinity. The message names the first such row."""
     if array is None or array.dtype.kind not in "fc":
         return
     finite = np.isfinite(array)

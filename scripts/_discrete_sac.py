@@ -1,8 +1,8 @@
 """Soft Actor-Critic for discrete actions (Christodoulou 2019, arXiv:1910.07207) in JAX, for `train_expert.py`.
 
-sbx-rl has none. It departs from the paper where LunarLander needs it: the entropy bonus is left out of the
-critics' target, else hovering would pay more than landing; its weight falls from one number to another
-instead of being learnt; the critics have LayerNorm and a Huber loss.
+sbx-rl has no such algorithm. This one differs from the paper in some points, which LunarLander needs. The critics'
+target has no entropy bonus, because with it hovering would have a higher return than landing. The weight of the
+entropy is not learnt: it decreases from one number to another. The critics have LayerNorm and a Huber loss.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-TARGET_RATE = 0.005  # how far the target critics move towards the critics each gradient step
-ENTROPY_FALLS_UNTIL = 0.8  # fraction of the training after which the entropy's weight stays
+TARGET_RATE = 0.005  # weight of the critics in each update of the target critics
+ENTROPY_FALLS_UNTIL = 0.8  # fraction of the training after which the entropy weight is constant
 ADAM = optax.scale_by_adam()
 
 
 class Mlp(nn.Module):
-    """Two hidden layers, with LayerNorm for a critic."""
+    """A network with two hidden layers, for a critic with LayerNorm."""
 
     hidden: int
     outputs: int
@@ -41,7 +41,7 @@ class Mlp(nn.Module):
 
 
 class State(NamedTuple):
-    """What a gradient step changes. The two critics are stacked along each array's first axis."""
+    """The state that a gradient step changes. The two critics are stacked along the first axis of each array."""
 
     actor: Any
     actor_adam: Any
@@ -51,7 +51,7 @@ class State(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """Rows of experience; `terminal` is 0 where only the time limit ended the episode."""
+    """Rows of experience. `terminal` is 1 if the episode ended in a terminal state, and 0 otherwise."""
 
     obs: np.ndarray
     acs: np.ndarray
@@ -61,7 +61,7 @@ class Transitions(NamedTuple):
 
 
 class ReplayBuffer:
-    """Transitions in preallocated arrays; it takes the place of Stable-Baselines3's."""
+    """A replay buffer in preallocated arrays. It replaces that of Stable-Baselines3."""
 
     def __init__(self, rows: int, ob_dim: int):
         self.rows, self.added = rows, 0
@@ -70,11 +70,11 @@ class ReplayBuffer:
 
     @property
     def observations(self) -> np.ndarray:
-        """Return `(rows, ob_dim)`; zeros where nothing was added yet."""
+        """Return the stored observations, `(rows, ob_dim)`, with zeros in rows that are not used yet."""
         return self.data.obs
 
     def add(self, obs, next_obs, acs, rewards, dones, infos) -> None:
-        """Append a row for each environment."""
+        """Append one row for each environment."""
         limited = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         at = (self.added + np.arange(len(obs))) % self.rows
         for storage, rows in zip(self.data, (obs, acs, rewards, next_obs, dones & ~limited), strict=True):
@@ -82,13 +82,13 @@ class ReplayBuffer:
         self.added += len(obs)
 
     def sample(self, n_batches: int, rows: int, rng: np.random.Generator) -> Transitions:
-        """Return `(n_batches, rows, ...)`, drawn with replacement."""
+        """Return transitions `(n_batches, rows, ...)`, drawn with replacement."""
         chosen = rng.integers(min(self.added, self.rows), size=(n_batches, rows))
         return Transitions(*(storage[chosen] for storage in self.data))
 
 
 class DiscreteSAC:
-    """The learner, with as much of Stable-Baselines3's interface as `train_expert.py` uses."""
+    """The learning algorithm, with the part of Stable-Baselines3's interface that `train_expert.py` uses."""
 
     def __init__(
         self,
@@ -124,11 +124,11 @@ class DiscreteSAC:
         return self.env
 
     def actor_params(self) -> dict[str, Any]:
-        """Return the actor's layers by name, as flax keeps them."""
+        """Return the actor's layers by flax's names."""
         return self.state.actor["params"]
 
     def learn(self, total_timesteps: int, callback: Callable[..., bool], **_: Any) -> None:
-        """Step all environments together, and train after each of their steps."""
+        """Step all environments together, and train after each step."""
         obs, end = self.env.reset(), self.num_timesteps + total_timesteps
         while self.num_timesteps < end:
             acs = self._explore(obs)
@@ -144,7 +144,7 @@ class DiscreteSAC:
             callback()
 
     def _update(self) -> None:
-        """Make the gradient steps of one step of the environments."""
+        """Make the gradient steps for one step of the environments."""
         progress = self.num_timesteps / self.steps
         first, last = self.entropy_weight
         entropy_weight = first * (last / first) ** min(1, progress / ENTROPY_FALLS_UNTIL)
@@ -153,7 +153,7 @@ class DiscreteSAC:
         self.state = self._train(self.state, batches, entropy_weight, learning_rate)
 
     def _explore(self, obs: np.ndarray) -> np.ndarray:
-        """Return actions drawn from the actor's distribution: the largest of its logits plus Gumbel noise."""
+        """Return actions drawn from the actor's distribution: the argmax of the logits plus Gumbel noise."""
         n = (len(obs), int(self.action_space.n))
         if self.num_timesteps < self.learning_starts:
             return self.rng.integers(n[1], size=n[0])
@@ -164,14 +164,14 @@ class DiscreteSAC:
         return (h + self.rng.gumbel(size=n)).argmax(axis=1)
 
     def save(self, path: Path) -> None:
-        """Write networks, optimisers, random state and step count; no pickle."""
+        """Write networks, optimisers, random state and number of steps, without pickle."""
         arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self.state))}
         rng = np.array(json.dumps(self.rng.bit_generator.state))
         with open(path, "wb") as file:
             np.savez(file, **arrays, num_timesteps=self.num_timesteps, rng=rng)
 
     def save_replay_buffer(self, path: Path) -> None:
-        """Write the experience."""
+        """Write the replay buffer."""
         with open(path, "wb") as file:
             np.savez(file, added=self.replay_buffer.added, **self.replay_buffer.data._asdict())
 
@@ -190,7 +190,7 @@ class DiscreteSAC:
 
 
 def train(actor, critics, gamma: float, state: State, batches: Transitions, entropy_weight, learning_rate) -> State:
-    """Make one gradient step of critics and actor for each minibatch. `critics` gives `(2, N, actions)`."""
+    """Return the state after a gradient step on each minibatch. `critics` returns values `(2, N, actions)`."""
 
     def critic_loss(params, batch: Transitions, targets: jax.Array) -> jax.Array:
         values = jnp.take_along_axis(critics(params, batch.obs), batch.acs[None, :, None], axis=2)[..., 0]

@@ -1,6 +1,6 @@
-"""What others do, written plainly: the loops that `benchmark.py` measures against. Nothing here is ours.
+"""Training loops and rollouts as in other projects, for the comparisons of `benchmark.py`.
 
-Started as a program, `_peers.py bc FILE.npz` clones a HalfCheetah expert as the course's homework does.
+The command `_peers.py bc FILE.npz` trains on a HalfCheetah expert's file as the course's homework does.
 """
 
 import sys
@@ -30,7 +30,7 @@ class CoursePolicy:
         return loss.item()
 
     def get_action(self, ob, draw: bool):
-        """Return an action for one observation: drawn from the distribution, as the course does, or its likeliest."""
+        """Return an action for one observation: drawn as in the course, or the most probable one."""
         torch = self.torch
         with torch.no_grad():
             output = self.network(torch.from_numpy(ob[None]).float())
@@ -43,7 +43,7 @@ class CoursePolicy:
 
 
 def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
-    """Train as the course does: each minibatch is the head of a permutation of the whole buffer."""
+    """Train as in the course: each minibatch is the beginning of a new permutation of the whole buffer."""
     import numpy as np
     import torch
 
@@ -53,10 +53,10 @@ def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
 
 
 def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
-    """Train in the usual PyTorch loop over a shuffled DataLoader; return the seconds of `n_steps` steps of an epoch.
+    """Train in the usual PyTorch loop over a shuffled DataLoader; return the seconds of `n_steps` gradient steps.
 
-    An epoch of a million rows has 10,000 steps: fewer are made, and their share of the shuffling at its start is
-    counted.
+    The rows are shuffled at the beginning of each epoch. An epoch of a million rows has 10,000 steps. If fewer steps
+    are made, only the same fraction of the time for shuffling is counted.
     """
     import torch
     from torch.utils.data import DataLoader, TensorDataset
@@ -79,7 +79,7 @@ def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
 
 
 def course_rollouts(env, policy: CoursePolicy, seeds, draw: bool) -> int:
-    """Roll out an episode for each seed as the course's `sample_trajectory` does: Python lists. Return the steps."""
+    """Roll out an episode for each seed with Python lists, as the course does; return the number of steps."""
     import numpy as np
 
     steps = 0
@@ -97,13 +97,13 @@ def course_rollouts(env, policy: CoursePolicy, seeds, draw: bool) -> int:
             steps += 1
             if terminated or truncated:
                 break
-        for numbers in (obs, rewards, acs, next_obs, terminals):  # the arrays of its path dictionary
+        for numbers in (obs, rewards, acs, next_obs, terminals):  # the arrays of the course's path dictionary
             np.array(numbers, dtype=np.float32)
     return steps
 
 
 def course_cloning(file: str) -> None:
-    """Clone as the homework does from the shell: 1,000 steps, one evaluation episode, TensorBoard."""
+    """Do what the homework's script does: 1,000 gradient steps, one evaluation episode, TensorBoard."""
     import tempfile
 
     import gymnasium as gym
@@ -144,7 +144,7 @@ start = time.perf_counter()
 bc.train(n_batches=300, progress_bar=False)
 print(300 / (time.perf_counter() - start))
 """
-"""A program for a Python that has imitation 1.0.1: prints the gradient steps/s of its `BC.train`."""
+"""A program for a Python that has imitation 1.0.1. It prints the gradient steps/s of imitation's `BC.train`."""
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""How fast this project is compared with what one would use instead: the same work, both ways, one after the other.
+"""Compare the speed of this project with that of other code that does the same work.
 
-Each row is the median over the repeats; ours and theirs alternate, on one core with one thread. Run it with nothing
-else on the machine. The loops that it measures against are in `_peers.py`.
+Most rows have the medians of alternating measurements of both sides, with one thread. Run it when no other program
+uses the machine. The code that it compares with is in `_peers.py`.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import importlib.metadata
 import os
@@ -29,12 +28,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY, write_json
-from rl_il.options import HelpFormatter, positive_integer
+from rl_il.options import CommandParser, positive_integer
 
 EXAMPLES = """examples:
   the whole table, in about 4 minutes:
     python scripts/benchmark.py --json benchmark.json
-  the rows about training, also against imitation, which needs an environment of its own:
+  the rows about training, with a comparison with imitation, which needs a separate environment:
     python -m venv /tmp/imitation && /tmp/imitation/bin/pip install imitation==1.0.1 \\
       "gymnasium~=0.29" "stable-baselines3~=2.2"
     python scripts/benchmark.py --only training --imitation /tmp/imitation/bin/python
@@ -45,8 +44,7 @@ AT_LEAST, AT_MOST = "at least", "at most"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `ratio` says how many times faster ours is, or, if it is bounded above, how much more
-    it takes."""
+    """One row of the table. `ratio` is how many times faster this project is, or how many times as much it needs."""
 
     name: str
     unit: str
@@ -57,23 +55,23 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Return theirs over ours where both are times and more is better; else ours over theirs."""
+        """Return theirs / ours if both are times and a large ratio is good; else ours / theirs."""
         return self.theirs / self.ours if self.unit == "s" and self.bound == AT_LEAST else self.ours / self.theirs
 
     @property
     def met(self) -> bool:
-        """Return whether the target is reached."""
+        """Return whether the ratio reaches the target."""
         return self.ratio >= self.target if self.bound == AT_LEAST else self.ratio <= self.target
 
 
 def alternate(ours: Callable[[], float], theirs: Callable[[], float], repeats: int) -> tuple[float, float]:
-    """Return the medians of both, measured in turn."""
+    """Measure both sides alternately and return their medians."""
     pairs = [(ours(), theirs()) for _ in range(repeats)]
     return tuple(map(statistics.median, zip(*pairs, strict=True)))
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long `work` takes."""
+    """Return the seconds that `work` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -83,11 +81,11 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def training(repeats: int, imitation: str | None) -> Iterator[Row]:
-    """Yield gradient steps/s through `RLTrainer.train`, compiled, against loops with eager Adam."""
+    """Yield rows of gradient steps/s: compiled training, compared with loops that use eager Adam."""
     from _peers import CoursePolicy, course_training, loader_training
 
     if imitation:
-        imitation_speed(imitation)  # if it can't be run, it says so before all else is measured
+        imitation_speed(imitation)  # so that an error comes before the long measurements
     for env_name, loss in (("HalfCheetah-v5", "MSE 17 to 6"), ("LunarLander-v3", "cross-entropy 8 to 4")):
         for rows, course_steps in ((20_000, 500), (1_000_000, 40)):
             trainer, obs, acs = filled_trainer(env_name, rows)
@@ -103,7 +101,7 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
                 what = f"training: gradient steps/s, {loss}, {rows:,} rows, against {name}"
                 yield Row(what, "steps/s", *alternate(ours, theirs, repeats), AT_LEAST, 6)
     if imitation:
-        trainer, _, _ = filled_trainer("HalfCheetah-v5", 20_000, loss="nll")  # as imitation's
+        trainer, _, _ = filled_trainer("HalfCheetah-v5", 20_000, loss="nll")  # the loss of imitation
         ours = partial(training_speed, trainer)
         ours()
         what = "training: gradient steps/s, Gaussian likelihood 17 to 6, 20,000 rows, against imitation's BC.train"
@@ -111,14 +109,14 @@ def training(repeats: int, imitation: str | None) -> Iterator[Row]:
 
 
 def loop_speed(loop: Callable, obs, acs, peer, steps: int) -> float:
-    """Return gradient steps/s of a peer's loop, which may say itself how long it took."""
+    """Return gradient steps/s of another loop. The loop may return the seconds to be counted."""
     start = time.perf_counter()
     taken = loop(obs, acs, peer, steps)
     return steps / (taken or time.perf_counter() - start)
 
 
 def imitation_speed(python: str) -> float:
-    """Return gradient steps/s of imitation's `BC.train`, as the other Python reports them."""
+    """Return gradient steps/s of imitation's `BC.train`, measured in the other Python."""
     from _peers import IMITATION
 
     done = subprocess.run([python, "-c", IMITATION], capture_output=True, text=True)
@@ -128,7 +126,7 @@ def imitation_speed(python: str) -> float:
 
 
 def training_speed(trainer) -> float:
-    """Return gradient steps/s of an iteration's training."""
+    """Return gradient steps/s of the training of one iteration."""
 
     def train() -> None:
         for minibatches, _ in trainer.remaining_blocks(0):
@@ -138,7 +136,7 @@ def training_speed(trainer) -> float:
 
 
 def filled_trainer(env_name: str, rows: int, loss: str | None = None, steps: int = 3000, compile: str = "on"):
-    """Return a trainer with `rows` rows of noise in its buffer, and the noise."""
+    """Return a trainer with `rows` rows of random numbers in its buffer, and these observations and actions."""
     import numpy as np
 
     from rl_il.envs import make_env
@@ -163,7 +161,7 @@ def filled_trainer(env_name: str, rows: int, loss: str | None = None, steps: int
 
 
 def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
-    """Yield environment steps/s of a cloned policy that acts greedily: the same episodes on both sides."""
+    """Yield rows of environment steps/s of a BC policy that acts greedily, in the same episodes on both sides."""
     from _peers import CoursePolicy
 
     from rl_il.infrastructure.workers import RolloutWorkers
@@ -190,18 +188,18 @@ def rollouts(repeats: int, _: str | None) -> Iterator[Row]:
 
 
 def course_speed(env, peer, episodes: int) -> float:
-    """Return how fast the course's sampler rolls out the peer, greedily: to draw its actions costs the peer more."""
+    """Return environment steps/s of the course's sampler. It acts greedily; drawing actions would be slower."""
     from _peers import course_rollouts
 
     from rl_il.seeding import episode_seeds, stream
 
-    seeds = list(islice(episode_seeds(stream(0, "evaluation")), episodes))  # as `sample_n_trajectories` draws them
+    seeds = list(islice(episode_seeds(stream(0, "evaluation")), episodes))  # as in `sample_n_trajectories`
     start = time.perf_counter()
     return course_rollouts(env, peer, seeds, draw=False) / (time.perf_counter() - start)
 
 
 def cloned(env_name: str):
-    """Return the environment and a policy cloned from its demonstrations."""
+    """Return the environment, and a BC policy of its included demonstrations."""
     import numpy as np
 
     from rl_il.datasets import load_trajectories
@@ -218,7 +216,7 @@ def cloned(env_name: str):
 
 
 def steps_per_second(source, actor, episodes: int) -> float:
-    """Return how fast the actor's episodes are rolled out."""
+    """Return environment steps/s of the actor's rollouts."""
     from rl_il.infrastructure.rollouts import sample_n_trajectories
     from rl_il.seeding import stream
 
@@ -231,7 +229,7 @@ def steps_per_second(source, actor, episodes: int) -> float:
 
 
 def dagger(repeats: int, _: str | None) -> Iterator[Row]:
-    """Yield the wall time of DAgger's loop, against the environment's steps alone: its own seeds and actions."""
+    """Yield rows of the seconds of a DAgger run, compared with those of only its environment steps."""
     for env_name, target in (("Ant-v5", 1.3), ("HalfCheetah-v5", 2.5), ("LunarLander-v3", 2.5)):
         run, stepping = dagger_and_replay(env_name)
         what = f"DAgger: {env_name}, 10 iterations, --compile on (start-up left out), against stepping alone"
@@ -239,9 +237,9 @@ def dagger(repeats: int, _: str | None) -> Iterator[Row]:
 
 
 def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Return a run of DAgger, the same every time, and its environment steps alone; both return seconds."""
+    """Return two functions. One makes a DAgger run, the other only its environment steps. Both return the seconds."""
     from rl_il.infrastructure.compiled import CompiledUpdate
-    from rl_il.infrastructure.rollouts import NO_EPISODES
+    from rl_il.infrastructure.rollouts import NO_STATISTICS
     from rl_il.runs.parts import Inputs, count_eval_episodes, find_expert, load_demonstrations
     from rl_il.runs.run_folder import RunFolder
     from rl_il.runs.training import build, train_in_folder
@@ -263,15 +261,15 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
         parts = build(config, inputs, verbose=False)
         compiling.clear()
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(CompiledUpdate, "_compile", timed):
-            train = partial(train_in_folder, parts, RunFolder(Path(folder), config), NO_EPISODES)
+            train = partial(train_in_folder, parts, RunFolder(Path(folder), config), NO_STATISTICS)
             return seconds(train) - sum(compiling)
 
-    run(env)  # notes seeds and actions
+    run(env)  # records seeds and actions
     return run, partial(replay, env=env)
 
 
 def replay(env) -> float:
-    """Return seconds of the environment's own work in the episodes that were noted."""
+    """Return the seconds that only the environment needs for the recorded episodes."""
 
     def steps() -> None:
         for seed, acs in env.log:
@@ -283,7 +281,7 @@ def replay(env) -> float:
 
 
 def recording(env_name: str):
-    """Return the environment in a wrapper that notes each episode's seed and actions in `log`."""
+    """Return the environment in a wrapper that records each episode's seed and actions in `log`."""
     import gymnasium as gym
 
     from rl_il.envs import make_env
@@ -305,7 +303,7 @@ def recording(env_name: str):
 
 
 def shell(repeats: int, _: str | None) -> Iterator[Row]:
-    """Yield behavioural cloning from the shell, everything included; no videos on either side."""
+    """Yield rows of the seconds of whole commands. Neither side makes videos."""
     scripts, demos = REPOSITORY / "scripts", REPOSITORY / "data" / "demos" / "HalfCheetah-v5.npz"
     ours = [sys.executable, str(scripts / "run_hw1.py")]
     theirs = [sys.executable, str(scripts / "_peers.py"), "bc", str(demos)]
@@ -324,7 +322,7 @@ def shell(repeats: int, _: str | None) -> Iterator[Row]:
 
 
 def call(command: list[str], status: int = 0) -> float:
-    """Run it from the repository's root, silently; return the seconds that it takes."""
+    """Run a command in the repository's root without output; return the seconds that it takes."""
     start = time.perf_counter()
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode != status:
@@ -336,7 +334,7 @@ def call(command: list[str], status: int = 0) -> float:
 
 
 def buffer(repeats: int, _: str | None) -> Iterator[Row]:
-    """Yield what it costs to add 1,000 transitions, and what a million of them weigh."""
+    """Yield a row of the seconds for adding 1,000 transitions, and one of the memory for a million."""
     import numpy as np
 
     from rl_il.infrastructure.replay_buffer import ReplayBuffer
@@ -347,7 +345,7 @@ def buffer(repeats: int, _: str | None) -> Iterator[Row]:
     full = ReplayBuffer()
     full.add([Trajectory(obs, acs, np.zeros(len(acs)))])
     few = [Trajectory(obs[:1001], acs[:1000], np.zeros(1000))]
-    warnings.simplefilter("ignore")  # the oldest are dropped: that is its default size
+    warnings.simplefilter("ignore")  # the full buffer warns that it drops the oldest rows
 
     def adding(make_buffer: Callable[[], ReplayBuffer]) -> float:
         buffer = make_buffer()
@@ -363,13 +361,13 @@ def buffer(repeats: int, _: str | None) -> Iterator[Row]:
 
 
 def pictures(repeats: int, _: str | None) -> Iterator[Row]:
-    """Yield what the pictures of a hundred laps weigh."""
+    """Yield a row of the memory for the pictures of a hundred laps."""
     if Path("/proc/self/status").exists():
         yield weighed("100,000 CarRacing pictures in colour, stacked by 4 when drawn, against 3 GB", PICTURES, 1)
 
 
 def weighed(what: str, program: str, target: float) -> Row:
-    """Return the row for two weights that a program prints."""
+    """Return the row for the two amounts of memory that a program prints."""
     command = [sys.executable, "-c", WEIGHT + program]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     ours, theirs = map(float, done.stdout.split())
@@ -383,8 +381,10 @@ from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.types import Trajectory
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1e3
 """
-"""The beginning of a program that prints how much more memory a growing buffer took at its most, and the bytes of
-what it holds, in 1000 KiB."""
+"""The beginning of a program that prints the peak memory of a buffer that is filled, and the size of its contents.
+
+Both are in units of 1,000 KiB.
+"""
 TRANSITIONS = """
 few = Trajectory(np.ones((1001, 27), np.float32), np.ones((1000, 8), np.float32), np.zeros(1000))
 warm = ReplayBuffer()
@@ -412,7 +412,7 @@ BENCHMARKS = {
 
 
 def table(rows: list[Row]) -> str:
-    """Return the rows in Markdown, under a line about the machine."""
+    """Return a line about the machine, and the rows as a Markdown table."""
     from rl_il.report.tables import markdown
 
     lines = [["what", "ours", "theirs", "unit", "ratio", "target", "met"]]
@@ -424,7 +424,7 @@ def table(rows: list[Row]) -> str:
 
 
 def machine() -> str:
-    """Return the machine in a line."""
+    """Return one line about the date, the machine and the versions."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
@@ -435,13 +435,24 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Parse the flags, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    """Parse the flags, measure, and print the table."""
+    parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="some of the rows (default: all)")
-    add("--repeats", type=positive_integer, default=5, help="measurements of each (default: %(default)s)")
-    add("--imitation", metavar="PYTHON", help="the python of an environment with imitation 1.0.1: one more row")
-    add("--json", type=Path, metavar="FILE", help="write the rows to this file too")
+    add(
+        "--only",
+        nargs="+",
+        choices=BENCHMARKS,
+        default=list(BENCHMARKS),
+        help="the groups of rows (default: all)",
+    )
+    add(
+        "--repeats",
+        type=positive_integer,
+        default=5,
+        help="measurements of most rows (default: %(default)s)",
+    )
+    add("--imitation", metavar="PYTHON", help="a Python with imitation 1.0.1; adds one row")
+    add("--json", type=Path, metavar="FILE", help="also write the rows to this file")
     args = parser.parse_args()
 
     import torch

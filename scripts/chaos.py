@@ -1,6 +1,5 @@
-"""Kills runs at random moments, lets them go on, and compares them with runs that nobody killed."""
+"""Kill runs at random moments, resume them, and compare their results with those of runs that were not killed."""
 
-import argparse
 import itertools
 import os
 import random
@@ -15,18 +14,18 @@ from pathlib import Path
 
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
-from rl_il.options import HelpFormatter, positive_integer
+from rl_il.options import CommandParser, positive_integer
 
 EXAMPLES = """examples:
-  100 kills over all modes (make chaos; some ten minutes):
+  100 kills over all modes (make chaos; up to half an hour):
     python scripts/chaos.py
-  a few, of one mode, with other moments:
+  10 kills of one kind of run, at other moments:
     python scripts/chaos.py --kills 10 --modes dagger --seed 7
 """
 
 SMALL = "--n_demos 2 --num_agent_train_steps_per_iter 300 --batch_size 200 --size 16 --ep_len 100 --eval_episodes 3"
 DAGGER = f"scripts/run_hw1.py {SMALL} --video_log_freq -1 --val_fraction 0.1 --do_dagger --n_iter 12"
-LENGTHS = "--param num_agent_train_steps_per_iter --values 300 1500 3000"  # of one training
+LENGTHS = "--param num_agent_train_steps_per_iter --values 300 1500 3000"  # one training that is evaluated at each
 MODES = {
     "bc": f"scripts/run_hw1.py {SMALL} --video_log_freq -1 --num_agent_train_steps_per_iter 6000",
     "dagger": DAGGER,
@@ -37,17 +36,17 @@ MODES = {
     "teacher": "scripts/teach.py --teacher scripted --episodes 6 --ep_len 80 --eval_every 2 --eval_episodes 2",
     "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 {LENGTHS} --seeds 2 --processes 2",
 }
-MAX_KILLS = 5  # of one run, before it is left to end
-EARLIEST = 0.2  # of the time that a run takes; half of the kills wait on until a file is being written
+MAX_KILLS = 5  # maximum number of kills of one run; after that it runs to its end
+EARLIEST = 0.2  # the earliest moment of a kill, as a fraction of the run's time
 
 
 def main() -> None:
-    """Parse the flags, kill, print the count and every difference; status 1 if there is one."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    """Parse the flags, kill runs, print the differences; exit with status 1 if there are any."""
+    parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("--kills", type=positive_integer, default=100, help="how many, over all modes (default: %(default)s)")
-    add("--modes", nargs="+", choices=MODES, default=list(MODES), help="what is killed (default: all)")
-    add("--seed", type=int, default=0, help="decides the moments (default: %(default)s)")
+    add("--kills", type=positive_integer, default=100, help="number of kills over all modes (default: %(default)s)")
+    add("--modes", nargs="+", choices=MODES, default=list(MODES), help="the kinds of runs to kill (default: all)")
+    add("--seed", type=int, default=0, help="seed of the random moments (default: %(default)s)")
     args = parser.parse_args()
     rng, start, kills, runs, differences = random.Random(args.seed), time.perf_counter(), 0, 0, []
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +55,7 @@ def main() -> None:
             before = time.perf_counter()
             whole[mode] = finish(mode, Path(folder) / f"whole_{i}")
             seconds[mode] = time.perf_counter() - before
-            print(f"{mode}: {seconds[mode]:.1f} s if nobody kills it", flush=True)
+            print(f"{mode}: {seconds[mode]:.1f} s without a kill", flush=True)
         for mode in itertools.cycle(args.modes):
             if kills >= args.kills:
                 break
@@ -73,39 +72,42 @@ def main() -> None:
 
 
 def command(mode: str, folder: Path) -> list[str]:
-    """Return what starts the run in this folder, or lets it go on."""
+    """Return the command that starts the run in this folder, or resumes it."""
     script, *flags = MODES[mode].split()
     where = ["--outdir" if mode == "ablation" else "--logdir", str(folder)]
     if mode != "ablation" and (folder / "config.json").exists():
         flags, where = (["--num_workers", "2"] if "workers" in MODES[mode] else []), ["--resume", str(folder)]
     elif mode != "ablation":
-        shutil.rmtree(folder, ignore_errors=True)  # it was killed before it was a run folder
+        shutil.rmtree(folder, ignore_errors=True)  # the run was killed before its config.json was written
     return [sys.executable, str(REPOSITORY / script), *flags, *where]
 
 
 def start(mode: str, folder: Path) -> subprocess.Popen:
-    """Return the process, which leads a session of its own."""
+    """Start the run in a new process session; return its process."""
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "text": True}
     return subprocess.Popen(command(mode, folder), **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def end(mode: str, process: subprocess.Popen) -> None:
-    """Wait for the end of the process; one that fails ends this program."""
+    """Wait for the end of the process; exit with its message if it failed."""
     _, error = process.communicate()
     if process.returncode:
         sys.exit(f"{mode} ended with status {process.returncode}: {error}")
 
 
 def finish(mode: str, folder: Path) -> Path:
-    """Run to the end; return the folder."""
+    """Run to the end without a kill; return the folder."""
     with start(mode, folder) as process:
         end(mode, process)
     return folder
 
 
 def kill_and_go_on(mode: str, folder: Path, rng: random.Random, seconds: float, max_kills: int) -> int:
-    """Start, kill within `seconds`, and start again until it ends by itself or was killed often enough; return the
-    number of kills."""
+    """Start a run, kill it within `seconds`, and resume it, until it ends. Kill it at most `max_kills` times.
+
+    Returns:
+      the number of kills.
+    """
     for kills in range(max_kills):
         with start(mode, folder) as process:
             wait_for_moment(process, folder, rng, rng.uniform(EARLIEST, 1) * seconds)
@@ -120,7 +122,7 @@ def kill_and_go_on(mode: str, folder: Path, rng: random.Random, seconds: float, 
 
 
 def wait_for_moment(process: subprocess.Popen, folder: Path, rng: random.Random, seconds: float) -> None:
-    """Wait for so long; in every other case, on until a file is being written."""
+    """Wait for `seconds`. Then, with a probability of one half, also wait until a file is being written."""
     moment = time.monotonic() + seconds
     in_writing = rng.random() < 0.5
     while process.poll() is None and (time.monotonic() < moment or (in_writing and not any(being_written(folder)))):
@@ -129,7 +131,7 @@ def wait_for_moment(process: subprocess.Popen, folder: Path, rng: random.Random,
 
 
 def being_written(folder: Path) -> Iterator[Path]:
-    """Yield the temporary files of `atomic_write` in the run folder, or in those of an ablation."""
+    """Yield the temporary files of `atomic_write` in a run folder, or in the run folders of an ablation."""
     for place in (folder, folder / "checkpoint", *folder.glob("runs/*/*/checkpoint")):
         try:
             yield from (Path(entry) for entry in os.scandir(place) if entry.name.startswith("."))
@@ -138,7 +140,7 @@ def being_written(folder: Path) -> Iterator[Path]:
 
 
 def check_nothing_is_left(mode: str, session: int) -> None:
-    """End with status 1 if a process of the session outlives the one that was killed by more than ten seconds."""
+    """Exit with status 1 if a process of the session is still running ten seconds after the kill."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         alive = [path.name for path in Path("/proc").glob("[0-9]*") if session_of(path) == session]
@@ -147,11 +149,11 @@ def check_nothing_is_left(mode: str, session: int) -> None:
         time.sleep(0.01)
     for name in alive:
         os.kill(int(name), signal.SIGKILL)
-    sys.exit(f"{mode}: the processes {', '.join(alive)} outlived the one that was killed")
+    sys.exit(f"{mode}: the processes {', '.join(alive)} were still running ten seconds after the kill")
 
 
 def session_of(process: Path) -> int | None:
-    """Return the session of a living process in /proc; None for one that has ended."""
+    """Return the session of a running process in /proc; None if the process has ended."""
     try:
         state, _, _, session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
     except (OSError, ValueError):
@@ -160,7 +162,7 @@ def session_of(process: Path) -> int | None:
 
 
 def compare(mode: str, killed: Path, whole: Path) -> list[str]:
-    """Return a line for each thing that is not the same, times apart."""
+    """Return the names of the contents that differ between two folders. Times are not compared."""
     if mode == "ablation":
         names = [path.relative_to(whole) for path in whole.iterdir() if path.is_file() and path.name != "log.txt"]
         return [str(name) for name in names if (killed / name).read_bytes() != (whole / name).read_bytes()]
@@ -169,7 +171,7 @@ def compare(mode: str, killed: Path, whole: Path) -> list[str]:
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """Return everything that a run leaves, by name, without its times."""
+    """Return everything that a run wrote, by name, except for times."""
     from rl_il.datasets.npz import read_npz
     from rl_il.files import read_csv
     from rl_il.policies.cnn_policy import CNNPolicySL
@@ -181,7 +183,7 @@ def contents(folder: Path) -> dict[str, object]:
     found["metrics.csv"] = [{k: v for k, v in row.items() if k != "TimeSinceStart"} for row in rows]
     for path in folder.glob("episodes.csv"):
         found[path.name] = path.read_text()
-    for path in folder.glob("**/*.npz"):  # what was collected, or recorded in a teacher's session
+    for path in folder.glob("**/*.npz"):  # collected data, or the episodes of a teaching session
         found[str(path.relative_to(folder))] = {name: array.tolist() for name, array in read_npz(path).items()}
     policy_class = CNNPolicySL if "CarRacing" in (folder / "config.json").read_text() else MLPPolicySL
     for path in folder.glob("*.pt"):

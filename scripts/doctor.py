@@ -1,31 +1,34 @@
-"""Says what is odd about a file of demonstrations, before anything is trained on it."""
+"""Check a file of demonstrations before you train a policy on it."""
 
-import argparse
 import sys
 
 from rl_il.errors import run_command
-from rl_il.options import HelpFormatter
+from rl_il.options import CommandParser
 
 EXAMPLES = """examples:
-  the shipped demonstrations; the environment is the one that the file names:
+  the shipped demonstrations, for the environment that the file names:
     python scripts/doctor.py data/demos/LunarLander-v3.npz
   the course's file, for another version of the environment:
     python scripts/doctor.py expert_data_Ant-v4.pkl --env_name Ant-v5
-  compared with the expert that should have given the labels, for a program:
+  compare the labels with an expert's actions, and print JSON:
     python scripts/doctor.py my_demos.npz --env_name LunarLander-v3 --expert my_expert.npz --json
 
-Errors are what training would fail on, or learn wrongly from; warnings are what to look at. The exit status is 1 if
-there is an error, 0 if there is none, and 2 if the file could not be examined.
+An error makes the training fail or go wrong; a warning is something to look into. The exit status is 1 if there is an
+error, 0 if there is none, and 2 if the file could not be examined.
 """
 
 
 def main() -> None:
-    """Parse the flags, examine the file, print the findings."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    """Parse the flags, examine the file, and print the findings."""
+    parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("file", metavar="FILE", help="demonstrations: .npz, or the course's .pkl")
-    add("--env_name", "-env", help="the environment they are for (default: the one that the file names)")
-    add("--expert", metavar="FILE", help="whose labels they should be (default: the one shipped)")
+    add("file", metavar="FILE", help="demonstrations: an .npz file, or a .pkl file of the course")
+    add("--env_name", "-env", help="their environment (default: the one that the file names)")
+    add(
+        "--expert",
+        metavar="FILE",
+        help="the expert who should have given the labels (default: the one shipped)",
+    )
     add("--json", action="store_true", help="print one JSON object instead of text")
     args = parser.parse_args()
 

@@ -1,31 +1,34 @@
-"""Driving from pictures: clones the scripted driver of CarRacing, then runs DAgger, and compares."""
+"""Compare behavioural cloning from 1 to 20 laps with DAgger from 20, on the pictures of CarRacing."""
 
-import argparse
 from pathlib import Path
 
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
-from rl_il.options import HelpFormatter, worker_count
+from rl_il.options import CommandParser, worker_count
 
 EXAMPLES = """examples:
-  the README's results (make pixels; under an hour on 2 cores):
+  the committed results (make pixels; under an hour on 2 cores):
     python scripts/pixels.py --out data/results/CarRacing-v3
-  a first look, in under ten minutes:
+  a small version, in less than ten minutes:
     python scripts/pixels.py --quick
-  to continue after a stop: the same command again
+  If the command was stopped, the same command continues.
 """
 
 
 def main() -> None:
     """Parse the flags and run the experiment."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("--quick", action="store_true", help="5 laps, 3 rounds, 5 tracks an evaluation")
-    add("--seed", type=int, default=1, help="of laps, training and tracks (default: %(default)s)")
+    add("--quick", action="store_true", help="only 5 laps, 3 iterations of DAgger, and 5 tracks in each evaluation")
+    add("--seed", type=int, default=1, help="seed of laps, training and tracks (default: %(default)s)")
     add(
-        "--num_workers", type=worker_count, default="auto", metavar="INT", help="processes that drive (default: auto)"
+        "--num_workers",
+        type=worker_count,
+        default="auto",
+        metavar="INT",
+        help="processes that drive (default: auto)",
     )
-    add("--out", type=Path, help="the folder (default: data/pixels, or data/pixels_quick)")
+    add("--out", type=Path, help="folder of laps, runs and results (default: data/pixels or data/pixels_quick)")
     args = parser.parse_args()
     out = args.out or REPOSITORY / "data" / ("pixels_quick" if args.quick else "pixels")
 

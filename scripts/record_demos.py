@@ -1,53 +1,59 @@
-"""Records demonstrations into an .npz file: rolls out an expert, or, with --human, lets you act by keys."""
+"""Record demonstrations in an .npz file. An expert acts or, with --human, you act with keys."""
 
 import argparse
 from pathlib import Path
 
 from rl_il.config import add_rollout_arguments
 from rl_il.errors import InputError, run_command
-from rl_il.options import HelpFormatter, positive_integer
+from rl_il.options import CommandParser, positive_integer
 
 NOT_BY_HAND = {"table", "policy", "expert_activation", "num_workers"}
 EXAMPLES = """examples:
-  the command that made the shipped file:
+  the command that made the included file of LunarLander:
     python scripts/record_demos.py --env_name LunarLander-v3 --n_demos 100 --out data/demos/LunarLander-v3.npz
   only good episodes:
     python scripts/record_demos.py --env_name LunarLander-v3 --min_return 200 --out good.npz
   your own, in the browser (the address is printed):
     python scripts/record_demos.py --env_name MountainCar-v0 --human --n_demos 5 --out mine.npz
-  a policy of your own as the expert:
+  your own policy as the expert:
     python scripts/record_demos.py --env_name LunarLander-v3 --policy data/q2_... --out my_demos.npz
 """
 
 
 def main() -> None:
-    """Parse the flags, record, print what was kept."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    """Parse the flags, record, and print what was kept."""
+    parser = CommandParser(__doc__, EXAMPLES)
     add_rollout_arguments(parser)
     add = parser.add_argument
-    add("--n_demos", type=positive_integer, default=10, help="episodes to keep (default: %(default)s)")
-    add("--min_return", type=float, default=float("-inf"), help="throw away episodes below this return")
-    add("--table", action="store_true", help="record nothing: print data/README.md's table of the shipped files")
-    add("--human", action="store_true", help="you act, on a page in the browser")
-    add("--port", type=int, help="with --human: the page's port on 127.0.0.1; 0: any free one")
-    add("--out", type=Path, help="the file, .npz (default: ENV_NAME.npz in the current folder)")
+    add("--n_demos", type=positive_integer, default=10, help="number of episodes to keep")
+    add(
+        "--min_return",
+        type=float,
+        default=float("-inf"),
+        help="keep only episodes with at least this return (default: all)",
+    )
+    add("--table", action="store_true", help="only print the table of the included files in data/README.md")
+    add("--human", action="store_true", help="act yourself, on a page in the browser")
+    add("--port", type=int, help="with --human: the port of the page on 127.0.0.1, or 0 for any free port")
+    add("--out", type=Path, help="the .npz file to write (default: ENV_NAME.npz in the current folder)")
     args = parser.parse_args()
     out = args.out or Path(f"{args.env_name.replace('/', '-')}.npz")
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
     if args.human:
-        refuse(given & NOT_BY_HAND, "--human: you act yourself")
+        refuse(given & NOT_BY_HAND, "--human lets you act yourself")
         kept, thrown_away = record_by_hand(args, out)
     elif args.table:
         from rl_il.report.tables import markdown
         from rl_il.runs.evaluate import demos_table
 
-        refuse(given - {"table"}, "--table describes the shipped files alone")
+        refuse(given - {"table"}, "--table only describes the included files")
         print(markdown(demos_table()))
         return
     else:
-        refuse(given & {"port"}, "--port is for --human")
+        refuse(given & {"port"}, "--port has an effect only with --human")
         kept, thrown_away = record_expert(args, out)
-    print(f"{out}: {len(kept)} episodes, {sum(map(len, kept)):,} steps{thrown_away}")
+    episodes = "1 episode" if len(kept) == 1 else f"{len(kept)} episodes"
+    print(f"{out}: {episodes}, {sum(map(len, kept)):,} steps{thrown_away}")
     returns = [trajectory.episode_return for trajectory in kept]
     print(f"return: mean {sum(returns) / len(returns):.1f}, min {min(returns):.1f}, max {max(returns):.1f}")
     if args.human:
@@ -61,17 +67,17 @@ def refuse(flags: set[str], why: str) -> None:
 
 
 def record_expert(args: argparse.Namespace, out: Path) -> tuple[list, str]:
-    """Roll out the expert; return the episodes kept, and how many were not, in words."""
+    """Roll out the expert. Return the kept episodes, and a text that says how many were not kept."""
     from rl_il.runs.evaluate import record_demos
 
     rollout = {"seed": args.seed, "ep_len": args.ep_len, "num_workers": args.num_workers}
     rollout["activation"] = args.expert_activation
     kept, thrown_away = record_demos(args.env_name, out, args.policy, args.n_demos, args.min_return, **rollout)
-    return kept, f"; {thrown_away} thrown away"
+    return kept, f"; {thrown_away} not kept"
 
 
 def record_by_hand(args: argparse.Namespace, out: Path) -> tuple[list, str]:
-    """Let a person act; return the episodes."""
+    """Let a person act. Return the episodes, and an empty text."""
     from rl_il.runs.provenance import command_line
     from rl_il.teacher.run import record_human_demos
     from rl_il.teacher.settings import TeachConfig

@@ -1,31 +1,40 @@
-"""The README's results table: expert, behavioural cloning and DAgger on every environment with an expert to ask."""
+"""Make the table of all environments: the expert, behavioural cloning and DAgger."""
 
-import argparse
 import sys
 from pathlib import Path
 
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
-from rl_il.options import HelpFormatter, positive_integer, worker_count
+from rl_il.options import CommandParser, positive_integer, worker_count
 
 EXAMPLES = """examples:
-  the README's table (make results; the same command continues what was stopped):
+  the whole table (make results; if it was stopped, the same command continues):
     python scripts/results.py
-  a quick look at two environments:
+  a small table of two environments:
     python scripts/results.py --env_names Hopper-v5 LunarLander-v3 --seeds 1 --table /tmp/table.md
 """
 
 
 def main() -> None:
-    """Parse the flags, run what is missing, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    """Parse the flags, make the missing runs, and write the table."""
+    parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
     results = REPOSITORY / "data" / "results"
-    add("--env_names", nargs="+", metavar="NAME", help="the rows (default: all)")
-    add("--seeds", type=positive_integer, default=5, help="runs of each (default: %(default)s)")
-    add("--outdir", type=Path, default=results / "all_runs", help="for the runs (default: data/results/all_runs)")
-    add("--table", type=Path, default=results / "all.md", help="the table (default: data/results/all.md)")
-    add("--processes", type=worker_count, default="auto", help="runs at a time (default: auto, one a core)")
+    add(
+        "--env_names",
+        nargs="+",
+        metavar="NAME",
+        help="the environments (default: all of the committed table)",
+    )
+    add("--seeds", type=positive_integer, default=5, help="runs of each environment (default: %(default)s)")
+    add(
+        "--outdir",
+        type=Path,
+        default=results / "all_runs",
+        help="the runs' folder (default: data/results/all_runs)",
+    )
+    add("--table", type=Path, default=results / "all.md", help="file of the table (default: data/results/all.md)")
+    add("--processes", type=worker_count, default="auto", help="runs at a time (default: auto, one for each core)")
     args = parser.parse_args()
 
     from rl_il.studies.results import ENVIRONMENTS, make_results

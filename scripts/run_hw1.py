@@ -1,39 +1,43 @@
-"""Behavioural cloning and DAgger, with the course's flags (CS285 homework 1, 2022 and 2023)."""
+"""Behavioural cloning and DAgger, with the flags of CS285's homework 1 (2022 and 2023)."""
 
-import argparse
+import sys
 from pathlib import Path
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
-from rl_il.options import HelpFormatter, add_arguments, from_arguments
+from rl_il.notes import flags_without_effect
+from rl_il.options import CommandParser, add_arguments, from_arguments
 
 RESUMING = ("resume", "num_workers")
 
 EXAMPLES = """examples:
-  clone the shipped LunarLander expert:
+  behavioural cloning of the included LunarLander expert:
     python scripts/run_hw1.py --env_name LunarLander-v3 --eval_episodes 20
-  from one demonstration, then DAgger for ten iterations:
+  behavioural cloning of one demonstration, then ten iterations of DAgger:
     python scripts/run_hw1.py --env_name LunarLander-v3 --n_demos 1 --do_dagger --n_iter 11
-  a run that was stopped or killed, to the result that it would have had:
+  continue the newest run, or the run in a folder (the result is the same as without the stop):
+    python scripts/run_hw1.py --resume latest
     python scripts/run_hw1.py --resume data/q2_dagger_LunarLander-v3_...
-  the course's own files:
+  with the course's own files:
     python scripts/run_hw1.py --env_name Ant-v4 --exp_name bc_ant --n_iter 1 \\
       --expert_policy_file Ant.pkl --expert_data expert_data_Ant-v4.pkl --video_log_freq -1
 """
 
 
 def main() -> None:
-    """Parses the flags and runs."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
-    help = "go on with the run in this folder, with its own settings (--num_workers alone may be given with it)"
+    """Parse the flags, and start or resume the run."""
+    parser = CommandParser(__doc__, EXAMPLES)
+    help = "continue the run in this folder (latest: the newest) with its own settings; only --num_workers is allowed"
     parser.add_argument("--resume", type=Path, metavar="RUN_FOLDER", help=help)
     add_arguments(parser, RunConfig)
     args = parser.parse_args()
     if args.resume:
         given = [f"--{k}" for k, v in vars(args).items() if v != parser.get_default(k) and k not in RESUMING]
         if given:
-            raise InputError(f"--resume goes on with the run's own settings; drop {', '.join(given)}")
+            raise InputError(f"--resume continues a run with its own settings; drop {', '.join(given)}")
     config = from_arguments(RunConfig, args)
+    for note in [] if args.resume else flags_without_effect(config):
+        print(f"note: {note}", file=sys.stderr)
 
     from rl_il.runs.experiment import resume, run
     from rl_il.runs.provenance import command_line

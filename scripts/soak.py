@@ -1,6 +1,5 @@
-"""Lets a DAgger run of small iterations work for a long time, and watches its memory, open files and threads."""
+"""Measure memory, open files and threads of a long DAgger run with small iterations. They must not increase."""
 
-import argparse
 import json
 import os
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
-from rl_il.options import HelpFormatter, positive_integer
+from rl_il.options import CommandParser, positive_integer
 
 EXAMPLES = """examples:
   half an hour (make soak):
@@ -25,22 +24,22 @@ RUN = (
     "scripts/run_hw1.py --do_dagger --n_iter 1000000 --n_demos 1 --num_agent_train_steps_per_iter 50 --batch_size 200"
     " --eval_episodes 2 --ep_len 100 --size 16 --max_replay_buffer_size 5000 --video_log_freq 200 --num_workers 2"
 )
-SECONDS = 2  # between two looks
-# What a run keeps for its tables, a few kilobytes an iteration, is no leak.
-MAX_PER_ITERATION = 20_000  # bytes of the main process
-MAX_PER_HOUR = 10_000_000  # bytes of a worker
+SECONDS = 2  # between two measurements
+# A run keeps a few kilobytes of each iteration for its tables. This is not a leak.
+MAX_PER_ITERATION = 20_000  # maximum growth of the main process, in bytes
+MAX_PER_HOUR = 10_000_000  # maximum growth of a worker, in bytes
 WORKER = b"multiprocessing.spawn"
 
 Look = dict[str, tuple[float, int, int, int]]
-"""Time, bytes of memory, open files and threads, of the `main` process and of each worker."""
+"""Time, bytes of memory, open files and threads of the `main` process and of each worker."""
 
 
 def main() -> None:
-    """Parse the flags, watch, print the slopes; status 1 if something grows."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    """Parse the flags, watch a run, and print its growth; exit with status 1 if something grows."""
+    parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("--minutes", type=positive_integer, default=30, help="how long (default: %(default)s)")
-    # Gymnasium's LunarLander itself keeps 1.6 kB an episode, somewhere in Box2D: it would hide what is ours.
+    add("--minutes", type=positive_integer, default=30, help="duration (default: %(default)s)")
+    # Not LunarLander: Gymnasium's own code grows by 1.6 kB an episode there, which would hide this project's growth.
     add("--env_name", "-env", default="MountainCar-v0", help="environment (default: %(default)s)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +51,7 @@ def main() -> None:
 
 
 def watch(env_name: str, folder: Path, seconds: float) -> tuple[list[Look], int]:
-    """Run for so long; return what was seen at each look, and the number of iterations."""
+    """Run for `seconds`; return the measurements, and the number of iterations."""
     script, *flags = RUN.split()
     command = [sys.executable, str(REPOSITORY / script), *flags, "--env_name", env_name, "--logdir", str(folder)]
     looks, end = [], time.monotonic() + seconds
@@ -70,19 +69,19 @@ def watch(env_name: str, folder: Path, seconds: float) -> tuple[list[Look], int]
 
 
 def look(pid: int) -> Look:
-    """Measure the main process and each worker."""
+    """Return the measurements of the main process and of each worker."""
     seen = {"main": measure(pid)}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         try:
             if WORKER in Path(f"/proc/{child}/cmdline").read_bytes():
                 seen[f"worker {child}"] = measure(int(child))
-        except OSError:  # it ended meanwhile
+        except OSError:  # it has ended since it was listed
             continue
     return seen
 
 
 def measure(pid: int) -> tuple[float, int, int, int]:
-    """Return time, bytes of memory, open files, threads."""
+    """Return the time, bytes of memory, and numbers of open files and threads."""
     folder = Path(f"/proc/{pid}")
     pages = int((folder / "statm").read_text().split()[1])
     files, threads = len(os.listdir(folder / "fd")), len(os.listdir(folder / "task"))
@@ -108,7 +107,7 @@ def report(looks: list[Look], iterations: int) -> bool:
 
 
 def slope(times: tuple, values: tuple) -> float:
-    """Return the slope of the least-squares line, a second."""
+    """Return the slope of the least-squares line, in units of the values per second."""
     mean_time, mean = sum(times) / len(times), sum(values) / len(values)
     spread = sum((t - mean_time) ** 2 for t in times)
     return sum((t - mean_time) * (v - mean) for t, v in zip(times, values, strict=True)) / spread if spread else 0.0

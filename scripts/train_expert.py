@@ -1,19 +1,19 @@
-"""Trains an expert on one CPU core: SAC or TQC from Stable-Baselines3 in JAX (sbx-rl), or SAC for discrete actions.
+"""Train an expert on one CPU core: SAC or TQC from Stable-Baselines3 in JAX (sbx-rl), or SAC for discrete actions.
 
-What makes it reach the scores of experts/README.md (each found by trying):
-  eight environments are stepped together, with `updates_per_step` gradient steps for each of their steps;
-  small networks (2 x 128) and minibatches (128), critics with LayerNorm, the actor updated every second time;
-  the learning rate falls to zero over the last quarter;
-  what is exported is a moving average of the actor's weights, the best of its regular evaluations;
-  Box2D tasks begin with experience of Gymnasium's own heuristic, without which the lander learns to hover;
-  Ant and Humanoid see only the first numbers of their observation, which all versions of them share, and see
-  them standardised; their entropy weight stays at 0.2 (learnt, it falls to 0.014 within 200,000 steps, and the
-  Ant settles for a gait worth 3,500).
+It reaches the returns of experts/README.md with these choices, which were found by experiments:
+  Eight environments are stepped together. Each environment step is followed by `updates_per_step` gradient steps.
+  Networks are small (2 x 128), and so are minibatches (128). Critics have LayerNorm, and the actor is updated at
+  every second gradient step.
+  In the last quarter of the training, the learning rate decreases to zero.
+  The exported weights are a moving average of the actor's weights, at the best of the regular evaluations.
+  Box2D tasks begin with experience of the heuristics in Gymnasium. Without it, the lander learns to hover.
+  Ant and Humanoid see only the first numbers of their observation, which are the same in all versions. These numbers
+  are standardised. Their entropy weight is fixed at 0.2. If it is learnt, it decreases to 0.014 within 200,000 steps,
+  and Ant does not reach more than a return of 3,500.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib.metadata
 import json
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Before JAX is imported: one core a run, since several runs side by side use the cores better.
+# Before JAX is imported: one core for each run, because parallel runs use the cores better.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -32,7 +32,7 @@ import numpy as np
 
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY, atomic_write, to_json
-from rl_il.options import HelpFormatter, positive_integer
+from rl_il.options import CommandParser, positive_integer
 
 EXAMPLES = """examples:
   pip install -e ".[experts]" -c constraints.txt
@@ -45,23 +45,23 @@ EXAMPLES = """examples:
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs between tasks."""
+    """The settings of a task's training."""
 
     algorithm: str = "TQC"  # or SAC, or DiscreteSAC
-    steps: int = 1_000_000  # of all environments together
+    steps: int = 1_000_000  # total environment steps of all environments
     gamma: float = 0.99  # discount
-    updates_per_step: float = 1.0  # gradient steps an environment step
+    updates_per_step: float = 1.0  # gradient steps for each environment step
     learning_rate: float = 3e-4
     hidden: int = 128  # units in each of the two hidden layers
     batch: int = 128  # rows in a minibatch
-    drop_quantiles: int = 2  # TQC: of each critic's 25, the highest, against overestimation
-    # SAC's temperature: a number that stays; None: learnt; two: DiscreteSAC's, at the start and near the end.
+    drop_quantiles: int = 2  # TQC: how many of the highest of each critic's 25 quantiles are dropped
+    # SAC's temperature: a fixed number, or None to learn it. DiscreteSAC takes two, for the start and the end.
     entropy_weight: float | tuple[float, float] | None = None
     reward_scale: float = 1.0
-    heuristic_steps: int = 0  # experience of Gymnasium's heuristic to begin with
+    heuristic_steps: int = 0  # environment steps of Gymnasium's heuristic, before training
     obs_slice: tuple[int, int] | None = None  # the part of the observation that the expert reads
-    normalize_obs: bool = False  # by the running mean and deviation
-    # Weight of the newest actor in the moving average of actors, each time all environments step.
+    normalize_obs: bool = False  # by the running mean and standard deviation
+    # The weight of the current actor in each update of the moving average, after each step of all environments.
     actor_average: float = 0.008
 
 
@@ -89,11 +89,11 @@ SETTINGS: dict[str, Settings] = {
 N_ENVS = 8
 LEARNING_STARTS = 5_000  # random steps before the first gradient step
 EVAL_EVERY, EVAL_EPISODES = 25_000, 20
-FINAL_EPISODES = 100  # of the choice between best and last, and, on other seeds, of the file's numbers
+FINAL_EPISODES = 100  # for the choice between best and last and, with other seeds, for the returns in the file
 
 
 class Training:
-    """One run: the model, the actor's moving average, and the best of it so far."""
+    """A training: the model, the moving average of its actor, and the best average so far."""
 
     def __init__(self, env_name: str, settings: Settings, seed: int, folder: Path):
         self.env_name, self.settings, self.seed, self.folder = env_name, settings, seed, folder
@@ -101,11 +101,11 @@ class Training:
         self.average = actor_weights(self.model)
         self.best = self.average
         self.best_return = -np.inf
-        self.curve: list[list[float]] = []  # environment steps, minutes, mean, std, least
-        self.minutes_before = 0.0  # of the runs that this one resumes
+        self.curve: list[list[float]] = []  # rows of environment steps, minutes, and mean, std and minimum of returns
+        self.minutes_before = 0.0  # minutes of training before a resume
 
     def run(self) -> None:
-        """Train to the end, and keep a checkpoint to resume from at every evaluation."""
+        """Train to the end, and write a checkpoint at every evaluation."""
         self.start, self.steps_before = time.perf_counter(), self.model.num_timesteps
         if self.model.num_timesteps == 0 and self.settings.heuristic_steps:
             fill_with_heuristic(self.model, self.env_name, self.settings)
@@ -114,21 +114,21 @@ class Training:
             self.model.learn(remaining, self.on_step, log_interval=None, reset_num_timesteps=False)
 
     def on_step(self, *_: Any) -> bool:
-        """Average and evaluate; it is called each time all environments have made a step."""
+        """Update the average, and evaluate if that is due. Called after each step of all environments."""
         self.update_average()
         if self.model.num_timesteps // EVAL_EVERY > (self.model.num_timesteps - N_ENVS) // EVAL_EVERY:
             self.evaluate()
         return True
 
     def update_average(self) -> None:
-        """Move the average a little towards the actor as it is now."""
+        """Move the average a little towards the current actor."""
         rate = self.settings.actor_average
         for (mean_w, mean_b), (w, b) in zip(self.average, actor_weights(self.model), strict=True):
             mean_w += rate * (w - mean_w)
             mean_b += rate * (b - mean_b)
 
     def evaluate(self) -> None:
-        """Measure the averaged actor, keep it if it is the best so far, print a line, save."""
+        """Evaluate the averaged actor, keep it if it is the best so far, print a line, and save."""
         from rl_il.seeding import stream
 
         result = measure(self.average, self.env_name, self.settings, EVAL_EPISODES, stream(0, "expert", 1))
@@ -148,7 +148,7 @@ class Training:
         self.save()
 
     def save(self) -> None:
-        """Write all that `resume` needs into a new folder, which then takes the old checkpoint's place."""
+        """Write what `resume` needs into a new folder. The folder then replaces the old checkpoint."""
         new, old = self.folder / "checkpoint.new", self.folder / "checkpoint.old"
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -172,9 +172,9 @@ class Training:
         return self.folder / "checkpoint"
 
     def resume(self) -> None:
-        """Go on from the last checkpoint. It holds this program's own pickles: trust the folder."""
+        """Continue from the last checkpoint. It contains pickles, so the folder must be trusted."""
         if not self.checkpoint.is_dir():
-            raise InputError(f"{self.folder}: holds no checkpoint to resume; drop --resume")
+            raise InputError(f"{self.folder}: holds no checkpoint to resume from; drop --resume")
         with np.load(self.checkpoint / "averages.npz", allow_pickle=False) as file:
             self.check_settings(json.loads(str(file["settings"])))
             self.average, self.best = (
@@ -193,7 +193,7 @@ class Training:
         self.model.load_replay_buffer(replay_buffer)
 
     def check_settings(self, saved: dict[str, Any]) -> None:
-        """Raise `InputError` if the checkpoint was trained otherwise; only `steps` may differ."""
+        """Raise `InputError` if the checkpoint has other settings, except for `steps`."""
         now = json.loads(to_json(dataclasses.asdict(self.settings)))
         different = [name for name in now if name != "steps" and saved.get(name) != now[name]]
         if different:
@@ -202,7 +202,7 @@ class Training:
 
 
 def make_model(env_name: str, settings: Settings, seed: int):
-    """Return the learner, with its eight environments."""
+    """Return the model that learns, with its eight environments."""
     import sbx
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -237,7 +237,7 @@ def make_model(env_name: str, settings: Settings, seed: int):
 
 
 def training_env(env_name: str, settings: Settings):
-    """Return the environment as the learner sees it: part of the observation, a scaled reward."""
+    """Return the environment for training, with the used part of the observation and the scaled reward."""
     import gymnasium as gym
 
     from rl_il.envs import make_env
@@ -251,10 +251,10 @@ def training_env(env_name: str, settings: Settings):
 
 
 def fill_with_heuristic(model, env_name: str, settings: Settings) -> None:
-    """Fill the replay buffer with the heuristic's experience, in environment i disturbed with odds i / 8."""
+    """Fill the replay buffer with the heuristic's steps. In environment i, i / 8 of the actions are random."""
     from rl_il.envs import is_discrete
 
-    assert not settings.normalize_obs, "the buffer keeps observations as they are, and VecNormalize gives others"
+    assert not settings.normalize_obs, "the buffer needs raw observations, and VecNormalize changes them"
     rng = np.random.default_rng(model.seed)
     envs, obs = model.get_env(), model.get_env().reset()
     act = [heuristic(env_name, env) for env in envs.envs]
@@ -276,7 +276,7 @@ def fill_with_heuristic(model, env_name: str, settings: Settings) -> None:
 
 
 def heuristic(env_name: str, env):
-    """Return Gymnasium's own controller for a Box2D task, fresh for an episode."""
+    """Return a new instance of Gymnasium's controller for a Box2D task, for one episode."""
     if env_name.startswith("LunarLander"):
         from gymnasium.envs.box2d.lunar_lander import heuristic as lander
 
@@ -287,10 +287,10 @@ def heuristic(env_name: str, env):
 
 
 def actor_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (weights, bias) of the actor's hidden layers and of its mean, in NumPy's double precision.
+    """Return weights and bias of the actor's hidden layers and of its mean, in double precision.
 
-    They take observations as they are: what standardises them is folded into the first layer, so that an
-    average over actors need not care which mean and deviation each of them knew.
+    They are for raw observations. The standardisation is merged into the first layer, so that actors with different
+    means and standard deviations can be averaged.
     """
     layers = model.actor_params() if hasattr(model, "actor_params") else model.policy.actor_state.params["params"]
     layers = [layers[f"Dense_{i}"] for i in range(3)]
@@ -304,8 +304,10 @@ def actor_weights(model) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def file_arrays(model, weights) -> dict[str, np.ndarray]:
-    """Return the arrays of the expert's file, in single precision. What standardises observations stands apart there:
-    folded in, it would cost digits."""
+    """Return the arrays of the expert's file, in single precision.
+
+    The standardisation has separate arrays there. If it were merged into the first layer, digits would be lost.
+    """
     arrays = named(weights)
     normalizer = observation_normalizer(model)
     if normalizer:
@@ -316,7 +318,7 @@ def file_arrays(model, weights) -> dict[str, np.ndarray]:
 
 
 def observation_normalizer(model):
-    """Return the VecNormalize through which the learner sees, or None."""
+    """Return the model's VecNormalize, or None."""
     from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
     return unwrap_vec_normalize(model.get_env())
@@ -328,7 +330,7 @@ def named(weights: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]
 
 
 def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Settings):
-    """Return the actor in double precision; its file acts the same to 1e-5."""
+    """Return the actor in double precision. The actor of its file agrees with it to 1e-5."""
     from rl_il.envs import is_discrete
     from rl_il.policies.actors import NumpyActor
 
@@ -339,7 +341,7 @@ def numpy_actor(weights: list[tuple[np.ndarray, np.ndarray]], env, settings: Set
 
 
 def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Return statistics of the averaged actor's fresh episodes."""
+    """Return statistics of new episodes of the averaged actor."""
     from rl_il.envs import make_env
 
     env = make_env(env_name)
@@ -349,7 +351,7 @@ def measure(weights, env_name: str, settings: Settings, episodes: int, rng: np.r
 
 
 def measure_actor(actor, env, episodes: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Return statistics of an actor's fresh episodes."""
+    """Return statistics of new episodes of an actor."""
     from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
     from rl_il.statistics import describe
 
@@ -357,7 +359,7 @@ def measure_actor(actor, env, episodes: int, rng: np.random.Generator) -> dict[s
 
 
 def choose(training: Training) -> tuple[str, list]:
-    """Return the best averaged actor of the run, or the last one if it does better on a hundred other episodes."""
+    """Return name and weights of the best averaged actor, or of the last one if it is better on 100 episodes."""
     from rl_il.seeding import stream
 
     candidates = {"best": training.best, "final": training.average}
@@ -370,10 +372,10 @@ def choose(training: Training) -> tuple[str, list]:
 
 
 def export(training: Training, out: Path) -> None:
-    """Write the expert's file, measure it on the episodes of experts/README.md, and print its line there.
+    """Write the expert's file, measure it on the episodes of experts/README.md, and print its row for that table.
 
-    No step of this training was chosen by those episodes; to compare several trainings by that line is to choose by
-    them, and then the chosen one must be measured on another seed.
+    This training has not used those episodes. If several trainings are compared by this row, the
+    chosen one must be measured on another seed.
     """
     from rl_il.envs import is_discrete, make_env
     from rl_il.experts.loading import load_actor
@@ -416,9 +418,9 @@ def write_file(out: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -
 
 
 def check_export(training: Training, weights, exported, env) -> None:
-    """Check that the file acts as its weights do, and the network as JAX runs it: to 1e-5, on states of the training.
+    """Check two agreements to 1e-5, on states of the training: of file and weights, and of NumPy and JAX.
 
-    The two are checked apart since the exported weights are an average, which JAX never ran.
+    These are two checks because the exported weights are an average, which JAX has never used.
     """
     model, settings = training.model, training.settings
     stored = model.replay_buffer.observations
@@ -441,15 +443,15 @@ def check_export(training: Training, weights, exported, env) -> None:
 
 
 def main() -> None:
-    """Parse the flags, train, export."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    """Parse the flags, train, and export the expert."""
+    parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--env_name", "-env", required=True, choices=SETTINGS, help="the task")
-    add("--seed", type=int, default=1, help="of weights, exploration and minibatches (default: %(default)s)")
-    add("--steps", type=positive_integer, help="environment steps, instead of the table's")
-    add("--folder", type=Path, help="checkpoints, up to 1 GB (default: data/experts/ENV_NAME_seed_SEED)")
-    add("--out", type=Path, help="the expert's file (default: ENV_NAME.npz in the folder)")
-    add("--resume", action="store_true", help="go on from the folder's last checkpoint")
+    add("--seed", type=int, default=1, help="seed of weights, exploration and minibatches")
+    add("--steps", type=positive_integer, help="environment steps (default: those of the task's settings)")
+    add("--folder", type=Path, help="checkpoints' folder, up to 1 GB (default: data/experts/ENV_NAME_seed_SEED)")
+    add("--out", type=Path, help="the expert's file (default: ENV_NAME.npz in that folder)")
+    add("--resume", action="store_true", help="continue from the folder's last checkpoint")
     args = parser.parse_args()
     settings = SETTINGS[args.env_name]
     if args.steps:
@@ -460,7 +462,7 @@ def main() -> None:
         raise InputError('needs `pip install -e ".[experts]" -c constraints.txt`') from error
     folder = args.folder or REPOSITORY / "data" / "experts" / f"{args.env_name}_seed_{args.seed}"
     if not args.resume and (folder / "checkpoint").exists():
-        raise InputError(f"{folder}: holds a training; go on with --resume, or give another --folder")
+        raise InputError(f"{folder}: holds a training; continue it with --resume, or give another --folder")
     training = Training(args.env_name, settings, args.seed, folder)
     if args.resume:
         training.resume()

@@ -9,14 +9,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from rl_il.envs import make_env
 
-# A shell starts what it runs in the background with SIGINT ignored, and every process of a test would inherit that:
-# those that send it would wait for ever.
+# A shell starts background processes with SIGINT ignored, and every process of a test inherits that. Tests that send
+# the signal would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FakeEnv(gym.Env):
-    """Two spaces and nothing behind them."""
+    """An environment with the given spaces: observations are random, rewards 0, and episodes do not end."""
 
     def __init__(self, observation_space, action_space):
         self.observation_space, self.action_space = observation_space, action_space
@@ -31,7 +31,7 @@ class FakeEnv(gym.Env):
 
 @pytest.fixture
 def register_env():
-    """Registers a `FakeEnv` of the given spaces for one test; returns its name."""
+    """Return a function that registers a `FakeEnv` of the given spaces for one test, and returns its name."""
     names = []
 
     def register(observation_space, action_space, max_episode_steps=None):
@@ -49,7 +49,7 @@ def register_env():
 
 @pytest.fixture(scope="session")
 def shared_env():
-    """Environments by name, made once: for tests that only read the spaces."""
+    """Return a function from names to environments, each made once: for tests that only read the spaces."""
     made = {}
 
     def get(name):

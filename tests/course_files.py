@@ -1,4 +1,4 @@
-"""Files in the format of the CS285 course: demonstrations of both generations, experts, every way to pickle them."""
+"""Files in the format of the CS285 course: demonstrations of both years and experts, pickled in every way."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 GENERATIONS = {2022: 3, 2023: 5}
-"""The course's years whose files differ, and the pickle protocol each wrote."""
+"""The years of the course whose files differ, and the pickle protocol of each."""
 PROTOCOLS = (2, 3, 4, 5)
 
 
 class _Pickler(pickle._Pickler):
     def memoize(self, obj):
-        if id(obj) not in self.memo:  # two empty arrays share one b"", over which the parent class stumbles
+        if id(obj) not in self.memo:  # two empty arrays share one b"", which the parent class does not support
             super().memoize(obj)
 
 
 class _OldNamesPickler(_Pickler):
-    """Writes `numpy.core`, as NumPy below 2 does, where NumPy 2 writes `numpy._core`."""
+    """A pickler that writes `numpy.core`, as NumPy 1 does, in place of `numpy._core`."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
@@ -44,7 +44,7 @@ class _OldNamesPickler(_Pickler):
 
 
 class _Python2Pickler(_OldNamesPickler):
-    """Writes bytes as Python 2 wrote its strings."""
+    """A pickler that writes bytes as Python 2 wrote its strings."""
 
     dispatch: ClassVar = dict(_OldNamesPickler.dispatch)
 
@@ -63,7 +63,7 @@ def write_pickle(path: Path, value: Any, protocol: int = 3, old_names: bool = Tr
 
 
 def path_dict(generation: int, steps: int, ob_dim: int = 17, ac_dim: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
-    """One episode of random numbers, as the course's `Path` function makes it."""
+    """Return one episode of random numbers, as the course's `Path` function returns it."""
     rng = np.random.default_rng(seed)
     obs = rng.normal(size=(steps + 1, ob_dim))
     path = {
@@ -101,7 +101,7 @@ def write_demonstrations(
 def expert_tree(
     n_inputs: int = 17, n_outputs: int = 6, hidden: tuple[int, ...] = (8, 8), nonlin: str = "tanh", seed: int = 0
 ) -> dict[str, Any]:
-    """A course expert of random float64 weights; its layers are numbered 0, 2, 4, ..."""
+    """Return a course expert with random float64 weights; its layers have the numbers 0, 2, 4, ..."""
     rng = np.random.default_rng(seed)
 
     def affine(n_in: int, n_out: int) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def expert_tree(
 
 
 def expert_action(tree: dict[str, Any], obs: np.ndarray) -> np.ndarray:
-    """What the course computes for `obs (N, n_inputs)`, in plain float64."""
+    """Return the actions that the course computes for `obs (N, n_inputs)`, in float64."""
     policy = tree["GaussianPolicy"]
     norm = policy["obsnorm"]["Standardizer"]
     std = np.sqrt(np.maximum(0, norm["meansq_1_D"] - norm["mean_1_D"] ** 2))
@@ -143,7 +143,7 @@ def expert_action(tree: dict[str, Any], obs: np.ndarray) -> np.ndarray:
 
 
 class RunsCode:
-    """Creates the file `sentinel` in whoever unpickles it."""
+    """An object that creates the file `sentinel` when it is unpickled."""
 
     def __init__(self, sentinel: Path):
         self.sentinel = sentinel

@@ -1,4 +1,4 @@
-"""A policy whose answers can be worked out by hand."""
+"""A policy whose results can be computed by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rl_il.policies.base_policy import BasePolicy
 
 
 class CountingPolicy(BasePolicy):
-    """Learns nothing: its nth update (from 0) reports a loss of n. It keeps what it was given and handed out."""
+    """A policy that learns nothing. Update n (from 0) returns a loss of n. It keeps its minibatches and actors."""
 
     device, discrete, loss_name, ob_shape = "cpu", True, "nll", OB_SHAPE
 

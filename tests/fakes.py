@@ -1,4 +1,4 @@
-"""Environments and actors whose answers can be worked out by hand. Worker processes import them: no torch here."""
+"""Environments and actors whose results can be computed by hand. Worker processes import them, without torch."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ OB_SHAPE = (2,)
 
 
 def corridor_length(seed: int) -> int:
-    """Steps of the `Corridor` episode that starts from `seed`."""
+    """Return the number of steps of the `Corridor` episode with this seed."""
     return 3 + seed % 4
 
 
 def first_seeds(seed: int, n: int) -> list[int]:
-    """The seeds of the first episodes that a generator of this seed is used for."""
+    """Return the seeds of the first n episodes for which a generator with this seed is used."""
     return list(itertools.islice(episode_seeds(np.random.default_rng(seed)), n))
 
 
 class Corridor(gym.Env):
-    """A walk of `corridor_length(seed)` steps. It observes [steps so far, length]; the action is the reward.
+    """A walk of `corridor_length(seed)` steps. The observation is [steps so far, length]; the reward is the action.
 
-    Discrete: 0, 1 or 2. Continuous: two numbers within 1 and within 2, of which the first is the reward.
-    `endless` never terminates. A frame is 20 x 30 pixels of ten times the steps so far.
+    A discrete action is 0, 1 or 2. A continuous one has two numbers, with bounds 1 and 2; the reward is the first.
+    With `endless` the episode never terminates. A frame has 20 x 30 pixels with ten times the number of steps so far.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
@@ -59,21 +59,21 @@ class Corridor(gym.Env):
 
 
 class BlindCorridor(Corridor):
-    """A corridor on a machine that cannot draw."""
+    """A corridor on a machine that cannot render."""
 
     def render(self):
         raise OSError("no display")
 
 
 class FacelessCorridor(Corridor):
-    """A corridor whose author never thought of drawing it."""
+    """A corridor without rendering."""
 
     def __init__(self):
         super().__init__()
 
 
 class PixelCorridor(Corridor):
-    """A corridor that observes 2 x 2 pixels of ten times the steps so far."""
+    """A corridor whose observations are 2 x 2 pixels with ten times the number of steps so far."""
 
     def __init__(self, render_mode: str | None = None):
         super().__init__(render_mode=render_mode)
@@ -93,14 +93,14 @@ gym.register("PixelCorridor-v0", PixelCorridor, max_episode_steps=50)
 
 
 def walk(length: int, action: int = 1, **fields) -> Trajectory:
-    """A trajectory of `length` steps through the corridor with one action; its return is their product."""
+    """Return a trajectory of `length` steps through the corridor with one action; its return is their product."""
     obs = np.array([[t, length] for t in range(length + 1)], np.float32)
     defaults = {"acs": np.full(length, action), "rewards": np.full(length, float(action)), "terminated": True}
     return Trajectory(obs, **defaults | fields)
 
 
 class ConstantActor(Actor):
-    """Always does the same, and remembers the seeds of its resets."""
+    """An actor that always takes the same action, and keeps the seeds of its resets."""
 
     def __init__(self, action, ob_shape: tuple[int, ...] = OB_SHAPE):
         self.action, self.ob_shape = np.asarray(action), ob_shape
@@ -114,7 +114,7 @@ class ConstantActor(Actor):
 
 
 class FailingActor(ConstantActor):
-    """Fails after `patience` actions."""
+    """An actor that fails after `patience` actions."""
 
     def __init__(self, patience: int):
         super().__init__(0)
@@ -128,7 +128,7 @@ class FailingActor(ConstantActor):
 
 
 class StepModuloThree(Actor):
-    """An expert for the corridor: its action is the number of steps so far, modulo 3."""
+    """An expert for the corridor, whose action is the number of steps so far, modulo 3."""
 
     ob_shape = OB_SHAPE
 
@@ -137,8 +137,10 @@ class StepModuloThree(Actor):
 
 
 class PictureCorridor(Corridor):
-    """A corridor of pictures, 40 x 36 in colour: step t is t in red, 100 + t in green, 0 in blue; the last four rows
-    are white. The action is two numbers within 1."""
+    """A corridor that shows pictures of 40 x 36 pixels in colour. The action has two numbers with bound 1.
+
+    At step t, red is t, green 100 + t and blue 0; the last four rows are white.
+    """
 
     def __init__(self, render_mode: str | None = None):
         super().__init__(continuous=True, render_mode=render_mode)
@@ -153,14 +155,14 @@ PICTURE = (40, 36, 3)
 
 
 def picture_of(step: int) -> np.ndarray:
-    """What `PictureCorridor` shows at this step."""
+    """Return the picture that `PictureCorridor` shows at this step."""
     ob = np.zeros(PICTURE, np.uint8)
     ob[:36, :, 0], ob[:36, :, 1], ob[36:] = step, 100 + step, 255
     return ob
 
 
 class StepCounter(Actor):
-    """An expert for `PictureCorridor` that reads the simulator: its action is twice a hundredth of the steps."""
+    """An expert for `PictureCorridor` that reads the simulator: both numbers of its action are steps / 100."""
 
     ob_shape = PICTURE
     reads_simulator = True
@@ -176,7 +178,7 @@ gym.register("PictureCorridor-v0", PictureCorridor, max_episode_steps=50)
 
 
 class CorridorReader(Actor):
-    """An expert for the corridor that reads the simulator: the steps so far, modulo 3."""
+    """An expert for the corridor that reads the simulator. Its action is the number of steps so far, modulo 3."""
 
     ob_shape = OB_SHAPE
     reads_simulator = True

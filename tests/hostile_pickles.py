@@ -1,4 +1,4 @@
-"""Pickles that try to run code, in every way that the format has, and pickles that are crooked."""
+"""Pickles that try to run code, in every way that the format allows, and malformed pickles."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from course_files import RunsCode
 
 
 def text(value: str) -> bytes:
-    """The opcodes that push a string."""
+    """Return the opcodes that push a string."""
     return b"X" + struct.pack("<I", len(value)) + value.encode()
 
 
 def name(dotted: str) -> bytes:
-    """The opcode that pushes what a module holds."""
+    """Return the opcode that pushes a function or class of a module."""
     module, _, attribute = dotted.rpartition(".")
     return f"c{module}\n{attribute}\n".encode()
 
 
 def stack_name(dotted: str) -> bytes:
-    """The same from two strings on the stack."""
+    """Return the opcodes that push it by its names on the stack."""
     module, _, attribute = dotted.rpartition(".")
     return text(module) + text(attribute) + b"\x93"
 
@@ -35,7 +35,7 @@ FORBIDDEN = """os.system posix.system subprocess.Popen builtins.eval __builtin__
     rl_il.datasets.pickles.load_pickle __main__.Thing torch.load torch._utils._rebuild_tensor_v2""".split()
 ALLOWED_NAMES = """numpy.ndarray numpy.dtype numpy.core.multiarray._reconstruct numpy.core.multiarray.scalar
     numpy.core.numeric._frombuffer _codecs.encode builtins.bytes""".split()
-WAYS = {  # of calling a name with one argument
+WAYS = {  # to call a function with one argument
     "REDUCE": lambda dotted, argument: name(dotted) + argument + b"\x85R.",
     "REDUCE by STACK_GLOBAL": lambda dotted, argument: b"\x80\x04" + stack_name(dotted) + argument + b"\x85R.",
     "NEWOBJ": lambda dotted, argument: b"\x80\x02" + name(dotted) + argument + b"\x85\x81.",
@@ -56,12 +56,12 @@ REAL_ARRAY = FROM_BUFFER + b"(" + EIGHT_BYTES + DOUBLE + b"(I1\nt" + text("C") +
 
 
 def filled(shape: bytes, dtype: bytes = DOUBLE, raw: bytes = EIGHT_BYTES) -> bytes:
-    """An array with this state."""
+    """Return the pickle of an array with this state."""
     return EMPTY_ARRAY + b"(I1\n" + shape + dtype + b"I00\n" + raw + b"tb."
 
 
 def attacks(sentinel: Path) -> dict[str, bytes]:
-    """Pickles that ask for what would make the file `sentinel`, or for the means to do so."""
+    """Return pickles that would create the file `sentinel`, or get the means to do so."""
     touch = text(f"touch {sentinel}")
     tables = {f"{way} of {dotted}": call(dotted, touch) for way, call in WAYS.items() for dotted in FORBIDDEN}
     tables |= {f"a class's own, protocol {p}": pickle.dumps(RunsCode(sentinel), p) for p in range(6)}
@@ -86,7 +86,7 @@ def attacks(sentinel: Path) -> dict[str, bytes]:
     }
 
 
-CROOKED = {
+MALFORMED = {
     "an array of attacks": pickle.dumps(np.array([RunsCode(Path("ran"))], dtype=object)),
     "an object array from a buffer": FROM_BUFFER + b"(" + EIGHT_BYTES + OBJECT + b"(I1\nt" + text("C") + b"tR.",
     "an object scalar": SCALAR + b"(" + OBJECT + EIGHT_BYTES + b"tR.",
@@ -107,15 +107,15 @@ CROOKED = {
     "a call of an array": REAL_ARRAY + b")R.",
     "NEWOBJ of an allowed name": b"\x80\x02" + DTYPE + b")\x81.",
     "another codec": ENCODE + text("x") + text("rot13") + b"\x86R.",
-    "a memo place of 34 gigabytes": b"Nr\xff\xff\xff\xffR.",
-    "a memo that is not there": b"h\x07.",
+    "a memo index of 34 gigabytes": b"Nr\xff\xff\xff\xffR.",
+    "a missing memo entry": b"h\x07.",
     "a list that holds itself": b"]q\x00h\x00a.",
     "lists in lists": b"(" * 100_000 + b"l" * 100_000 + b".",
     "a set": b"\x80\x04\x8f(" + text("x") + b"\x90.",
-    "what stands outside the file": b"Pos.system\n.",
+    "a persistent id": b"Pos.system\n.",
     "a buffer outside the file": b"\x80\x05\x97.",
-    "an extension that nobody registered": b"\x80\x02\x82\x07.",
+    "an extension that is not registered": b"\x80\x02\x82\x07.",
     "protocol 9": b"\x80\x09N.",
-    "a stack that runs dry": b"R.",
-    "nothing": b"",
+    "an empty stack": b"R.",
+    "an empty file": b"",
 }

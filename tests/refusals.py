@@ -1,4 +1,4 @@
-"""What a user is told about a file that cannot be read."""
+"""The error message for a file that cannot be read."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from rl_il.errors import InputError
 
 
 def refusal(read, path, *args, holds=()):
-    """The one line that reading the path ends in: it begins with the path or name, and holds these words."""
+    """Return the one line of the `InputError` for this path or name: it begins with it, and holds these words."""
     with pytest.raises(InputError) as error:
         read(path, *args)
     message = str(error.value)

@@ -1,4 +1,4 @@
-"""Run folders with numbers that were chosen by hand."""
+"""Run folders with numbers chosen by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECORD = {
 
 
 def dicts(rows: Sequence[Sequence[str]]) -> list[dict[str, str]]:
-    """Return a table's rows by its header's names."""
+    """Return a table's rows as dictionaries with its headings as keys."""
     return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
@@ -38,7 +38,7 @@ def write_run(
     events: bool = False,
     **record,
 ) -> Path:
-    """Write a run that scored `returns[itr]`, or `returns[itr][steps]` after so many gradient steps.
+    """Write the folder of a run that scored `returns[itr]`, or `returns[itr][steps]` after `steps` gradient steps.
 
     An episode is as long as its return plus 100, an expert's 7 steps.
     """

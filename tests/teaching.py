@@ -1,4 +1,4 @@
-"""A session in the corridor, and a learner whose snapshots say which they are."""
+"""A session in the corridor, and a learner whose snapshots can be told apart by their actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rl_il.teacher.settings import MODES, TeachConfig
 
 
 class Watcher(ConstantActor):
-    """Remembers the environment that it was shown."""
+    """Remembers the environment that it got."""
 
     def watch(self, env):
         self.watched = env
@@ -28,7 +28,7 @@ class FakeSnapshot(NamedTuple):
 
 
 class FakeLearner:
-    """Its nth snapshot always does action n modulo 3; `publish` makes the next. It counts what it is granted."""
+    """Its nth snapshot always does action n modulo 3; `publish` makes the next one. It counts calls of `grant`."""
 
     def __init__(self):
         self.granted, self.updates, self.loss, self.resting = 0, 0, None, False
@@ -47,7 +47,7 @@ class FakeLearner:
 
 
 def make_session(env_name="TimedCorridor-v0", keys=None, teacher=None, first_episode=0, modes=MODES, **settings):
-    """Five steps an episode; 10 steps a second; keys Digit0, Digit1 and Digit2."""
+    """Return a session of five steps an episode and 10 steps a second, with the keys Digit0, Digit1 and Digit2."""
     env, config, ended = make_env(env_name), TeachConfig(**settings), []
     labels = Labels(config.labels, config.approval_weight, ReplayBuffer(1000))
     parts = (env, keys or key_map(env), labels, FakeLearner(), config)
@@ -57,13 +57,13 @@ def make_session(env_name="TimedCorridor-v0", keys=None, teacher=None, first_epi
 
 
 def finish_episode(session: Session) -> None:
-    """Steps to the end of the running episode."""
+    """Step to the end of the running episode."""
     while session.ended is None:
         session.step()
 
 
 def steps(*sources, labelled=None):
-    """A walk with these sources whose actions are the steps' numbers."""
+    """Return a walk with these sources; its actions are the numbers of its steps."""
     n = len(sources)
     labelled = None if labelled is None else np.array(labelled, bool)
     return walk(n, acs=np.arange(n), source=np.array(sources, np.int8), labelled=labelled)

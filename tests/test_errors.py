@@ -8,7 +8,7 @@ from rl_il.errors import InputError, Interrupted, run_command
     [
         (InputError("x.npz: no such file"), 2, "error: x.npz: no such file\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
-        (Interrupted("interrupted; data/q1_x is whole"), 130, "interrupted; data/q1_x is whole\n"),
+        (Interrupted("interrupted; data/q1_x is complete"), 130, "interrupted; data/q1_x is complete\n"),
     ],
 )
 def test_a_mistake_or_ctrl_c_is_one_line_and_a_status(capsys, error, status, said):
@@ -21,7 +21,7 @@ def test_a_mistake_or_ctrl_c_is_one_line_and_a_status(capsys, error, status, sai
     assert capsys.readouterr() == ("", said)
 
 
-def test_our_own_mistakes_keep_their_traceback():
+def test_a_bug_keeps_its_traceback():
     def main():
         raise ZeroDivisionError
 

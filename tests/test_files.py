@@ -21,7 +21,7 @@ def test_a_new_file_is_readable_and_its_folders_are_made(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_until_the_block_ends_readers_see_the_old_file(tmp_path):
+def test_readers_see_the_old_file_until_the_block_ends(tmp_path):
     path = tmp_path / "x.bin"
     path.write_bytes(b"old, and longer")
     with atomic_write(path) as file:
@@ -64,7 +64,7 @@ def test_the_bytes_are_on_disk_before_the_name_changes(tmp_path, monkeypatch):
     assert calls == ["fsync", "replace", "fsync"]
 
 
-def test_json_has_null_for_what_is_not_a_number(tmp_path):
+def test_json_has_null_for_nan_and_infinity(tmp_path):
     value = {"a": float("nan"), "b": [float("inf"), 1.5, {"c": -float("inf")}], "d": (np.float64("nan"), True, "x")}
     write_json(tmp_path / "x.json", value)
     text = (tmp_path / "x.json").read_text()
@@ -87,7 +87,7 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("error", [RecursionError(), OSError(13, "denied"), RuntimeError("a\nb\x1b" * 10**6)])
-def test_whatever_a_damaged_file_raises_is_one_input_error(error):
+def test_any_exception_for_a_damaged_file_becomes_one_input_error(error):
     with pytest.raises(InputError) as raised, reading("kind of file"):
         raise error
     message = str(raised.value)
@@ -95,7 +95,7 @@ def test_whatever_a_damaged_file_raises_is_one_input_error(error):
 
 
 @pytest.mark.parametrize("error", [InputError("x: no layers"), KeyboardInterrupt()])
-def test_our_own_errors_and_interrupts_pass(error):
+def test_input_errors_and_interrupts_are_not_changed(error):
     with pytest.raises(type(error)) as raised, reading("kind of file"):
         raise error
     assert raised.value is error

@@ -1,4 +1,4 @@
-"""The order of the rooms: a file imports from its own room or from rooms before it, and there is no circle."""
+"""The order of the rooms: a file imports only from its own room and from rooms before it, and never in a circle."""
 
 import ast
 import shutil
@@ -14,10 +14,10 @@ PACKAGE = REPOSITORY / "rl_il"
 SCRIPTS = sorted((REPOSITORY / "scripts").glob("[!_]*.py"))
 
 ROOMS = [
-    "errors types options statistics seeding plugins files config",  # the shared words are one room
+    "errors types options statistics seeding plugins files config notes",  # the shared modules are one room
     "envs",
     "datasets",
-    "infrastructure.pytorch_utils",  # bears the course's name; policies are built from it
+    "infrastructure.pytorch_utils",  # its place has the course's name, but policies import it
     "policies",
     "experts",
     "infrastructure",
@@ -29,13 +29,13 @@ ROOMS = [
 
 
 def modules_of(package: Path) -> dict[str, Path]:
-    """Return the dotted name of every file, without the package's own: `policies.actors`."""
+    """Return the files by their dotted names without the package's, such as `policies.actors`."""
     files = {path.relative_to(package).with_suffix(""): path for path in sorted(package.rglob("*.py"))}
     return {".".join(part for part in name.parts if part != "__init__"): path for name, path in files.items()}
 
 
 def imports_of(path: Path, name: str, modules: dict[str, Path]) -> set[str]:
-    """Return the modules of the package that the file imports anywhere, for type checkers too."""
+    """Return the modules of the package that the file imports, in functions and for type checkers too."""
     here = ["rl_il", *filter(None, name.split("."))]
     here = here if path.name == "__init__.py" else here[:-1]
     found = set()
@@ -52,13 +52,13 @@ def imports_of(path: Path, name: str, modules: dict[str, Path]) -> set[str]:
 
 
 def rank(module: str) -> int | None:
-    """Return the place of the module's room in the order."""
+    """Return the position of the module's room in the order, or None if it has no room."""
     ranks = {room: place for place, rooms in enumerate(ROOMS) for room in rooms.split()}
     return ranks.get(module, ranks.get(module.split(".")[0]))
 
 
 def faults(package: Path) -> list[str]:
-    """Return a line for each import that goes up, each file without a room, and one for a circle."""
+    """Return a line for each import from a later room, for each file without a room, and for a circle."""
     modules = modules_of(package)
     graph = {name: imports_of(path, name, modules) for name, path in modules.items()}
     lines = [f"{name} has no room" for name in graph if name and rank(name) is None]
@@ -72,7 +72,7 @@ def faults(package: Path) -> list[str]:
     return lines
 
 
-def test_no_import_goes_up_and_there_is_no_circle():
+def test_no_import_is_from_a_later_room_or_in_a_circle():
     assert faults(PACKAGE) == []
 
 
@@ -88,19 +88,19 @@ def test_no_import_goes_up_and_there_is_no_circle():
         ("new_room.py", "import rl_il.types", "new_room has no room"),
     ],
 )
-def test_a_planted_fault_is_found(tmp_path, file, line, fault):
+def test_a_fault_is_found(tmp_path, file, line, fault):
     copy = shutil.copytree(PACKAGE, tmp_path / "rl_il", ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / file
     path.write_text((path.read_text() if path.exists() else "") + f"\n\n{line}\n")
     assert any(found.startswith(fault) for found in faults(copy)), faults(copy)
 
 
-# The others are one file from imports to result.
+# The other scripts contain all their code, and import what they need.
 FRONTS = [path for path in SCRIPTS if path.stem not in ("train_expert", "benchmark", "chaos", "soak")]
 
 
 @pytest.mark.parametrize("path", FRONTS, ids=lambda path: path.name)
-def test_scripts_import_the_package_alone(path):
+def test_scripts_import_only_the_package(path):
     nodes = list(ast.walk(ast.parse(path.read_text())))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
@@ -108,7 +108,7 @@ def test_scripts_import_the_package_alone(path):
 
 
 def modules_after(code: str) -> set[str]:
-    """Return the roots of everything that a fresh interpreter has imported once it ran `code`."""
+    """Return the top-level modules that a new interpreter has imported after it ran `code`."""
     code = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint('\\n', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
@@ -123,7 +123,7 @@ def modules_after(code: str) -> set[str]:
         ("rl_il.runs.experiment", {"torch", "matplotlib", "tensorboardX"}),
     ],
 )
-def test_a_module_imports_nothing_slow_in_vain(module, unwanted):
+def test_a_module_imports_nothing_slow_that_it_does_not_need(module, unwanted):
     assert not modules_after(f"import {module}") & unwanted
 
 

@@ -1,4 +1,4 @@
-"""README.md says what is so: its Python runs, its commands are accepted, its tree is the package."""
+"""The README files say what is true: their Python runs, commands are accepted, links and numbers exist."""
 
 import ast
 import re
@@ -13,10 +13,17 @@ import pytest
 from test_layers import REPOSITORY, SCRIPTS
 
 README = (REPOSITORY / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = [REPOSITORY / "README.md"]
+PAGES += [
+    path
+    for room in ("data", "experts", "rl_il", "scripts", "tests")
+    for path in (REPOSITORY / room).rglob("README.md")
+]
+TEXT = "\n".join(path.read_text() for path in PAGES)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 SHELL = "".join(text for language, text in BLOCKS if language == "bash").replace("\\\n", " ").splitlines()
-COMMANDS = [line for line in SHELL if line.startswith("python scripts/")]
+COMMANDS = [*dict.fromkeys(line for line in SHELL if line.startswith("python scripts/"))]
 HEAVY = """
     runs.experiment.run runs.experiment.resume runs.evaluate.evaluate runs.evaluate.evaluate_experts
     runs.evaluate.record_demos teacher.run.teach teacher.run.settings_to_go_on teacher.run.record_human_demos
@@ -89,20 +96,30 @@ def test_a_wrong_command_would_be_noticed(monkeypatch, command):
     assert not is_accepted(monkeypatch, f"python scripts/{command}")
 
 
-def test_every_make_target_it_names_exists():
+def test_every_make_target_that_is_named_exists():
     targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
-    named = re.findall(r"`make ([\w-]+)`", README) + [line.split()[1] for line in SHELL if line.startswith("make ")]
+    named = re.findall(r"`make ([\w-]+)`", TEXT) + [line.split()[1] for line in SHELL if line.startswith("make ")]
     assert {"demo", "test", "setup"} <= {*named} <= {*targets}
 
 
-def test_every_local_link_leads_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert links
-    assert [link for link in links if "://" not in link and not (REPOSITORY / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.parent.relative_to(REPOSITORY)))
+def test_every_local_link_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
-def test_the_results_are_those_of_the_committed_tables():
-    results = REPOSITORY / "data" / "results"
-    for name in ("all.md", "training_steps_HalfCheetah-v5/table.md"):
-        rows = [line for line in (results / name).read_text().splitlines() if line.startswith("|")]
-        assert len(rows) > 3 and all(row in README for row in rows), name
+def test_every_file_that_the_front_page_names_exists():
+    named = re.findall(r"`((?:rl_il|scripts|data|experts|tests)/[\w/.-]*\w)`", README)
+    assert len(named) > 8
+    assert [name for name in named if not (REPOSITORY / name).exists()] == []
+
+
+def test_the_front_page_is_short():
+    assert len(README.encode()) <= 15_000 and README.count("\n") <= 300
+
+
+def test_its_results_are_those_of_the_committed_table():
+    table = (REPOSITORY / "data" / "results" / "LunarLander-v3" / "table.md").read_text().splitlines()
+    shown = README[README.index("| policy ") :].split("\n\n")[0].splitlines()
+    assert len(shown) > 5
+    assert [row for row in shown if row not in table] == []

@@ -24,12 +24,12 @@ def test_stream_does_not_depend_on_what_was_drawn_before():
     others = [stream(1, purpose, itr) for purpose in PURPOSES for itr in range(5)]
     for rng in others:
         rng.random(1000)
-    np.random.random(7)  # the global generator must not matter
+    np.random.random(7)  # the global generator must have no influence
     np.testing.assert_array_equal(stream(1, "training", 4).random(5), alone)
 
 
-def test_purposes_keep_their_places():
-    """A purpose in another place would change the result of every run made so far."""
+def test_purposes_keep_their_positions():
+    """At another position, a purpose would have another stream, and existing runs could not be repeated."""
     known = "weights demonstrations validation training collection evaluation video expert teaching teacher"
     known = [*known.split(), "augmentation", "selection", "noise"]
     assert list(PURPOSES[: len(known)]) == known

@@ -41,26 +41,58 @@ def test_bootstrap_repeats_with_its_seed_only():
     assert bootstrap_interval([NORMAL], seed=3) != bootstrap_interval([NORMAL], seed=4)
 
 
-def test_episodes_are_redrawn_within_their_stratum():
-    low, high = bootstrap_interval([np.zeros(3), np.full(2, 10.0)])
-    assert low == high == 4
-    low, high = bootstrap_interval([np.array([0, 0, 0, 10.0])])
-    assert low < 2.5 < high
-    assert bootstrap_interval([np.full(18, 1.0), np.full(2, 11.0)]) == pytest.approx((2, 2))  # weighed by episodes
-    assert bootstrap_interval([[4.0, 4.0, 4.0]]) == (4, 4)
+def test_seeds_are_redrawn_before_episodes():
+    # Three of three draws are the lowest seed in 1 of 27 resamples, 3.7 %, and the lowest two in 8 of 27.
+    strata = [np.zeros(4), np.ones(4), np.full(4, 2.0)]
+    assert bootstrap_interval(strata, confidence=0.95) == (0, 2)
+    assert bootstrap_interval(strata, confidence=0.9) == pytest.approx((1 / 3, 5 / 3))  # 5 % and 95 % of 27 resamples
+    assert bootstrap_interval([[4.0, 4.0], [4.0, 4.0], [4.0, 4.0]]) == (4, 4)
 
 
-@pytest.mark.parametrize("strata", [[], [[3.0]], [[1, 2, 3], [4]]])
-def test_a_seed_with_fewer_than_two_episodes_leaves_no_interval(strata):
+def test_episodes_are_redrawn_within_each_seed():
+    # With 200 episodes of -1 and 1 in equal parts a seed, the seeds' means do not differ: only episodes vary.
+    strata = [np.tile([-1.0, 1.0], 100)] * 4
+    half = NormalDist().inv_cdf(0.975) / np.sqrt(800)
+    assert bootstrap_interval(strata) == pytest.approx((-half, half), rel=0.08)
+
+
+def test_a_drawn_seed_brings_its_own_number_of_episodes():
+    assert bootstrap_interval([np.ones(1), np.ones(7), np.ones(3)]) == (1, 1)
+    strata = [np.zeros(18), np.zeros(1), np.full(1, 20.0)]
+    assert bootstrap_interval(strata) == (0, 20)  # the third seed three times: in 1 of 27 resamples
+    # Then 2 times and the second once: in 3 of 27 resamples the mean is 2 * 20 / 3.
+    assert bootstrap_interval(strata, confidence=0.9)[1] == pytest.approx(40 / 3)
+
+
+def test_a_single_policy_gets_the_interval_of_student():
+    values = np.array([-3.0, -1.0, 0.0, 1.0, 3.0, -2.0, 2.0, 0.5, -0.5, 0.0])
+    half = 2.262 * values.std(ddof=1) / np.sqrt(len(values))  # 97.5 % of Student's t with 9 degrees of freedom
+    assert bootstrap_interval([values]) == pytest.approx((-half, half), rel=0.06)
+
+
+@pytest.mark.parametrize("degrees, quantile", [(4, 2.7764), (5, 2.5706), (9, 2.2622), (30, 2.0423)])
+def test_the_quantile_of_student(degrees, quantile):  # of any table
+    assert statistics.t_quantile(0.975, degrees) == pytest.approx(quantile, rel=3e-3)
+    assert statistics.t_quantile(0.025, degrees) == pytest.approx(-quantile, rel=3e-3)
+
+
+@pytest.mark.parametrize(
+    "strata", [[], [[3.0]], [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]], [[1, 2], [], [3]]]
+)
+def test_too_few_episodes_or_seeds_leave_no_interval(strata):
     low, high = bootstrap_interval(strata)
     assert np.isnan(low) and np.isnan(high)
 
 
 @pytest.mark.parametrize(
     "mean, expert, percent",
-    [(50, 200, 25), (-20, 200, -10), (-130, -120.0, np.nan), (-130, 0.0, np.nan), (-130, np.nan, np.nan)],
+    [
+        (50, 200, 25),
+        (0, 200, 0),
+        *((mean, expert, np.nan) for mean, expert in ((-20, 200), (-9, -8), (5, 0), (5, np.nan))),
+    ],
 )
-def test_percent_of_expert_is_unknown_unless_it_is_above_zero(mean, expert, percent):
+def test_percent_of_expert_is_unknown_for_negative_returns(mean, expert, percent):
     assert percent_of_expert(mean, expert) == pytest.approx(percent, nan_ok=True)
 
 
@@ -70,7 +102,7 @@ def test_describe_by_hand():
     assert summary == {
         "episodes": 6,
         "mean": 6.0,
-        "std": pytest.approx(np.sqrt(298 / 6)),  # divided by n
+        "std": pytest.approx(np.sqrt(298 / 5)),  # divided by n - 1
         "iqm": 4.0,
         "ci95_low": low,
         "ci95_high": high,
@@ -92,7 +124,7 @@ def test_results_do_not_depend_on_the_pieces_of_resampling(monkeypatch):
     assert pieces[1] == pytest.approx(improvement[1], abs=0.01)
 
 
-# Against rliable 1.0.8 (numpy 1.26, scipy 1.11, arch 5.3), which takes (runs x tasks): here episodes x seeds -------
+# Against rliable 1.2.0 (numpy 2.4.6, scipy 1.17.1, arch 7.2.0): 200 runs of one episode on one task -----------------
 
 
 def scores(shift: float = 0.0) -> list[np.ndarray]:
@@ -113,13 +145,14 @@ def test_point_estimates_are_the_librarys():
 @pytest.mark.parametrize(
     "statistic, low, high",  # of 50,000 resamples
     [
-        (np.mean, 0.86376595, 0.93728095),
-        (iqm, 0.84456339, 0.94475675),
-        (statistics.optimality_gap, 0.15294375, 0.2041998),
+        (np.mean, 0.86000217, 0.93990565),
+        (iqm, 0.84170978, 0.94797364),
+        (statistics.optimality_gap, 0.15184687, 0.20594708),
     ],
 )
-def test_stratified_intervals_are_the_librarys_to_three_digits(statistic, low, high):
-    assert bootstrap_interval(scores(), statistic, n_resamples=50_000) == pytest.approx((low, high), abs=1e-3)
+def test_intervals_over_runs_are_the_librarys_to_three_digits(statistic, low, high):
+    runs = POOLED[:, None]
+    assert bootstrap_interval(runs, statistic, n_resamples=50_000) == pytest.approx((low, high), abs=1e-3)
 
 
 def test_the_performance_profile_is_the_librarys():
@@ -128,9 +161,10 @@ def test_the_performance_profile_is_the_librarys():
 
 
 def test_the_probability_of_improvement_is_the_librarys():
-    probability, interval = statistics.probability_of_improvement(scores()[:1], scores(-0.08)[:1], n_resamples=20_000)
-    assert probability == pytest.approx(0.5975)
-    assert interval == pytest.approx((0.470625, 0.719375), abs=3e-3)
+    runs, others = POOLED[:, None], np.concatenate(scores(-0.08))[:, None]
+    probability, interval = statistics.probability_of_improvement(runs, others, n_resamples=5000)
+    assert probability == pytest.approx(0.575325)
+    assert interval == pytest.approx((0.51808938, 0.63260562), abs=4e-3)
 
 
 # By hand ----------------------------------------------------------------------------------------------------------
@@ -139,19 +173,25 @@ def test_the_probability_of_improvement_is_the_librarys():
 @pytest.mark.parametrize(
     "ours, theirs, probability, interval",
     [
-        ([[1, 2]], [[1, 1]], 0.75, (0.5, 1)),  # a tie is half an improvement
-        ([[0, 0], [5, 5]], [[1, 1, 1]], 0.5, (0.5, 0.5)),  # redrawn within seeds
-        ([[1], [3]], [[2], [2]], 0.5, (np.nan, np.nan)),
+        ([[1, 2] * 3], [[1, 1] * 3], 0.75, (7 / 12, 11 / 12)),  # a tie is half; 6 of 64 resamples hold a single 1
+        ([[0], [5], [5]], [[1]] * 3, 2 / 3, (0, 1)),  # all three seeds are the lowest in 1 of 27 resamples
+        ([[0, 0], [5, 5]], [[1, 1, 1]] * 3, 0.5, (np.nan, np.nan)),  # two seeds
+        ([[1, 2, 3, 4]], [[2] * 5], 0.625, (np.nan, np.nan)),  # four episodes
     ],
 )
 def test_the_probability_of_improvement(ours, theirs, probability, interval):
     found = statistics.probability_of_improvement(ours, theirs)
-    assert found == (probability, pytest.approx(interval, nan_ok=True))
+    assert found == (pytest.approx(probability), pytest.approx(interval, nan_ok=True))
 
 
 def test_the_spread_of_seeds_is_that_of_their_means():
     assert statistics.seed_spread([[0, 10], [7], [9, 9, 9]]) == 2  # means 5, 7, 9
     assert np.isnan(statistics.seed_spread([[1, 2, 3]]))
+
+
+def test_the_spread_of_episodes_leaves_out_that_of_the_seeds():
+    assert statistics.episode_spread([[0, 2], [100, 104]]) == pytest.approx(np.sqrt((2 + 8) / 2))
+    assert np.isnan(statistics.episode_spread([[0, 2], [1]]))
 
 
 def test_normalised_scores_order_negative_returns_or_are_unknown():

@@ -11,7 +11,7 @@ def trajectory(**changes):
     return Trajectory(**(arrays | changes))
 
 
-def test_what_is_not_given_has_its_meaning():
+def test_fields_that_are_left_out_have_their_defaults():
     t = trajectory()
     assert len(t) == 3 and t.episode_return == 7.0
     assert (t.terminated, t.truncated) == (False, False)
@@ -43,7 +43,7 @@ def test_labels_masks_and_sources_are_kept_as_given():
         ({"rewards": np.array([0, np.inf, 0])}, ["rewards", "infinite"]),
     ],
 )
-def test_what_does_not_fit_is_refused_with_both_numbers(changes, words):
+def test_arrays_that_do_not_fit_together_are_refused_with_both_numbers(changes, words):
     with pytest.raises(InputError) as error:
         trajectory(**changes)
     for word in words:
@@ -59,21 +59,21 @@ def test_the_first_bad_row_is_named(name, rows, bad):
         trajectory(**arrays)
 
 
-# Pieces -------------------------------------------------------------------------------------------------
+# Parts --------------------------------------------------------------------------------------------------
 
 
-def test_a_piece_keeps_its_steps_and_the_observation_after_them():
+def test_a_part_keeps_its_steps_and_the_observation_after_them():
     whole = walk(6, action=2, labelled=np.arange(6) % 2 == 0, source=np.full(6, 2, np.int8), expert_acs=np.arange(6))
-    piece = whole[1:4]
-    np.testing.assert_array_equal(piece.obs[:, 0], [1, 2, 3, 4])
-    np.testing.assert_array_equal(piece.labels, [1, 2, 3])
-    np.testing.assert_array_equal(piece.labelled, [False, True, False])
-    np.testing.assert_array_equal(piece.source, [2, 2, 2])
-    assert piece.episode_return == 6
-    assert not piece.terminated and whole[2:].terminated and whole[-1:].terminated
+    part = whole[1:4]
+    np.testing.assert_array_equal(part.obs[:, 0], [1, 2, 3, 4])
+    np.testing.assert_array_equal(part.labels, [1, 2, 3])
+    np.testing.assert_array_equal(part.labelled, [False, True, False])
+    np.testing.assert_array_equal(part.source, [2, 2, 2])
+    assert part.episode_return == 6
+    assert not part.terminated and whole[2:].terminated and whole[-1:].terminated
 
 
 @pytest.mark.parametrize("steps", [slice(3, 3), slice(6, 9), slice(0, 4, 2)])
-def test_a_piece_has_successive_steps(steps):
+def test_a_part_must_have_successive_steps(steps):
     with pytest.raises(InputError, match="successive steps"):
         walk(6)[steps]

@@ -1,4 +1,4 @@
-"""Flat arrays of many episodes, cut into trajectories, for all file formats."""
+"""Flat arrays of many episodes, and how they are split into trajectories. All file formats use this."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def check_numbers(key: str, array: np.ndarray) -> None:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{key} must hold numbers, got {array.dtype}")
     if array.ndim == 0:
-        raise InputError(f"{key} must have a row a step, got a single number")
+        raise InputError(f"{key} must have a row for each step, got a single number")
 
 
 def episode_stops(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the row after each episode's last one, in order; none where no array marks an end."""
+    """Return the index after each episode's last row, in order; an empty array if no array marks an end."""
     n = len(arrays["observations"])
     ends = np.zeros(n, bool)
     for key in ("dones", "terminations", "truncations", "episode_starts"):
@@ -43,21 +43,23 @@ def episode_stops(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def has_boundaries(arrays: Mapping[str, np.ndarray], limit: int | None) -> bool:
-    """Return whether the file tells its episodes apart: some end is marked, and no piece is longer than `limit`."""
+    """Return whether the file says where episodes end: an end is marked, and no episode is longer than `limit`."""
     stops = episode_stops(arrays)
     return len(stops) > 0 and (limit is None or bool(np.diff(stops, prepend=0).max() <= limit))
 
 
 def split_episodes(arrays: Mapping[str, np.ndarray], limit: int | None) -> list[Trajectory]:
-    """Cut flat arrays at the episodes' ends. Rows after the last end make a trajectory without one.
+    """Split flat arrays at the ends of episodes. Rows after the last end become a trajectory that did not end.
+
+    Raise `InputError` if the arrays do not fit together.
 
     Args:
       arrays: `observations` and `actions` (N rows), and any of `rewards`, `dones`, `terminations`,
         `truncations`, `episode_starts`, `executed_actions`, `labelled`, `sources`, `consulted`, and
-        `final_observations` (a row an episode).
-      limit: the environment's longest episode. A file that only says `dones` does not tell a time limit from
-        an end of the task: an episode of `limit` steps is truncated, a shorter one terminated; with None,
-        neither.
+        `final_observations` (one row for each episode).
+      limit: the environment's longest episode. A file with only `dones` does not say whether the task or a time limit
+        ended an episode: one of `limit` steps counts as truncated, a shorter one as terminated. Without a limit,
+        neither is set.
     """
     n = len(arrays["observations"])
     stops = episode_stops(arrays)
@@ -94,7 +96,7 @@ def _episode(arrays: Mapping[str, np.ndarray], rows: slice, final: np.ndarray | 
 
 
 def _why_it_ended(arrays: Mapping[str, np.ndarray], rows: slice, limit: int | None) -> tuple[bool, bool]:
-    """Return (terminated, truncated), as far as the file says; `dones` decides what it leaves out."""
+    """Return (terminated, truncated) from the file. If it lacks one of them, `dones` decides."""
     keys = ("dones", "terminations", "truncations")
     done, terminated, truncated = (bool(arrays[key][rows][-1].any()) if key in arrays else None for key in keys)
     if done and terminated is None and truncated is None and limit:

@@ -1,4 +1,4 @@
-"""The course's demonstrations: a pickled list of path dicts, in both generations (2022, 2023)."""
+"""The course's demonstrations, of 2022 and 2023: a pickled list with a dict of arrays, a "path", for each episode."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ KEYS = {"observation": "observations", "action": "actions", "reward": "rewards",
 
 
 def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
-    """Return one trajectory a path dict. The course's `terminal` is 1 also where only the time limit ended it."""
+    """Return a trajectory for each path, and True: the file says where episodes end.
+
+    The course's `terminal` is 1 even if only a time limit ended the episode. Raise `InputError` for another content.
+    """
     paths = load_pickle(path)
     if not isinstance(paths, list) or not paths:
         got = "an empty list" if isinstance(paths, list) else f"a {type(paths).__name__}"
-        raise InputError(f"must be a list of path dicts, got {got}; is it an expert's file?")
+        raise InputError(f"must hold a list of path dicts, got {got}; is it the file of an expert?")
     trajectories = []
     for i, item in enumerate(paths):
         try:
@@ -35,7 +38,7 @@ def _trajectory(path: Any, limit: int | None) -> Trajectory:
         raise InputError(f"must be a dict, got a {type(path).__name__}")
     missing = {*KEYS, "next_observation"} - {*path}
     if missing:
-        raise InputError(f"lacks {', '.join(sorted(missing))}; it holds {', '.join(map(str, path))}")
+        raise InputError(f"lacks {', '.join(sorted(missing))}; it has {', '.join(map(str, path))}")
     for key in (*KEYS, "next_observation"):
         if not isinstance(path[key], np.ndarray):
             raise InputError(f"{key} must be an array, got a {type(path[key]).__name__}")

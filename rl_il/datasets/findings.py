@@ -1,4 +1,4 @@
-"""What checks of demonstrations read and find, and how their sentences are put together."""
+"""The input and the result of checks of demonstrations, and helpers for their sentences."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class Finding:
     severity: str  # ERROR, WARNING or NOTE
     text: str  # a sentence with counts, and what to do
     numbers: dict[str, Any] = field(default_factory=dict)  # the same for programs, in plain Python types
-    short: str = ""  # a few words for the line of `quick_look`; empty: not mentioned there
+    short: str = ""  # a few words for the line of `quick_look`; empty: the finding is not in it
     check: str = ""  # the check's name, filled in by `run_checks`
 
 
 @dataclass(frozen=True)
 class Demos:
-    """The demonstrations that a check reads."""
+    """The demonstrations that are checked."""
 
     trajectories: Sequence[Trajectory]
     env: gym.Env | None = None  # None: unknown
 
     @property
     def obs(self) -> list[np.ndarray]:
-        """Return each episode's observations `(T, *ob_shape)` that have an action, so without the last one."""
+        """Return each episode's observations `(T, *ob_shape)`, without the one after the last action."""
         return [t.obs[:-1] for t in self.trajectories]
 
     @property
     def labels(self) -> list[np.ndarray]:
-        """Return each episode's labels, of the labelled steps alone."""
+        """Return each episode's labels, only of its labelled steps."""
         return [t.labels if t.labelled is None else t.labels[t.labelled] for t in self.trajectories]
 
     @property
     def classes(self) -> np.ndarray | None:
-        """Return `(N,)` int64: all discrete labels that are whole numbers; None where the labels are not discrete."""
+        """Return all discrete labels that are whole numbers, `(N,)` int64; None if labels are not discrete."""
         labels = np.concatenate(self.labels)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 and labels.dtype.kind in "iu" else labels
         discrete = is_discrete(self.env.action_space) if self.env else labels.dtype.kind in "iu"
@@ -68,12 +68,12 @@ def run_checks(checks: Mapping[str, Callable[..., Iterator[Finding]]], *data: An
 
 
 def counted(n: int, noun: str) -> str:
-    """Return `1 episode`, `1,200 episodes`."""
+    """Return the number with its noun: `1 episode`, `1,200 episodes`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def ranges(numbers: Sequence[int] | np.ndarray) -> str:
-    """Return sorted integers, at least one, as text: `0, 3 to 7, 9`; of many only the first."""
+    """Return at least one sorted integer as text, such as `0, 3 to 7, 9`; if there are many, only the first."""
     numbers = [int(number) for number in numbers]
     starts = [i for i, number in enumerate(numbers) if i == 0 or number != numbers[i - 1] + 1]
     runs = [numbers[start:stop] for start, stop in zip(starts, [*starts[1:], len(numbers)], strict=True)]

@@ -1,4 +1,4 @@
-"""Demonstrations as flat NumPy arrays: `observations` and `actions` are enough; see `split_episodes`."""
+"""Demonstrations as flat NumPy arrays. `observations` and `actions` are enough; `split_episodes` lists the others."""
 
 from __future__ import annotations
 
@@ -14,45 +14,48 @@ from rl_il.errors import InputError
 from rl_il.files import atomic_write, one_line, reading, to_json
 from rl_il.types import Trajectory
 
-PER_STEP = (
+STEP_ARRAYS = (
     "observations actions rewards dones terminations truncations episode_starts executed_actions labelled sources"
     " consulted"
 ).split()
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return all arrays of an `.npz` file, read without pickle. Raise `InputError` for anything else."""
+    """Return all arrays of an `.npz` file, read without pickle. Raise `InputError` if it is no such file."""
     with reading(".npz file"):
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
-            raise InputError("is a single array, not an .npz of named ones")
+            raise InputError("is a single array, expected an .npz file of named arrays")
         with content:
             arrays = {name: content[name] for name in content.files}
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray):
-                raise InputError(f"holds {one_line(name)[:100]!r}, which is no array")
+                raise InputError(f"holds {one_line(name)[:100]!r}, which is not an array")
         return arrays
 
 
 def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
-    """Return the file's trajectories, and whether it says where episodes end."""
+    """Return the file's trajectories, and whether it says where episodes end. Raise `InputError` for another file."""
     arrays = read_npz(path)
     if not {"observations", "actions"} <= {*arrays}:
         found = ", ".join(sorted(arrays)) or "nothing"
-        raise InputError(f"needs arrays named observations and actions; it holds {found}")
-    check_lengths({key: arrays[key] for key in PER_STEP if key in arrays})
+        raise InputError(f"must have arrays named observations and actions; it has {found}")
+    check_lengths({key: arrays[key] for key in STEP_ARRAYS if key in arrays})
     return split_episodes(arrays, limit), has_boundaries(arrays, limit)
 
 
 def save_trajectories(
     path: str | Path, trajectories: Sequence[Trajectory], meta: dict[str, Any] | None = None
 ) -> None:
-    """Write whole trajectories to one compressed `.npz` that `load_trajectories` reads back.
+    """Write trajectories to one compressed `.npz` file, for `load_trajectories`.
 
-    Observations in double precision are rounded to single, in which policies learn from them; everything else reads
-    back equal. `actions` are the labels, never clipped. Arrays without information are left out: `executed_actions`
-    if they are the labels, `labelled` if all steps are, `rewards` if they are unknown. `final_observations` has one
-    row an episode, `sources` says who chose each executed action, and `meta` how the file was made.
+    Observations in double precision are rounded to single precision, which policies are trained in; everything else
+    is stored exactly. `actions` are the labels, never clipped. Arrays without information are left out:
+    `executed_actions` if they equal the labels, `labelled` if all steps are, `rewards` if they are unknown.
+    `final_observations` has one row for each episode, `sources` says who chose each executed action, and `meta` how
+    the file was made.
+
+    Raise `InputError` if there is no trajectory, or the file cannot be written.
     """
     if not trajectories:
         raise InputError(f"{path}: there are no trajectories to save")
@@ -61,7 +64,7 @@ def save_trajectories(
 
 
 def to_arrays(trajectories: Sequence[Trajectory], meta: dict[str, Any] | None = None) -> dict[str, np.ndarray]:
-    """Return what `save_trajectories` writes, by name."""
+    """Return the arrays that `save_trajectories` writes, by name."""
     executed = np.concatenate([t.acs for t in trajectories])
     labels = np.concatenate([t.labels for t in trajectories])
     last = np.cumsum([len(t) for t in trajectories]) - 1
@@ -99,8 +102,8 @@ def read_meta(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return the JSON object under `meta`. Raise `InputError` if there is none."""
     try:
         meta = json.loads(str(arrays["meta"]))
-    except Exception as error:  # not text, JSON or Unicode, too long a number, or nested too deep
+    except Exception as error:  # not text, Unicode or JSON, a number that is too long, or too deeply nested
         raise InputError("has no JSON object under 'meta'") from error
     if not isinstance(meta, dict):
-        raise InputError(f"must hold a JSON object under 'meta', got {type(meta).__name__}")
+        raise InputError(f"must have a JSON object under 'meta', got {type(meta).__name__}")
     return meta

@@ -1,4 +1,4 @@
-"""The environments: the table of what ships for each, how one is made, and what its spaces are."""
+"""Environments: a table of the files included for each, `make_env`, and helpers for their spaces."""
 
 from rl_il.envs.making import FreshWorld, make_env
 from rl_il.envs.spaces import check_actions, episode_limit, is_discrete, is_picture, key_map, name_of

@@ -1,4 +1,4 @@
-"""What keys do in an environment: data for the teacher's page and its stand-in."""
+"""Keyboard keys and their actions in each environment, for the teaching page and the scripted teacher."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rl_il.errors import InputError
 
 @dataclass(frozen=True)
 class Key:
-    """One key. `code` is the browsers' `KeyboardEvent.code`: the place on the keyboard, not the letter."""
+    """A key. `code` is the `KeyboardEvent.code` of browsers: the position on the keyboard, not the letter."""
 
     code: str
-    label: str  # what is printed on it
-    does: str
-    value: float  # the action if actions are integers, else the number that it puts on `axis`
-    axis: int | None = None  # of a continuous action; None sets all axes to idle
+    label: str  # the text on the key
+    does: str  # its effect, in words
+    value: float  # the action if actions are integers, else the value of `axis` while it is held
+    axis: int | None = None  # the dimension of a continuous action; None: the key makes all dimensions idle
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class KeyMap:
     """The keys of one environment.
 
     Args:
-      keys: all of them; an action may have several.
-      names: of the actions if they are integers, else of the axes.
-      idle: the action that is performed where a person must act and presses nothing.
-      do_nothing: the key that chooses the idle action, where the task has one that does nothing. Pressing it is
-        a choice, and a label; pressing nothing lets the agent act.
+      keys: all keys. Several keys may have the same action.
+      names: the names of the actions if they are integers, else of the axes.
+      idle: the action that is executed if a person must act and presses no key.
+      do_nothing: the key for the idle action, if the task has an action that does nothing. Pressing it is a decision,
+        so it gives a label. If no key is pressed, the agent acts.
     """
 
     keys: tuple[Key, ...]
@@ -46,13 +46,14 @@ class KeyMap:
 
     @property
     def idle_action(self) -> np.ndarray:
-        """Return the idle action, int64 or float32."""
+        """Return the idle action: int64, or float32 if actions are continuous."""
         return np.array(self.idle, np.int64 if self.discrete else np.float32)[()]
 
     def action(self, held: Sequence[str]) -> np.ndarray | None:
-        """Return the action of the keys `held`, given in the order in which they were pressed; None if none is known.
+        """Return the action for the keys `held`, which are in the order of pressing, or None if none has an action.
 
-        Integer: the key pressed last decides. Continuous: each key sets its axis, the one pressed last wins.
+        An integer action is that of the key pressed last. For a continuous action, each key sets the value of its
+        axis. If two keys have the same axis, the key pressed last counts.
         """
         codes = {key.code: key for key in self.keys}
         pressed = [codes[code] for code in held if code in codes]
@@ -69,29 +70,29 @@ class KeyMap:
         return action
 
     def nearest(self, action: np.ndarray) -> tuple[str, ...]:
-        """Return the keys whose action is nearest to this one; none only for an integer action that has no key."""
+        """Return the keys whose action is nearest to this one, or `()` for an integer action without a key."""
         if self.discrete:
             return next(((key.code,) for key in self.keys if key.value == action), ())
         return min(self._combinations(), key=lambda codes: float(np.sum((self.action(codes) - action) ** 2)))
 
     def _combinations(self) -> list[tuple[str, ...]]:
-        """Return all choices of at most one key an axis, with the key that does nothing in the place of no key."""
+        """Return all combinations of at most one key per axis. The empty one becomes `do_nothing`, if that exists."""
         axes = [[None, *(key.code for key in self.keys if key.axis == axis)] for axis in range(len(self.names))]
         found = [tuple(code for code in codes if code) for codes in itertools.product(*axes)]
         nothing = (self.do_nothing,) if self.do_nothing else None
         return [codes or nothing for codes in found if codes or nothing]
 
     def adjusted(self, text: str) -> KeyMap:
-        """Return the map with other numbers for some keys, such as `ArrowUp=0.4,ArrowLeft=-0.3`.
+        """Return the map with other values of some keys. An example of `text` is `ArrowUp=0.4,ArrowLeft=-0.3`.
 
-        Raise `InputError` for a key that has no number, and for a number that is none.
+        Raise `InputError` for a key without an axis, and for a value that is not a finite number.
         """
         keys = {key.code: key for key in self.keys}
         for part in text.split(","):
             code, _, number = part.partition("=")
             if code not in keys or keys[code].axis is None:
-                known = ", ".join(key.code for key in self.keys if key.axis is not None) or "none here"
-                raise InputError(f"--key_values {part}: only keys with a strength have a number: {known}")
+                known = ", ".join(key.code for key in self.keys if key.axis is not None) or "none"
+                raise InputError(f"--key_values {part}: expected a key of a continuous action (here: {known})")
             try:
                 value = float(number)
                 if not np.isfinite(value):
@@ -103,13 +104,13 @@ class KeyMap:
 
 
 def digit_keys(n_actions: int) -> KeyMap:
-    """Return keys for integer actions of unknown meaning: 0 to 9, then letters; further actions have no key."""
+    """Return keys for integer actions of unknown meaning: 0 to 9, then letters. Further actions have no key."""
     codes = [(f"Digit{i}", str(i)) for i in range(10)] + [(f"Key{letter}", letter) for letter in LETTERS]
     keys = [Key(code, label, f"action {i}", i) for i, (code, label) in enumerate(codes[:n_actions])]
     return KeyMap(tuple(keys), tuple(f"action {i}" for i in range(n_actions)), idle=0)
 
 
-LETTERS = "QWERTYUIOASDFGHJKLZXCVBNM"  # not P, which pauses
+LETTERS = "QWERTYUIOASDFGHJKLZXCVBNM"  # without P, which pauses the page
 
 MOUNTAIN_CAR = KeyMap(
     keys=(
@@ -149,7 +150,7 @@ CAR_RACING = KeyMap(
         Key("ArrowUp", "↑", "gas", 0.2, axis=1),
         Key("ArrowDown", "↓", "brake", 0.1, axis=2),
         Key("ArrowRight", "→", "steer right", 0.5, axis=0),
-        Key("Space", "space", "let it roll", 0),
+        Key("Space", "space", "do nothing", 0),
     ),
     names=("steering", "gas", "brake"),
     idle=(0.0, 0.0, 0.0),

@@ -1,4 +1,4 @@
-"""What an environment shows and takes: its spaces, its limit, its keys."""
+"""Properties of an environment: its name, spaces, time limit and keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rl_il.errors import InputError
 
 
 def name_of(env: gym.Env) -> str:
-    """Return the name that the environment was made by, or its class if it was made without one."""
+    """Return the environment's name, or the name of its class if it was not made from a name."""
     return env.spec.id if env.spec else type(env.unwrapped).__name__
 
 
@@ -26,7 +26,7 @@ def is_discrete(action_space: gym.Space) -> bool:
 
 
 def key_map(env: gym.Env) -> KeyMap | None:
-    """Return the environment's keys: its row's, or digits for integer actions; None where keys cannot express one."""
+    """Return the keys in the environment's row, or else digits and letters for integer actions, or else None."""
     spec = ENVS.get(name_of(env), EnvSpec())
     if spec.keys is None and is_discrete(env.action_space):
         return digit_keys(int(env.action_space.n))
@@ -34,15 +34,15 @@ def key_map(env: gym.Env) -> KeyMap | None:
 
 
 def episode_limit(env: gym.Env, ep_len: int | None = None) -> int | None:
-    """Return the longest episode in steps: `ep_len` or the environment's own limit, if less; None without either."""
+    """Return the maximum number of steps of an episode: the smaller of `ep_len` and the limit of `env`, or None."""
     own = env.spec.max_episode_steps if env.spec else None
     return min(filter(None, (ep_len, own)), default=None)
 
 
 def check_actions(acs: np.ndarray, env_name: str, action_space: gym.Space) -> np.ndarray:
-    """Return labels in the action space's own dtype: int64 in `[0, n)`, or float32 of any size (never clipped).
+    """Return the labels in the form of the action space: `(N,)` int64 in `[0, n)`, or `(N, ac_dim)` float32.
 
-    Raise `InputError` for any other.
+    Continuous labels are not clipped. Raise `InputError` if the labels do not fit the action space.
     """
     if is_discrete(action_space):
         acs = acs[:, 0] if acs.ndim == 2 and acs.shape[1] == 1 else acs
@@ -63,7 +63,7 @@ def check_actions(acs: np.ndarray, env_name: str, action_space: gym.Space) -> np
 
 
 def _other_variant(env_name: str) -> str:
-    """Return a hint at the likeliest mistake: a file of the other lander, discrete or continuous."""
+    """Return a hint if the actions may come from the other LunarLander (discrete or continuous)."""
     if env_name == "LunarLander-v3":
-        return "; was it recorded on LunarLanderContinuous-v3?"
-    return "; was it recorded on LunarLander-v3?" if env_name == "LunarLanderContinuous-v3" else ""
+        return "; maybe the file was recorded on LunarLanderContinuous-v3"
+    return "; maybe the file was recorded on LunarLander-v3" if env_name == "LunarLanderContinuous-v3" else ""

@@ -1,7 +1,7 @@
-"""The environments: a table of what ships for each.
+"""The table of environments, with the expert, the demonstrations and the settings included for each.
 
-A new environment is a row of `ENVS`. Any other registered Gymnasium environment with a `Box` observation and
-a `Discrete` or one-dimensional `Box` action works too, with an expert and demonstrations of the user's own.
+To add an environment, add a row to `ENVS`. Any other registered Gymnasium environment with a `Box` observation and
+a `Discrete` or one-dimensional `Box` action works too, with the user's own expert and demonstrations.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from rl_il.types import Trajectory
 
 
 def lap_finished(trajectory: Trajectory) -> bool:
-    """Return whether CarRacing's lap was driven to its end. Leaving the field ends an episode too, for -100."""
+    """Return whether CarRacing's lap was completed. If the car leaves the field, the last reward is -100."""
     return trajectory.terminated and trajectory.rewards[-1] > -50
 
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What ships for one environment."""
+    """A row of `ENVS`: the files and settings included for one environment."""
 
     expert: str | None = None  # a file in experts/, or the name of a scripted expert
     demos: str | None = None  # a file in data/demos/
-    camera: str | None = None  # MuJoCo's camera that follows the body; its default one stands still
-    picture_rows: int | None = None  # of an observed picture, from the top, that show the world; dials are below
-    success: Callable[[Trajectory], bool] | None = None  # whether an episode reached the task's goal
-    keys: KeyMap | None = None  # what a person's keys do
-    expert_steps: int | None = None  # of the expert's episode, on average; None: it lasts as long as it may
+    camera: str | None = None  # a MuJoCo camera that follows the body; None: the default camera
+    picture_rows: int | None = None  # upper rows of an observed picture, above the dials; None: all rows
+    success: Callable[[Trajectory], bool] | None = None  # whether an episode reached the goal
+    keys: KeyMap | None = None  # the keys for a person who acts
+    expert_steps: int | None = None  # mean length of the expert's episodes; None: the time limit
 
     @property
     def expert_path(self) -> str | None:
-        """Return the expert as `load_actor` takes it."""
+        """Return the file or name of the included expert, for `load_actor`, or None if there is none."""
         is_file = self.expert is not None and self.expert.endswith(".npz")
         return str(REPOSITORY / "experts" / self.expert) if is_file else self.expert
 
     @property
     def demos_path(self) -> Path | None:
-        """Return the file of the shipped demonstrations."""
+        """Return the file of the included demonstrations, or None if there is none."""
         return None if self.demos is None else REPOSITORY / "data" / "demos" / self.demos
 
 
@@ -76,21 +76,22 @@ ENVS: dict[str, EnvSpec] = {
 
 
 def env_spec(env_name: str) -> EnvSpec:
-    """Return the environment's row; an empty one for a registered environment without a row.
+    """Return the environment's row, or an empty row for a registered environment that has none.
 
-    Raise `InputError` with the nearest names for one that Gymnasium does not know.
+    Raise `InputError` for an environment that Gymnasium does not know. The message lists the most similar names.
     """
-    if env_name in ENVS:
-        return ENVS[env_name]
+    for name in (env_name, env_name.rpartition(":")[2]):  # the row may have the name with or without the package
+        if name in ENVS:
+            return ENVS[name]
     if _is_registered(env_name):
         return EnvSpec()
     near = difflib.get_close_matches(env_name, sorted({*ENVS, *gym.registry}), n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(ENVS)}"
+    hint = f"similar names: {', '.join(near)}" if near else f"the environments of this package: {', '.join(ENVS)}"
     raise InputError(f"unknown environment {env_name!r}; {hint}")
 
 
 def _is_registered(env_name: str) -> bool:
-    """Return whether Gymnasium knows the name, once the package before a colon (package:Env-v0) is imported."""
+    """Return whether Gymnasium knows the name. If it has the form package:Env-v0, import the package first."""
     module, _, name = env_name.rpartition(":")
     try:
         if module:

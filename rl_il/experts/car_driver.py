@@ -1,4 +1,4 @@
-"""A driver for CarRacing that reads the simulator, not the picture: an expert for learners that see pixels."""
+"""A scripted driver for CarRacing that reads the simulator: an expert for learners that see pixels."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from rl_il.errors import InputError
 from rl_il.types import Actor
 
-# Lengths are in metres, speeds in metres a second, angles in radians (anticlockwise).
-SMOOTHED_POINTS = 6  # of the centre line on either side, averaged into the racing line: it cuts corners
-MAX_CUT = 4.0  # how far the racing line leaves the centre line
-CORNER_ACCELERATION = 120.0  # sideways, what the tyres hold
-BRAKE_ACCELERATION = 75.0
+# Lengths are in metres, speeds in metres per second, and angles in radians (anticlockwise).
+SMOOTHED_POINTS = 6  # of the centre line on each side, averaged into the racing line, which so cuts corners
+MAX_CUT = 4.0  # the maximum distance of the racing line from the centre line
+CORNER_ACCELERATION = 120.0  # m/s^2 sideways, at which the tyres still hold
+BRAKE_ACCELERATION = 75.0  # m/s^2
 TOP_SPEED = 90.0
-HORIZON = 35.0  # how far the driver looks: about as far as the picture shows to a learner, 37 m
-AIM_DISTANCE, AIM_SECONDS = 4.0, 0.12  # it steers at the point that far ahead, plus its speed times the seconds
+HORIZON = 35.0  # how far the driver looks ahead: about as far as the picture shows (37 m)
+AIM_DISTANCE, AIM_SECONDS = 4.0, 0.12  # it steers at the point this distance plus speed times seconds ahead
 WHEELBASE = 3.24
-MAX_STEER = 0.4  # the car's own limit
-GAS_GAIN, BRAKE_GAIN, MAX_BRAKE = 0.08, 0.04, 0.8  # pedal for each m/s too slow or too fast
-WHEEL_SPIN = 12.0  # m/s by which the rear tyres may outrun the car
-TURNING_GAS = 0.3  # the most while the wheels are turned fully, above SLOW
-SLOW, SLOW_GAS = 20.0, 0.5  # no more than this pedal below this speed
-LOST_ANGLE, LOST_SPEED = 1.2, 22.0  # facing away from the line: turn round, slowly
-OFF_ROAD, OFF_ROAD_SPEED = 7.0, 45.0  # further than this from the line
+MAX_STEER = 0.4  # the limit of Gymnasium's car
+GAS_GAIN, BRAKE_GAIN, MAX_BRAKE = 0.08, 0.04, 0.8  # pedal position for each m/s too slow or too fast
+WHEEL_SPIN = 12.0  # m/s by which the rear tyres may be faster than the car
+TURNING_GAS = 0.3  # the maximum with the wheels fully turned, at speeds above SLOW
+SLOW, SLOW_GAS = 20.0, 0.5  # a speed, and the maximum gas below it
+LOST_ANGLE, LOST_SPEED = 1.2, 22.0  # at a larger angle to the line, turn round at this speed
+OFF_ROAD, OFF_ROAD_SPEED = 7.0, 45.0  # at a larger distance from the line, the maximum speed
 
 
 class RacingLine(NamedTuple):
     """A closed line that the driver follows."""
 
     points: np.ndarray  # (N, 2)
-    steps: np.ndarray  # (N,) from each point to the next
+    steps: np.ndarray  # (N,) distance from each point to the next
     corner_speeds: np.ndarray  # (N,) at which the tyres still hold
 
 
@@ -41,17 +41,17 @@ class Car(NamedTuple):
 
     position: np.ndarray  # (2,)
     heading: np.ndarray  # (2,) the direction it faces, of length 1
-    speed: float  # whatever its direction
-    forward_speed: float  # along the heading
+    speed: float  # in any direction
+    forward_speed: float  # in the direction of the heading
     wheel_speed: float  # of the faster rear tyre's tread
 
 
 class CarDriver(Actor):
     """A driver of CarRacing-v3 that reads the track and the car's state from the environment itself.
 
-    Pure pursuit (Coulter 1992, CMU-RI-TR-92-01) of a line that cuts the corners, at the speed that the coming
-    corners allow. It keeps nothing but the current track's line, so it can answer in any state that a learner
-    reaches, but only while the watched environment is in that state: it does not read the picture.
+    It follows a line that cuts the corners, by pure pursuit (Coulter 1992, CMU-RI-TR-92-01), at the speed that the
+    next corners allow. It remembers only the current track's line, so it can answer in any state that a learner
+    reaches. But it must be asked while the environment is in that state, since it does not read the picture.
     """
 
     reads_simulator = True
@@ -63,7 +63,7 @@ class CarDriver(Actor):
         self.line: RacingLine | None = None
 
     def __reduce__(self):
-        """Return what is sent to a worker process: without the environment, since each has its own."""
+        """Return how the driver is pickled: without its environment, since each worker process has its own."""
         return CarDriver, (self.ob_shape,)
 
     def watch(self, env: gym.Env) -> None:
@@ -77,8 +77,8 @@ class CarDriver(Actor):
         """
         if self.env is None or np.shape(obs) != self.ob_shape:
             raise InputError(
-                "car_driver reads the simulator, so it acts only in the environment it watches; it cannot label"
-                f" recorded observations (got {np.shape(obs)}, expected one of {self.ob_shape} while it drives)"
+                "car_driver reads the simulator, so it cannot label recorded observations; expected one observation"
+                f" {self.ob_shape} of the environment that it watches, got {np.shape(obs)}"
             )
         if self.track is not self.env.track:
             self.track = self.env.track
@@ -87,7 +87,7 @@ class CarDriver(Actor):
 
 
 def racing_line(centre: np.ndarray) -> RacingLine:
-    """Return the line for a track's centre line `(N, 2)`, which closes on itself."""
+    """Return the racing line for a track's closed centre line `(N, 2)`."""
     n = len(centre)
     weights = np.hanning(2 * SMOOTHED_POINTS + 3)[1:-1]
     around = np.concatenate([centre[n - SMOOTHED_POINTS :], centre, centre[:SMOOTHED_POINTS]])
@@ -105,7 +105,7 @@ def racing_line(centre: np.ndarray) -> RacingLine:
 
 
 def read_car(car: Any) -> Car:
-    """Return the state of Gymnasium's car, whose body faces along its own y axis."""
+    """Return the state of Gymnasium's car, whose body faces in the direction of its own y axis."""
     angle, velocity = car.hull.angle, np.array(car.hull.linearVelocity)
     heading = np.array([-np.sin(angle), np.cos(angle)])
     wheel_speed = max(wheel.omega * wheel.wheel_rad for wheel in car.wheels[2:4])
@@ -114,14 +114,14 @@ def read_car(car: Any) -> Car:
 
 
 def drive(line: RacingLine, car: Car) -> np.ndarray:
-    """Return steering, gas and brake that follow the line."""
+    """Return steering, gas and brake that follow the line, `(3,)` float32."""
     distances = np.linalg.norm(line.points - car.position, axis=1)
     nearest = int(np.argmin(distances))
     aim, wanted_speed = look_ahead(line, nearest, AIM_DISTANCE + AIM_SECONDS * car.speed)
     to_aim = aim - car.position
     right = np.array([car.heading[1], -car.heading[0]])
     angle = np.arctan2(to_aim @ right, to_aim @ car.heading)
-    steer = np.arctan2(2 * WHEELBASE * np.sin(angle), np.hypot(*to_aim))  # the arc that passes through `aim`
+    steer = np.arctan2(2 * WHEELBASE * np.sin(angle), np.hypot(*to_aim))  # the circle through `aim`
     if abs(angle) > LOST_ANGLE:
         steer, wanted_speed = np.sign(angle) * MAX_STEER, min(wanted_speed, LOST_SPEED)
     if distances[nearest] > OFF_ROAD:
@@ -136,8 +136,8 @@ def drive(line: RacingLine, car: Car) -> np.ndarray:
 
 
 def look_ahead(line: RacingLine, start: int, aim_distance: float) -> tuple[np.ndarray, float]:
-    """Return the point of the line `aim_distance` after its point `start`, and the speed at which the car still slows
-    down in time for every corner before `HORIZON`."""
+    """Return the point of the line `aim_distance` after its point `start`, and the highest speed from which the car
+    can slow down in time for every corner before `HORIZON`."""
     wanted_speed, aim = TOP_SPEED, None
     distance, i = 0.0, start
     while distance < HORIZON:

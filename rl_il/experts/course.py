@@ -1,4 +1,4 @@
-"""The course's MuJoCo experts: pickled dicts of a network's weights."""
+"""The course's MuJoCo experts: pickled dictionaries of a network's weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from rl_il.policies.actors import NumpyActor
 
 
 def load_course_expert(path: Path, env: gym.Env) -> NumpyActor:
-    """Return the network, in double precision: (obs - mean) / (std + 1e-6), layers, the mean action."""
+    """Return the network, in double precision as in the course.
+
+    Its input is (obs - mean) / (std + 1e-6), and its output is the mean action. Raise `InputError` for another file.
+    """
     tree = load_pickle(path)
     try:
         policy = tree["GaussianPolicy"]
@@ -30,13 +33,13 @@ def load_course_expert(path: Path, env: gym.Env) -> NumpyActor:
         activation = {"tanh": "tanh", "lrelu": "leaky_relu"}[tree["nonlin_type"]]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(
-            "is not an expert of the course: needed are nonlin_type ('tanh' or 'lrelu') and GaussianPolicy with"
-            f" hidden, out and obsnorm (found: {type(error).__name__} {error}); is it a file of demonstrations?"
+            "is not an expert of the course; expected nonlin_type ('tanh' or 'lrelu') and GaussianPolicy with hidden,"
+            f" out and obsnorm, got {type(error).__name__}: {error}; demonstrations belong to --expert_data"
         ) from error
     std = np.sqrt(np.maximum(0, variance)) + 1e-6
     n_observed = int(np.prod(env.observation_space.shape))
     if (len(mean), n_observed) == (111, 27) and name_of(env).startswith("Ant-"):
-        note = f"note: {path} takes 111 numbers, {name_of(env)} gives 27; the contact forces are padded with zeros"
+        note = f"note: {path} reads 111 numbers, and {name_of(env)} observes 27; zeros replace the contact forces"
         print(note, file=sys.stderr)
         layers[0] = _pad_with_zeros(*layers[0], mean, std, n_observed)
         mean, std = mean[:n_observed], std[:n_observed]
@@ -46,12 +49,12 @@ def load_course_expert(path: Path, env: gym.Env) -> NumpyActor:
 def _numbers(owner: dict[str, Any], key: str) -> np.ndarray:
     numbers = owner[key]
     if not isinstance(numbers, (np.ndarray, np.generic)) or numbers.size == 0:
-        raise ValueError(f"{key} is no array, or an empty one")
+        raise ValueError(f"{key} is not an array, or it is empty")
     return np.asarray(numbers)
 
 
 def _pad_with_zeros(w: np.ndarray, b: np.ndarray, mean: np.ndarray, std: np.ndarray, n: int):
-    """Return the first layer for `n` numbers that acts as if zeros followed: they add a constant to the bias."""
+    """Return the first layer for the first `n` numbers. The others are taken as zeros, which changes the bias."""
     if w.ndim != 2 or len(w) != len(mean):
         raise InputError(f"layer 0 has weights of shape {w.shape}, but obsnorm has {len(mean)} numbers")
     return w[:n], b + (-mean[n:] / std[n:]) @ w[n:]

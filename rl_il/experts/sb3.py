@@ -1,6 +1,6 @@
 """Policies of Stable-Baselines3, read from their zip without that library and without running code in it.
 
-`policy.pth` holds plain tensors, whose names and shapes tell the algorithm and the network; of the JSON in `data`
+`policy.pth` holds plain tensors, whose names and shapes show the algorithm and the network. From the JSON in `data`,
 only the activation's name is read. If the observations were normalised, `vecnormalize.pkl` next to the zip is read
 with `load_pickle`.
 """
@@ -25,8 +25,8 @@ from rl_il.files import load_torch, reading
 from rl_il.plugins import ACTIVATIONS
 from rl_il.policies.actors import NumpyActor
 
-# Algorithms, hidden layers' prefix, output layer's prefix (None: the last hidden one), default activation.
-# A file is of the first row whose output layer it has.
+# Algorithms, prefix of the hidden layers, prefix of the output layer (None: it is the last of the hidden ones), and
+# default activation. The first row whose output layer a file has is the file's.
 LAYOUTS = (
     ("PPO or A2C", "mlp_extractor.policy_net", "action_net", "tanh"),
     ("DQN", "q_net.q_net", None, "relu"),
@@ -50,11 +50,14 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 def load_sb3(path: Path, env: gym.Env, activation: str | None = None) -> NumpyActor:
     """Return the policy as it acts with `deterministic=True`. Raise `InputError` for any other file or network.
 
+    For discrete actions of PPO and A2C the library takes the argmax of the probabilities, and this project that of
+    the logits. The two differ only where rounding makes two probabilities equal.
+
     Args:
-      path: the zip that `model.save` wrote, of PPO, A2C, DQN, SAC, TQC, TD3 or DDPG with an MLP policy. A
-        `vecnormalize.pkl` next to it, or in a folder of the environment's name there, is used.
-      env: its action space bounds the actions, as it did in training.
-      activation: used instead of the file's; needed if the file names an unknown one.
+      path: the zip that `model.save` wrote, for PPO, A2C, DQN, SAC, TQC, TD3 or DDPG with an MLP policy. A
+        `vecnormalize.pkl` next to it, or in a folder there with the environment's name, is read too.
+      env: the environment, whose action space bounds the actions as in training.
+      activation: the activation to use instead of the file's. It is needed if the file names an unknown one.
     """
     tensors, data = _read_zip(path)
     algorithm, layers, default = _find_layers(tensors)
@@ -68,7 +71,7 @@ def load_sb3(path: Path, env: gym.Env, activation: str | None = None) -> NumpyAc
 
 
 def _find_output(algorithm: str, env: gym.Env) -> dict[str, Any]:
-    """Return what the algorithm does with the network's output. Raise `InputError` if it has other actions."""
+    """Return how the network's output becomes an action. Raise `InputError` for an algorithm for other actions."""
     space, discrete = env.action_space, is_discrete(env.action_space)
     if algorithm != "PPO or A2C" and discrete != (algorithm == "DQN"):
         kinds = ("continuous", "discrete") if discrete else ("discrete", "continuous")
@@ -93,9 +96,9 @@ def _read_zip(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _find_layers(tensors: dict[str, np.ndarray]) -> tuple[str, Layers, str]:
-    """Return (algorithm, layers from input to output, default activation) by the tensors' names."""
+    """Return the algorithm, the layers from input to output, and the default activation, from the tensors' names."""
     if any(re.match(r"(pi_)?features_extractor\.|actor\.features_extractor\.", name) for name in tensors):
-        raise InputError("has a feature extractor, as image policies do; only MLP policies can be read")
+        raise InputError("has a feature extractor, as image policies have; only MLP policies can be read")
     if "actor.mu.0.weight" in tensors and "actor.latent_pi.0.weight" in tensors:
         raise InputError("was trained with use_sde and clips its mean; such policies cannot be read")
     for algorithm, hidden, output, activation in LAYOUTS:
@@ -106,30 +109,30 @@ def _find_layers(tensors: dict[str, np.ndarray]) -> tuple[str, Layers, str]:
             return algorithm, [*layers, _layer(tensors, output)], activation
         if output is None and layers:
             return algorithm, layers, activation
-    raise InputError(f"holds no policy network that is known; it holds {', '.join(sorted(tensors)[:5])}, ...")
+    raise InputError(f"holds no known policy network; its tensors are {', '.join(sorted(tensors)[:5])}, ...")
 
 
 def _layer(tensors: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
     weight, bias = tensors[f"{name}.weight"], tensors.get(f"{name}.bias")
     if bias is None or weight.size == 0:
-        raise InputError(f"lacks the weights or the bias of {name}")
+        raise InputError(f"{name} must have weights and a bias")
     return weight.T, bias
 
 
 def _find_activation(data: dict[str, Any], default: str) -> str:
-    """Return the activation that `policy_kwargs` names, or the algorithm's own."""
+    """Return the activation that `policy_kwargs` names, or the algorithm's default."""
     settings = data.get("policy_kwargs")
     named = settings.get("activation_fn") if isinstance(settings, dict) else None
     if named is None:
         return default
     match = re.search(r"torch\.nn\.modules\.activation\.(\w+)", str(named))
     if not match or match[1] not in TORCH_NAMES:
-        raise InputError(f"has the activation {named}; name one of {', '.join(ACTIVATIONS)} by --expert_activation")
+        raise InputError(f"has the activation {named}; give one of {', '.join(ACTIVATIONS)} with --expert_activation")
     return TORCH_NAMES[match[1]]
 
 
 def _find_normaliser(path: Path, env: gym.Env) -> dict[str, Any]:
-    """Return what `VecNormalize` did to the observations, if its file is next to the zip."""
+    """Return how `VecNormalize` changed the observations, if its file is found."""
     places = (path.with_name("vecnormalize.pkl"), path.parent / name_of(env) / "vecnormalize.pkl")
     found = next((place for place in places if os.path.isfile(place)), None)
     if found is None:

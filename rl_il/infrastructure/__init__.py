@@ -1,1 +1,1 @@
-"""What every run needs: rollouts, rules, the replay buffer, gradient steps, evaluation, and the training loop."""
+"""The components of a run: rollouts, rules, replay buffer, gradient steps, evaluation and the training loop."""

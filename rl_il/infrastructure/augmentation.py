@@ -1,7 +1,7 @@
-"""Random changes to the pictures of a minibatch, after which the right action is still known.
+"""Augmentations: random changes of the pictures in a minibatch. If needed, they change the labels too.
 
-Each takes pictures `(N, ..., height, width, channels)` uint8, labels and a random generator, and returns the pictures
-and labels changed. `plugins.AUGMENTATIONS` lists them.
+An augmentation takes pictures `(N, ..., height, width, channels)` uint8, their labels `(N, ac_dim)` and a random
+generator. It returns changed pictures and labels. `plugins.AUGMENTATIONS` lists all augmentations.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.nn import functional
 from rl_il.plugins import AUGMENTATIONS, load
 from rl_il.types import Batch
 
-SHIFT = 4  # pixels, at most, as in DrQ (Kostrikov et al. 2020, arXiv:2004.13649)
-BRIGHTNESS = 0.3  # at most this share darker or brighter
+SHIFT = 4  # maximum, in pixels, as in DrQ (Kostrikov et al. 2020, arXiv:2004.13649)
+BRIGHTNESS = 0.3  # the maximum fraction by which a picture becomes darker or brighter
 
 
 def shift(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Move all pictures of a row by the same offset, up to `SHIFT` pixels; the edge is repeated."""
+    """Shift the pictures of each row by a random offset of up to `SHIFT` pixels. The edge pixels are repeated."""
     *_, height, width, channels = obs.shape
     planes = obs.permute(0, *range(1, obs.ndim - 3), -1, -3, -2).reshape(len(obs), -1, height, width)
     padded = functional.pad(planes.float(), (SHIFT,) * 4, mode="replicate").to(obs.dtype)
@@ -33,13 +33,13 @@ def shift(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, T
 
 
 def brightness(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Make all pictures of a row darker or brighter by the same factor."""
+    """Multiply the pictures of each row by a random factor, which makes them darker or brighter."""
     factors = torch.from_numpy(rng.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS, len(obs))).to(obs.device, torch.float32)
     return (obs * factors.view(-1, *[1] * (obs.ndim - 1))).clamp_(0, 255).to(obs.dtype), acs
 
 
 def flip_steer(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mirror half of the rows left to right, and negate their first action, the steering."""
+    """Mirror about half of the rows left to right, and negate the steering, their first action dimension."""
     mirrored = torch.from_numpy(rng.random(len(obs)) < 0.5).to(obs.device)
     sign = 1 - 2 * mirrored.to(acs.dtype)
     acs = torch.cat((acs[:, :1] * sign[:, None], acs[:, 1:]), dim=1)
@@ -47,7 +47,7 @@ def flip_steer(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tens
 
 
 def augment(batch: Batch, names: Sequence[str], rng: np.random.Generator) -> Batch:
-    """Return the minibatch after each of the named changes."""
+    """Return the minibatch after the named augmentations, which are applied in this order."""
     obs, acs, noise = batch
     for name in names:
         obs, acs = load(AUGMENTATIONS[name])(obs, acs, rng)

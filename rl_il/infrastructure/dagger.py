@@ -1,6 +1,6 @@
-"""Rules: who acts while data are collected, and which states get a label. Teachers: whom a rule asks.
+"""Collection rules, which decide who acts and which states get a label, and teachers, which give the labels.
 
-A new variant of DAgger is a subclass of `Rule` and its row in `plugins.RULES`.
+To add a variant of DAgger, write a subclass of `Rule` and add a row to `plugins.RULES`.
 """
 
 from __future__ import annotations
@@ -15,62 +15,64 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.seeding import RULE_DRAWS
 from rl_il.types import EXPERT, LEARNER, Actor, Trajectory
 
-if TYPE_CHECKING:  # it imports torch, which a worker process does without
+if TYPE_CHECKING:  # this imports torch, which a worker process does not need
     from rl_il.infrastructure.replay_buffer import ReplayBuffer
 
 
 class Teacher(ABC):
-    """What a rule asks: a network, a script, or a person at the keyboard.
+    """A source of actions that a rule can ask: a network, a script, or a person at the keyboard.
 
     Attributes:
-      source: what `Trajectory.source` says of steps that this teacher chose.
-      answers_recorded: whether `label` answers afterwards. If not, the teacher is asked at every step of a rollout.
+      source: the value of `Trajectory.source` for the actions of this teacher.
+      answers_recorded: whether `label` can return actions after the episode. If not, the teacher is asked at every
+        step of a rollout.
     """
 
     source = EXPERT
     answers_recorded = False
 
     def watch(self, env: gym.Env) -> None:
-        """Take the environment of the episodes to come."""
+        """Store the environment of the following episodes, if the teacher needs it."""
 
     def reset(self, seed: int = 0) -> None:
-        """Start an episode."""
+        """Prepare for a new episode."""
 
     @abstractmethod
     def wants(self, ob: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        """Return the action that the teacher insists on where the learner would take `own`, or None: it agrees."""
+        """Return the teacher's action if it takes over at `ob`, or None if it accepts the learner's `own` action."""
 
     @abstractmethod
     def act(self, ob: np.ndarray) -> np.ndarray:
         """Return the teacher's action for one observation: int64 or float32, not clipped."""
 
     def label(self, obs: np.ndarray) -> np.ndarray | None:
-        """Return the actions for recorded observations `(N, *ob_shape)`; None: cannot answer afterwards."""
+        """Return actions for recorded observations `(N, *ob_shape)`, or None if this is not possible."""
         return None
 
 
 class ExpertTeacher(Teacher):
-    """An expert that answers when it is asked, and never interferes by itself."""
+    """A teacher that returns the actions of an expert when it is asked. It never takes over."""
 
     def __init__(self, expert: Actor):
         self.expert, self.answers_recorded = expert, expert.answers_recorded
 
     def watch(self, env: gym.Env) -> None:
-        """Take the environment of the episodes to come."""
+        """Store the environment of the following episodes, if the teacher needs it."""
         self.expert.watch(env)
 
     def reset(self, seed: int = 0) -> None:
-        """Start an episode."""
+        """Prepare for a new episode."""
         self.expert.reset(seed)
 
     def wants(self, ob: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        """Return None: an expert does not interfere."""
+        """Return None, since an expert does not take over."""
         return None
 
     def act(self, ob: np.ndarray) -> np.ndarray:
-        """Return the expert's action."""
+        """Return the expert's action for one observation."""
         return self.expert.get_action(ob)
 
     def label(self, obs: np.ndarray) -> np.ndarray | None:
@@ -79,77 +81,84 @@ class ExpertTeacher(Teacher):
 
 
 class Decision(NamedTuple):
-    """What a rule decides at one step."""
+    """The decision of a rule at one step."""
 
     action: np.ndarray
-    source: int  # who chose it: LEARNER, EXPERT or HUMAN
+    source: int  # who chose the action: LEARNER, EXPERT or HUMAN
     may_label: bool = True  # whether the state may get a label
     end_episode: bool = False  # whether the episode is cut off after this step
 
 
 class Rule:
-    """A collection rule. This one lets the learner act and labels every state.
+    """A collection rule. This base class lets the learner act and labels every state.
 
-    A rule is pickled into worker processes and needs no torch while it acts. It may change its own state in
-    `begin_round` and in `select`, nowhere else, and `begin_episode` resets whatever it keeps within an episode: so
-    the number of workers, and a stop between two rounds, change no result.
+    A rule is pickled and sent to worker processes, and needs no torch while it acts. Only `begin_round` and `select`
+    may change state that lasts longer than an episode. `begin_episode` must reset all other state. Then neither the
+    number of workers nor a stop between two iterations changes a result.
 
     Attributes:
-      settings: names of the `RunConfig` settings that the constructor takes.
+      settings: the names of those settings in `RunConfig` that are arguments of the constructor.
     """
 
     settings: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, config: RunConfig) -> Rule:
-        """Return the rule with the settings that it reads from the run's configuration."""
+        """Return the rule with its settings from the run's configuration.
+
+        Raise `InputError` for a setting that has no effect with this rule.
+        """
         if config.beta_decay and "beta_decay" not in cls.settings:
             raise InputError(f"--beta_decay has no effect with --rule {config.rule}; drop it")
         return cls(**{name: getattr(config, name) for name in cls.settings})
 
     def begin_round(self, snapshot: Actor, data: ReplayBuffer, itr: int) -> None:
-        """Start collecting for iteration `itr` (from 1).
+        """Prepare for the episodes of an iteration.
 
         Args:
           snapshot: a frozen copy of the policy.
-          data: the replay buffer with the labelled states of all earlier iterations (`data.in_order` gives their row
-            numbers). A rule must not keep the buffer itself, which would be pickled into every worker process.
+          data: the replay buffer with the labelled states of all earlier iterations (`data.in_order` returns their
+            row numbers). A rule must not keep the buffer, since it would be pickled for every worker process.
+          itr: the iteration, 1 or more.
         """
 
     def begin_episode(self, seed: int) -> None:
-        """Start an episode; random choices in it follow from `seed`."""
+        """Prepare for a new episode. The rule's random choices in it must depend only on `seed`."""
 
     def decide(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> Decision:
-        """Return what is done at `ob`, where the learner would do `own`. Asking `teacher` twice costs one answer."""
+        """Return the decision at the observation `ob`. The learner's action is `own`.
+
+        `teacher` may be asked several times. It repeats its first answer of the step.
+        """
         return Decision(own, LEARNER)
 
     def select(
         self, trajectories: Sequence[Trajectory], budget: int | None, rng: np.random.Generator
     ) -> list[np.ndarray]:
-        """Return which states of the round's whole episodes get a label, a `(T,)` bool array for each episode.
+        """Return which states of the iteration get a label: a bool array `(T,)` for each episode.
 
         Args:
-          trajectories: `labelled_steps` of each says which of its states may get a label.
-          budget: how many states may be chosen; None: no limit.
-          rng: the source of random choices.
+          trajectories: the whole episodes of the iteration. Their `labelled_steps` say which states may get a label.
+          budget: the maximum number of states to choose, or None for no limit.
+          rng: the generator for random choices.
         """
         return [np.ones(len(trajectory), bool) for trajectory in trajectories]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what must be saved between two rounds: plain numbers, texts, tensors."""
+        """Return the state to save between two iterations: plain numbers, strings and tensors."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
 
 
 class DAgger(Rule):
     """Dataset Aggregation (Ross, Gordon and Bagnell 2011, "A Reduction of Imitation Learning and Structured
     Prediction to No-Regret Online Learning", algorithm 3.1).
 
-    Every state that is visited is labelled with the expert's greedy action. In iteration i the expert acts with
-    probability beta_i = beta_decay^i, drawn for each step. The default is the paper's parameter-free choice:
-    1 in iteration 0, the demonstrations, and 0 after it, where the learner alone acts.
+    Every visited state is labelled with the expert's action. In iteration i, the expert acts with probability
+    beta_i = beta_decay^i, drawn at each step. The default is the paper's choice without parameters: beta is 1 for the
+    demonstrations (iteration 0) and 0 in later iterations, in which only the learner acts.
     """
 
     settings = ("beta_decay",)
@@ -159,18 +168,18 @@ class DAgger(Rule):
         self._rng = np.random.default_rng()
 
     def begin_round(self, snapshot: Actor, data: ReplayBuffer, itr: int) -> None:
-        """Compute beta_i."""
+        """Set beta to the iteration's value."""
         self.beta = self.beta_decay**itr
 
     def begin_episode(self, seed: int) -> None:
         """Start the episode's own random stream."""
-        self._rng = np.random.default_rng([seed, EXPERT])
+        self._rng = np.random.default_rng([seed, RULE_DRAWS])
 
     def decide(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> Decision:
-        """Return the learner's action or, with probability beta, the expert's."""
+        """Return the learner's action or, with probability beta, the expert's action."""
         if not self.beta:
             return Decision(own, LEARNER)
-        answer = teacher.act(ob)  # asked at every step: the expert may remember the episode
+        answer = teacher.act(ob)  # asked at every step, since the expert may remember the episode
         return Decision(answer, teacher.source) if self._rng.random() < self.beta else Decision(own, LEARNER)
 
 
@@ -181,26 +190,25 @@ def label_round(
     rng: np.random.Generator,
     budget: int | None = None,
 ) -> list[Trajectory]:
-    """Return the round's trajectories with the teacher's labels at the states that the rule selects.
+    """Return the iteration's trajectories with the teacher's labels for the states that the rule selects.
 
-    Raise `InputError` for a teacher whose answers are not actions, and for a rule whose selection is not a mask of
-    states.
+    Raise `InputError` if the teacher's answers are not actions, or if the rule's selection is not a bool array.
     """
     chosen = rule.select(trajectories, budget, rng)
     for trajectory, mask in zip(trajectories, chosen, strict=True):
         if mask.dtype != bool or mask.shape != (len(trajectory),):
             raise InputError(
                 f"{type(rule).__name__}.select must return a bool array of shape ({len(trajectory)},) for an episode"
-                f" of so many steps; got {mask.dtype} of shape {mask.shape}"
+                f" of {len(trajectory)} steps, got {mask.dtype} of shape {mask.shape}"
             )
     return [label(trajectory, mask, teacher) for trajectory, mask in zip(trajectories, chosen, strict=True)]
 
 
 def label(trajectory: Trajectory, chosen: np.ndarray, teacher: Teacher) -> Trajectory:
-    """Return the trajectory with labels at the `chosen` states that may have one. What was executed stays.
+    """Return the trajectory with labels for the `chosen` states that may have one. Executed actions do not change.
 
-    Answers from the rollout are used; about the other states the teacher is asked now. Where it cannot answer
-    afterwards, they have no label.
+    Answers that the teacher gave during the rollout become labels. For the other chosen states it is asked now. If it
+    cannot answer for recorded states, these states get no label.
     """
     chosen = chosen & trajectory.labelled_steps
     asked = np.zeros(len(trajectory), bool) if trajectory.consulted is None else trajectory.consulted
@@ -219,10 +227,10 @@ def label(trajectory: Trajectory, chosen: np.ndarray, teacher: Teacher) -> Traje
 
 
 def _checked(labels: np.ndarray, acs: np.ndarray) -> np.ndarray:
-    """Return the labels. Raise `InputError` unless they are like the actions."""
+    """Return the labels. Raise `InputError` if they do not have the shape and the kind of the actions."""
     if labels.shape != acs.shape or (labels.dtype.kind not in "iu" and acs.dtype.kind in "iu"):
         raise InputError(
-            f"the expert's labels must be like the actions, {acs.dtype} of shape {acs.shape}; got {labels.dtype}"
-            f" of shape {labels.shape}"
+            f"the expert's labels must be {acs.dtype} of shape {acs.shape}, as the actions are, got {labels.dtype} of"
+            f" shape {labels.shape}"
         )
     return labels

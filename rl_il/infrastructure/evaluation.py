@@ -1,4 +1,4 @@
-"""How a policy is judged: by fresh episodes, its agreement with the expert, and the steps that were held out."""
+"""Evaluation of a policy: new episodes, agreement with the expert, and the loss on held-out steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
-from rl_il.infrastructure.rollouts import Episodes, RolloutSource, begin_episodes, look_at
+from rl_il.infrastructure.rollouts import EpisodeStatistics, RolloutSource, begin_episodes, look_at
 from rl_il.infrastructure.validation import validate
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.seeding import stream
@@ -21,7 +21,7 @@ from rl_il.types import Actor, Expert, Trajectory
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured at one boundary of a training; without episodes where no evaluation was due."""
+    """The measurements after one block of a training. It has no episodes if no evaluation was due."""
 
     itr: int
     gradient_steps: int = 0  # of the run so far
@@ -31,7 +31,7 @@ class Evaluation:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval of the mean return; not-a-number below two episodes."""
+        """Return the 95 % bootstrap interval of this policy's mean return, or NaN for fewer than five episodes."""
         return bootstrap_interval([self.returns])
 
 
@@ -39,12 +39,13 @@ class Evaluator:
     """The measurements of a policy in a run.
 
     Args:
-      config: the run; its seed and `ep_len` are read.
+      config: the settings of the run. Only `env_name`, `seed` and `ep_len` are read.
       env: an environment, or worker processes.
-      n_episodes: whole episodes an evaluation.
-      expert: if given, the policy is compared with it on the evaluation's states. It must answer recorded ones.
-      validation: labelled steps that were held out; it may be empty.
-      watch: shows progress and takes the time.
+      n_episodes: the number of whole episodes in an evaluation.
+      expert: an expert with which the policy is compared on the states of the evaluation, or None. It must be able to
+        return actions for recorded observations.
+      validation: the labelled steps that were held out. It may be empty.
+      watch: shows the progress and measures time.
     """
 
     def __init__(
@@ -60,18 +61,20 @@ class Evaluator:
         self.expert, self.validation, self.watch = expert, validation, watch
 
     def __call__(self, policy: BasePolicy, itr: int, roll_out: bool = True) -> Evaluation:
-        """Return what is measured now. All evaluations of an iteration use the same episodes' seeds.
+        """Return the policy's evaluation. All evaluations of a run use the same episode seeds, so they are paired.
 
         Args:
-          roll_out: whether fresh episodes are rolled out; if not, only the held-out steps are used.
+          policy: the policy, at the end of a block.
+          itr: the iteration of the block.
+          roll_out: whether new episodes are rolled out. If not, only the held-out steps are used.
         """
         rng = stream(self.config.seed, "noise", itr)
         validation = validate(policy, self.validation, rng) if len(self.validation) else {}
         if not roll_out:
             return Evaluation(itr, scalars=validation)
         actor = policy.actor()
-        episodes = self._roll_out(actor, "evaluation", "evaluate", itr, self.n_episodes)
-        # Episodes are kept only if the expert is to be asked about them: pictures are large.
+        episodes = self._roll_out(actor, "evaluate", itr, self.n_episodes)
+        # Episodes are kept only if the expert is asked about them, since pictures need much memory.
         kept = [] if self.expert is None else list(episodes)
         returns, lengths, success = look_at(kept or episodes, self.config.env_name)
         scalars = return_scalars("Eval", returns, lengths) | validation
@@ -81,18 +84,21 @@ class Evaluator:
             scalars |= agreement(actor, self.expert, kept, policy.discrete)
         return Evaluation(itr, scalars=scalars, returns=returns, lengths=lengths)
 
-    def measure(self, expert: Expert, n_episodes: int) -> Episodes:
-        """Return returns and lengths of the live expert: stored scores come from other versions of the physics."""
-        return look_at(self._roll_out(expert, "expert", "expert", 0, n_episodes), self.config.env_name)[:2]
+    def measure(self, expert: Expert) -> EpisodeStatistics:
+        """Return the returns and lengths of the live expert, on the same episodes as the learner's evaluations.
 
-    def _roll_out(self, actor: Actor, purpose: str, kind: str, itr: int, n: int) -> Iterator[Trajectory]:
-        """Return `n` whole episodes on the seeds of this purpose and iteration."""
-        episodes = begin_episodes(self.env, actor, stream(self.config.seed, purpose, itr), self.config.ep_len, n=n)
+        Stored returns are not used, because they may come from another version of the physics.
+        """
+        return look_at(self._roll_out(expert, "expert", 0, self.n_episodes), self.config.env_name)[:2]
+
+    def _roll_out(self, actor: Actor, kind: str, itr: int, n: int) -> Iterator[Trajectory]:
+        """Return `n` whole episodes. The i-th episode has the same seed for every actor and iteration of a run."""
+        episodes = begin_episodes(self.env, actor, stream(self.config.seed, "evaluation"), self.config.ep_len, n=n)
         return self.watch(episodes, kind, itr, n)
 
 
 def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
-    """Return the course's scalars for a set of episodes, under its names; std is the population's."""
+    """Return the scalars that the course logs for a set of episodes. As in the course, std is divided by n."""
     return {
         f"{prefix}_AverageReturn": float(np.mean(returns)),
         f"{prefix}_StdReturn": float(np.std(returns)),
@@ -103,10 +109,10 @@ def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dic
 
 
 def agreement(actor: Actor, expert: Expert, trajectories: Sequence[Trajectory], discrete: bool) -> dict[str, float]:
-    """Return how the actor differs from the expert on the states of its own rollouts.
+    """Return how well the actor agrees with the expert on the states of its rollouts.
 
-    Discrete: the fraction of states with the same action. Continuous: the root mean square difference of the
-    unclipped actions.
+    For discrete actions, it is the fraction of states with the same action. For continuous actions, it is the root
+    mean square difference of the unclipped actions.
     """
     obs = np.concatenate([t.obs[:-1] for t in trajectories])
     acs, labels = actor.get_action(obs), expert.get_action(obs)

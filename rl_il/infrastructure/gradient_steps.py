@@ -20,27 +20,29 @@ from rl_il.types import Batch
 
 
 class GradientSteps:
-    """The gradient steps that fit a policy to a buffer, one minibatch after another.
+    """The gradient steps that fit a policy to the data in a buffer.
 
     Attributes:
-      compiles: whether the steps are compiled; false once compiling has failed.
+      compiles: whether the steps are compiled. It becomes false if compiling fails.
     """
 
     def __init__(self, config: RunConfig, policy: BasePolicy, buffer: ReplayBuffer, compiles: bool):
         self.config, self.policy, self.buffer, self.compiles = config, policy, buffer, compiles
-        self.itr = self.step = 0  # of the minibatch under way
+        self.itr = self.step = 0  # of the current minibatch
         self._compiled: CompiledUpdate | None = None
         self._update: Callable[[Tensor], float] | None = None
-        self._update_itr: int | None = None  # the iteration that `_update` was made for: the buffer grows between two
+        self._update_itr: int | None = None  # the iteration of `_update`; later ones have more data
 
     def __call__(self, minibatches: Iterable[Tensor], itr: int, first_step: int) -> np.ndarray:
-        """Take a step on each minibatch, given as row numbers of the buffer; return each one's loss before its step.
+        """Make a gradient step on each minibatch, and return the losses before the steps, `(n,)` float64.
 
         Args:
-          itr, first_step: the iteration, and how many of its steps were taken before: random changes of the
-            minibatches follow from both.
+          minibatches: row numbers of the buffer, `(N,)` int64 each.
+          itr: the iteration.
+          first_step: the number of gradient steps already made in the iteration. The random numbers for a minibatch
+            depend on `itr` and the step.
 
-        Raise `DivergedError` if a loss or a weight is not finite; the policy then has its earlier weights again.
+        Raise `DivergedError` if a loss or a weight is not finite. The policy then has its weights before the call.
         """
         before = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}
         losses = []
@@ -58,25 +60,25 @@ class GradientSteps:
         return np.array(losses)
 
     def take(self, rows: Tensor, itr: int, step: int) -> float:
-        """Take one step on the rows of these numbers; return their loss before it, whatever it is."""
+        """Make one gradient step on the rows with these numbers, and return the loss before it, finite or not."""
         if self._update_itr != itr:
             self._update, self._update_itr = self._make_update(), itr
         self.itr, self.step = itr, step
         return self._update(rows)
 
     def _make_update(self) -> Callable[[Tensor], float]:
-        """Return the function that fits the policy to the rows of these numbers once and returns their loss."""
+        """Return a function that takes row numbers, makes one gradient step on these rows and returns their loss."""
         if self.compiles:
             try:
                 self._compiled = self._compiled or CompiledUpdate(self.policy, self.config.train_batch_size)
                 return self._compiled.on(self.buffer, self.batch)
             except CompileError as error:
                 self.compiles = False
-                print(f"note: the gradient step is not compiled, and slower: {error}", file=sys.stderr)
+                print(f"note: the gradient steps are not compiled, so they are slower: {error}", file=sys.stderr)
         return lambda rows: self.policy.update(*self.batch(rows))["Training Loss"]
 
     def batch(self, rows: Tensor) -> Batch:
-        """Return the rows of these numbers, augmented if the run asks for it, with noise if the loss needs it."""
+        """Return the rows with these numbers. Augment them if the run does, and add noise if the loss needs it."""
         batch = self.buffer.batch(rows)
         if names := self.config.augmentations():
             batch = augment(batch, names, self._stream("augmentation"))
@@ -84,5 +86,5 @@ class GradientSteps:
         return with_noise(batch, shape, self._stream("noise")) if shape else batch
 
     def _stream(self, purpose: str) -> np.random.Generator:
-        """Return the random stream of the step under way."""
+        """Return the random stream of the current step for this purpose."""
         return stream(self.config.seed, purpose, self.itr, self.step)

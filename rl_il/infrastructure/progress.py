@@ -1,4 +1,4 @@
-"""Progress lines with the time left, and how long each kind of work takes."""
+"""Progress lines with the remaining time, and a stopwatch for each kind of work."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 LINE = {"leave": False, "disable": None, "delay": 1, "dynamic_ncols": True}
-"""What tqdm is told: a line is removed at its end, and not drawn into a file or a pipe, nor in the first second."""
+"""Settings of tqdm: a line is shown only on a terminal, after the first second, and is removed at the end."""
 
 
 def progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
-    """Yield the items under a progress line."""
+    """Return the items as an iterator that shows a progress line."""
     return iter(tqdm(items, description, total, **LINE))
 
 
 def seconds(value: float) -> str:
-    """Return a duration to read: `8 s`, `2 min 05 s`."""
+    """Return a duration as text, such as `8 s` or `2 min 05 s`."""
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class Watch:
-    """The time that each kind of work in a run takes, and progress lines for the long ones.
+    """A stopwatch for each kind of work in a run, with progress lines for slow work.
 
     Args:
       last_itr: the number of the run's last iteration, for the progress lines.
-      verbose: whether to show them.
+      verbose: whether to show progress lines.
 
     Attributes:
-      seconds: how long each kind of work took, by its name.
+      seconds: the name of each kind of work, and the seconds that it took.
     """
 
     def __init__(self, last_itr: int = 0, verbose: bool = False):
@@ -44,16 +44,16 @@ class Watch:
         self.begin()
 
     def begin(self, earlier: float = 0.0) -> None:
-        """Start the clock now, or as if it had been started `earlier` seconds ago."""
+        """Start the clock now. It starts at `earlier` seconds, the time of an interrupted run."""
         self._start = time.perf_counter() - earlier
 
     def elapsed(self) -> float:
-        """Return the seconds since the clock was started."""
+        """Return the seconds on the clock."""
         return time.perf_counter() - self._start
 
     @contextmanager
     def phase(self, kind: str) -> Iterator[None]:
-        """Add the time that the block takes to `seconds[kind]`."""
+        """Add the time of the `with` block to `seconds[kind]`."""
         start = time.perf_counter()
         try:
             yield
@@ -63,7 +63,7 @@ class Watch:
     def __call__(
         self, items: Iterable[Item], kind: str, itr: int, total: int | None = None, done: int = 0
     ) -> Iterator[Item]:
-        """Yield the items of one kind of work in an iteration, which has `total` of them, `done` before these."""
+        """Yield the items of one kind of work in an iteration. `done` of the `total` items came before them."""
         with self.phase(kind):
             if not self.verbose:
                 yield from items
@@ -76,7 +76,7 @@ class Watch:
                 self.close()
 
     def _bar_of(self, kind: str, itr: int, total: int | None, done: int) -> tqdm:
-        """Return the progress line of this work, which goes on over several calls."""
+        """Return the progress line of this work, which may continue over several calls."""
         if self._shown != (kind, itr):
             self.close()
             description = f"itr {itr}/{self.last_itr} {kind}"

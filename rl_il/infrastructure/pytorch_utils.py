@@ -14,32 +14,34 @@ from rl_il.plugins import ACTIVATIONS, load, row
 
 
 def pick_device(device: str = "auto", gpu: int = 0, pictures: bool = False) -> torch.device:
-    """Return the device of this name. `auto` is the CPU, which is faster for small networks; for `pictures` it is a
-    GPU if there is one."""
+    """Return the device with this name. Raise `InputError` for a GPU that does not exist.
+
+    `auto` is the CPU, which is faster for small networks. For `pictures`, it is a GPU if there is one.
+    """
     if device == "auto" and pictures and torch.cuda.is_available():
         device = "cuda"
     if device == "cuda":
         if not torch.cuda.is_available():
-            raise InputError("--device cuda: torch finds no GPU here; use --device cpu")
+            raise InputError("--device cuda: torch finds no GPU on this machine; use --device cpu")
         if gpu >= torch.cuda.device_count():
-            raise InputError(f"--which_gpu {gpu}: there are {torch.cuda.device_count()} GPUs, counted from 0")
+            raise InputError(f"--which_gpu {gpu}: must be less than {torch.cuda.device_count()}, the number of GPUs")
         return torch.device("cuda", gpu)
     return torch.device("cpu")
 
 
 def to_tensor(array: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a tensor on `device`; double precision becomes single, every other dtype stays."""
+    """Return a tensor on `device`. Double precision becomes single precision. Other dtypes do not change."""
     tensor = torch.as_tensor(array, device=device)
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Return the tensor's values on the CPU, without its gradient."""
+    """Return the tensor's values as an array, without gradients."""
     return tensor.detach().cpu().numpy()
 
 
 def build_mlp(input_size: int, output_size: int, n_layers: int, size: int, activation: str) -> nn.Sequential:
-    """Return `n_layers` hidden layers of `size` units, each followed by the activation, and a linear output."""
+    """Return `n_layers` hidden layers of `size` units, each followed by the activation, and a linear layer."""
     activation_class = load(row("activation", ACTIVATIONS, activation)[0])
     layers: list[nn.Module] = []
     for _ in range(n_layers):
@@ -50,7 +52,7 @@ def build_mlp(input_size: int, output_size: int, n_layers: int, size: int, activ
 
 @contextmanager
 def seeded_weights(seed: int) -> Iterator[None]:
-    """Draw initial weights from `seed`, and leave torch's global generator as it was."""
+    """Seed torch's global generator in the `with` block, for initial weights, and restore it at the end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

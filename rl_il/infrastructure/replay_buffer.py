@@ -1,4 +1,4 @@
-"""The replay buffer: every (observation, label) pair seen so far, as tensors on the policy's device."""
+"""The replay buffer, which stores the newest pairs (observation, label) as tensors on the policy's device."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from rl_il.infrastructure.pytorch_utils import to_tensor
 from rl_il.types import Batch, Trajectory
 
 MIN_ROWS = 1024  # rows of the first allocation
-STEPS_AT_ONCE = 1000  # minibatches whose row numbers are drawn together
+STEPS_AT_ONCE = 1000  # minibatches whose row numbers are drawn at once
 
 
 class ReplayBuffer:
-    """The newest `max_size` steps.
+    """A buffer of the newest `max_size` steps.
 
-    Storage doubles until `max_size` and is then a ring, so that adding costs time for the rows added and not for the
-    rows kept. Floats are stored in single precision; integers and pixels keep their dtype.
+    The storage doubles until it has `max_size` rows. Then it is a ring: new rows overwrite the oldest ones, so the
+    time to add rows does not depend on the size of the buffer. Floats are stored in single precision. Integers and
+    pixels keep their dtype.
 
     Args:
-      max_size: how many steps it keeps.
-      device: where they are stored.
-      frame_stack: with 1 a minibatch holds observations `(N, *ob_shape)`. With k it holds `(N, k, *ob_shape)`: each
-        with the k - 1 before it, oldest first; at an episode's start the first one is repeated. Each is stored once
-        and stacked when it is drawn; those of unlabelled steps are kept too, since later ones look back at them.
-      view: returns what is stored of observations `(N, *ob_shape)`, such as pictures without their colours.
+      max_size: the maximum number of stored steps.
+      device: the device of the storage.
+      frame_stack: with 1, a minibatch contains observations `(N, *ob_shape)`. With k > 1, it contains stacks
+        `(N, k, *ob_shape)` of each observation and the k - 1 observations before it. At the start of an episode, the
+        first observation is repeated. Each observation is stored once, and stacks are made when they are drawn.
+        Unlabelled steps are stored too, since later stacks contain them.
+      view: a function that returns the part of observations `(N, *ob_shape)` to store, for example pictures without
+        colours.
     """
 
     def __init__(
@@ -40,14 +43,14 @@ class ReplayBuffer:
         self.max_size = max_size
         self.device = torch.device(device)
         self.frame_stack, self.view = frame_stack, view
-        self.added = 0  # rows ever added; the next one goes to `added % max_size`
+        self.added = 0  # all rows so far, with dropped ones; row i is stored at `i % max_size`
         self._obs: torch.Tensor | None = None  # (capacity, *ob_shape)
         self._acs: torch.Tensor | None = None  # (capacity,) or (capacity, ac_dim)
-        self._behind: torch.Tensor | None = None  # (capacity,) how many rows before each are of its episode
+        self._behind: torch.Tensor | None = None  # (capacity,) number of earlier rows in the row's stack
         self._labelled: torch.Tensor | None = None  # (capacity,) bool
-        self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: to be found
+        self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: not computed yet
         self._back = torch.arange(frame_stack - 1, -1, -1, device=self.device)
-        self._episode_rows = 0  # of the episode that was added last
+        self._episode_rows = 0  # stored steps of the last episode
         self._warned = False
 
     def __len__(self) -> int:
@@ -59,18 +62,20 @@ class ReplayBuffer:
 
     @property
     def obs(self) -> torch.Tensor:
-        """Return `(rows, *ob_shape)`, a view of the stored observations."""
+        """Return the stored observations, `(rows, *ob_shape)`, without copying them."""
         return self._obs[: self._kept]
 
     @property
     def acs(self) -> torch.Tensor:
-        """Return `(rows, ...)`, a view of the stored labels."""
+        """Return the stored labels, `(rows,)` or `(rows, ac_dim)`, without copying them."""
         return self._acs[: self._kept]
 
     def add(self, trajectories: Sequence[Trajectory], continued: bool = False) -> None:
-        """Append the labelled steps of each trajectory, and with frame stacking the others too.
+        """Append the labelled steps of each trajectory. With frame stacking, also append the unlabelled steps.
 
-        `continued`: the first trajectory continues the last one added, and looks back at it.
+        Args:
+          trajectories: episodes, or parts of them.
+          continued: whether the first trajectory continues the episode that was added last.
         """
         for trajectory in trajectories:
             labelled = trajectory.labelled_steps
@@ -81,7 +86,7 @@ class ReplayBuffer:
         self._drawable = None
 
     def batch(self, rows: torch.Tensor) -> Batch:
-        """Return the rows of these numbers."""
+        """Return the minibatch with these row numbers `(N,)`."""
         return Batch(self._stacks(rows), self._acs.index_select(0, rows))
 
     def _stacks(self, rows: torch.Tensor) -> torch.Tensor:
@@ -91,32 +96,34 @@ class ReplayBuffer:
         return self._obs.index_select(0, frames.reshape(-1)).unflatten(0, frames.shape)
 
     def sample(self, batch_rows: int, rng: np.random.Generator) -> Batch:
-        """Return `batch_rows` rows, drawn uniformly with replacement."""
+        """Return a minibatch of `batch_rows` rows, drawn uniformly with replacement."""
         return self.batch(next(self.draws(batch_rows, rng, n_steps=1)))
 
     def draws(self, batch_rows: int, rng: np.random.Generator, n_steps: int) -> Iterator[torch.Tensor]:
-        """Yield the row numbers of `n_steps` minibatches, drawn uniformly with replacement."""
+        """Yield the row numbers `(batch_rows,)` of `n_steps` minibatches, drawn uniformly with replacement."""
         for start in range(0, n_steps, STEPS_AT_ONCE):
             size = (min(STEPS_AT_ONCE, n_steps - start), batch_rows)
             yield from self._rows(rng.integers(len(self), size=size))
 
     def passes(self, batch_rows: int, rng: np.random.Generator, n_epochs: int) -> Iterator[torch.Tensor]:
-        """Yield the row numbers of `n_epochs` passes in random order, each row once a pass; the last minibatch of a
-        pass may be smaller."""
+        """Yield the row numbers of the minibatches of `n_epochs` passes over the data.
+
+        Each pass contains every row once, in random order. Its last minibatch may be smaller.
+        """
         for _ in range(n_epochs):
             yield from self._rows(rng.permutation(len(self))).split(batch_rows)
 
     def in_order(self, batch_rows: int) -> Iterator[torch.Tensor]:
-        """Yield the row numbers of one pass in the order of storage."""
+        """Return an iterator over the row numbers of one pass, in the order of storage, in minibatches."""
         return iter(self._rows(np.arange(len(self))).split(batch_rows))
 
     def _rows(self, numbers: np.ndarray) -> torch.Tensor:
-        """Return the numbers of the rows that are these, in `[0, len(self))`, among those with a label."""
+        """Return the row numbers for these positions, `0 .. len(self) - 1`, in the list of rows with a label."""
         rows = torch.from_numpy(numbers).to(self.device)
         return rows if self.frame_stack == 1 else self._rows_with_label()[rows]
 
     def _rows_with_label(self) -> torch.Tensor:
-        """Return the numbers of the rows with a label, which are found when asked for, not with each step added."""
+        """Return the numbers of the rows with a label. Compute them only when they are needed after an addition."""
         if self._drawable is None:
             labelled = torch.empty(0) if self._labelled is None else self._labelled[: self._kept]
             self._drawable = labelled.nonzero()[:, 0]
@@ -127,41 +134,45 @@ class ReplayBuffer:
         if len(obs) == 0:
             return
         if self._kept + len(obs) > self.max_size and not self._warned:
-            warnings.warn(f"the replay buffer holds {self.max_size:,} steps: the oldest are dropped", stacklevel=3)
+            warnings.warn(
+                f"the replay buffer is full ({self.max_size:,} steps, --max_replay_buffer_size), so the oldest steps"
+                " are dropped",
+                stacklevel=3,
+            )
             self._warned = True
         columns = {"_obs": obs[-self.max_size :], "_acs": acs[-self.max_size :]}
         if self.frame_stack > 1:
             columns["_labelled"] = labelled[-self.max_size :]
-            before = self._episode_rows if len(obs) <= self.max_size else 0  # else it is not stored as a whole
+            before = self._episode_rows if len(obs) <= self.max_size else 0  # else its first steps are not stored
             columns["_behind"] = np.minimum(before + np.arange(len(columns["_obs"])), self.frame_stack - 1)
         columns = {name: to_tensor(rows, self.device) for name, rows in columns.items()}
         n = len(columns["_obs"])
         self._reserve(min(self._kept + n, self.max_size), columns)
-        start = self.added % self.max_size
+        start = (self.added + len(obs) - n) % self.max_size
         before_end = min(n, self.max_size - start)
         for name, rows in columns.items():
             storage = getattr(self, name)
             storage[start : start + before_end] = rows[:before_end]
             storage[: n - before_end] = rows[before_end:]
-        self.added += n
+        self.added += len(obs)
         self._episode_rows += len(obs)
         if self.frame_stack > 1:
             self._forget_overwritten()
 
     def _forget_overwritten(self) -> None:
-        """Let the oldest rows look back only as far as the rows before them are still there."""
+        """Shorten the stacks of the oldest rows, so that they contain only rows that are still stored."""
         if self.added <= self.max_size:
             return
         oldest = (self.added + torch.arange(self.frame_stack - 1, device=self.device)) % self.max_size
         self._behind[oldest] = torch.minimum(self._behind[oldest], torch.arange(len(oldest), device=self.device))
 
     def _reserve(self, rows: int, columns: dict[str, torch.Tensor]) -> None:
-        """Allocate storage for `rows` rows like these; what is stored is copied only when the storage doubles."""
+        """Allocate storage for `rows` rows like `columns`. Stored rows are copied only if it must become larger."""
         capacity = 0 if self._obs is None else len(self._obs)
         if rows <= capacity:
             return
         capacity, kept = max(rows, 2 * capacity, MIN_ROWS), self._kept
-        if 2 * capacity > self.max_size:  # copying more than half of it once more would need memory for both
+        if 2 * capacity > self.max_size:  # so that no later copy needs memory for two large storages
             capacity = self.max_size
         for name, like in columns.items():
             old = getattr(self, name)
@@ -172,7 +183,10 @@ class ReplayBuffer:
 
 
 def with_noise(batch: Batch, shape: tuple[int, ...], rng: np.random.Generator) -> Batch:
-    """Return the batch with standard normal numbers `(N, *shape)`, for a loss that draws."""
+    """Return the minibatch with standard normal numbers `(N, *shape)`, for a loss that needs noise.
+
+    If `shape` is empty, return it unchanged.
+    """
     if not shape:
         return batch
     noise = rng.standard_normal((len(batch.acs), *shape), np.float32)

@@ -24,30 +24,31 @@ from rl_il.types import Trajectory
 
 @dataclass(frozen=True)
 class Block:
-    """What happened between two boundaries of a training."""
+    """A block of gradient steps, with the counts of the training after it."""
 
     itr: int
-    steps: int  # gradient steps of this iteration so far
+    steps: int  # of the iteration so far
     ends_iteration: bool
-    evaluate: bool  # whether an evaluation is due here
+    evaluate: bool  # whether an evaluation is due after it
     gradient_steps: int  # of the run so far
-    env_steps: int  # collected so far, without the demonstrations
-    expert_labels: int  # so far, with the demonstrations
-    losses: np.ndarray  # (n,) of each gradient step in the block
-    trajectories: Sequence[Trajectory]  # the iteration's data, in its first block; empty in the others
+    env_steps: int  # collected so far, without the steps of the demonstrations
+    expert_labels: int  # labels so far, with those of the demonstrations and of held-out steps
+    losses: np.ndarray  # (n,) loss before each gradient step of the block
+    trajectories: Sequence[Trajectory]  # the iteration's data if this is its first block, else empty
 
 
 class RLTrainer:
-    """A training: behavioural cloning in iteration 0, DAgger in every iteration after it.
+    """A training: behavioural cloning in iteration 0, and DAgger in all later iterations.
 
     Args:
-      config: the run; the trainer reads its numbers of iterations and steps, its sizes, and its seed.
-      env: an environment, or worker processes that hold one each.
-      policy: what is trained.
-      demonstrations: the first iteration's data.
-      rule: decides who acts and which states get a label; None for behavioural cloning alone.
-      teacher: whom the rule asks.
-      watch: wraps slow work, `watch(items, kind, itr, total, done)`, to show progress and take the time.
+      config: the settings of the run.
+      env: an environment, or worker processes with one environment each.
+      policy: the policy to train.
+      demonstrations: the data of iteration 0.
+      rule: decides who acts and which states get a label. Only DAgger needs it.
+      teacher: the expert or person that the rule asks. Only DAgger needs it.
+      watch: a function `watch(items, kind, itr, total, done)` that returns the items of slow work. It can show the
+        progress and measure time.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class RLTrainer:
         watch: Callable[..., Iterator] = lambda items, *_: items,
     ):
         if config.do_dagger and (rule is None or teacher is None):
-            raise ValueError(f"config.do_dagger needs a rule and a teacher; got {rule} and {teacher}")
+            raise ValueError(f"config.do_dagger needs a rule and a teacher, got {rule} and {teacher}")
         self.config, self.env, self.policy, self.demonstrations = config, env, policy, demonstrations
         self.rule, self.teacher, self.watch = rule, teacher, watch
         storage = (config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view)
@@ -69,17 +70,17 @@ class RLTrainer:
         compiles = config.compiles(sum(int(t.labelled_steps.sum()) for t in demonstrations))
         compiles &= policy.compile_pays or config.compile == "on"
         self.fit = GradientSteps(config, policy, self.buffer, compiles)
-        self.itr = self.steps_done = 0  # where the training stands: so many steps of this iteration are done
+        self.itr = self.steps_done = 0  # the iteration, and the number of its gradient steps so far
         self.gradient_steps = self.env_steps = self.expert_labels = 0
         if config.normalize_obs:
             policy.fit_normalization(np.concatenate([t.obs[:-1] for t in demonstrations]))
 
     def run_training_loop(self) -> list[Block]:
-        """Train to the end."""
+        """Train to the end, and return all blocks."""
         return list(self.blocks())
 
     def blocks(self) -> Iterator[Block]:
-        """Train, and yield after each block of gradient steps: the only places to evaluate, save or stop."""
+        """Train, and yield after each block of gradient steps. A run is evaluated, saved and stopped only there."""
         for itr in range(self.itr, self.config.n_iter):
             trajectories: Sequence[Trajectory] = ()
             if self.steps_done == 0:
@@ -90,19 +91,19 @@ class RLTrainer:
                 trajectories = ()
 
     def collect(self, itr: int) -> list[Trajectory]:
-        """Roll out the actor that the rule chooses at each step, and label the states that it selects."""
+        """Return new episodes. The rule decides who acts in them and which of their states get a label."""
         learner = self.policy.actor()
         self.rule.begin_round(learner, self.buffer, itr)
         config, rng = self.config, stream(self.config.seed, "collection", itr)
         ask = {"n": config.batch_episodes, "rule": self.rule, "teacher": self.teacher}
         episodes = begin_episodes(self.env, learner, rng, config.ep_len, **ask)
         trajectories = enough(self.watch(episodes, "collect", itr), config.batch_size, config.batch_episodes)
-        episodes.close()  # workers have begun more of them
+        episodes.close()  # worker processes have started more of them
         rng = stream(config.seed, "selection", itr)
         return label_round(trajectories, self.rule, self.teacher, rng)
 
     def add(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
-        """Add the labelled steps to the buffer, less the fraction that is held out for validation."""
+        """Add the labelled steps to the buffer, except those that are held out for validation."""
         self.env_steps += sum(map(len, trajectories)) if itr else 0
         self.expert_labels += sum(int(t.labelled_steps.sum()) for t in trajectories)
         if self.config.val_fraction > 0:
@@ -110,12 +111,14 @@ class RLTrainer:
             trajectories, held = hold_out(trajectories, self.config.val_fraction, rng, whole_ends=stacked)
             self.validation.add(held)
         self.buffer.add(trajectories)
-        self.demonstrations = ()  # the buffer has them, and pictures are large
+        self.demonstrations = ()  # they are in the buffer now, and pictures need much memory
         if len(self.buffer) == 0:
-            raise InputError("there are no labelled steps to train on")
+            raise InputError(
+                "there are no labelled steps to train on; lower --val_fraction or give other --expert_data"
+            )
 
     def remaining_blocks(self, itr: int) -> Iterator[tuple[list[Tensor], int]]:
-        """Yield the minibatches of each block, as row numbers of the buffer, and how many the whole iteration has."""
+        """Yield the minibatches of each block, as row numbers, and the number of minibatches in the iteration."""
         config, rng = self.config, stream(self.config.seed, "training", itr)
         total, rows = config.steps_per_iteration(len(self.buffer)), config.train_batch_size
         if config.n_epochs is None:
@@ -131,7 +134,7 @@ class RLTrainer:
     def train(
         self, itr: int, minibatches: Sequence[Tensor], total: int, trajectories: Sequence[Trajectory] = ()
     ) -> Block:
-        """Take a gradient step on each minibatch, from the weights that the policy has now."""
+        """Make a gradient step on each minibatch, and return the block. The iteration has `total` steps."""
         watched = self.watch(minibatches, "train", itr, total, self.steps_done)
         losses = self.fit(watched, itr, self.steps_done)
         steps, self.gradient_steps = self.steps_done + len(losses), self.gradient_steps + len(losses)
@@ -142,13 +145,13 @@ class RLTrainer:
         return Block(itr, steps, last, due, *counts, losses, trajectories)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is needed, with the data of the iterations so far, to continue from this boundary."""
+        """Return the state that is needed to continue, without the data of the iterations so far."""
         state = {name: getattr(self, name) for name in ("itr", "steps_done", "gradient_steps")}
         parts = {"policy": self.policy, "optimizer": self.policy.optimizer, "rule": self.rule}
         return state | {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def load_state_dict(self, state: dict[str, Any], collected: Iterable[Sequence[Trajectory]]) -> None:
-        """Take back what `state_dict` returned; `collected` are the data of the iterations from 1 on."""
+        """Restore the state that `state_dict` returned. `collected` has the data of each iteration from 1 on."""
         for itr, trajectories in enumerate(chain([self.demonstrations], collected)):
             self.add(itr, trajectories)
         for name, part in (("policy", self.policy), ("optimizer", self.policy.optimizer), ("rule", self.rule)):

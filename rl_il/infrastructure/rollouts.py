@@ -1,7 +1,8 @@
-"""Rolling out an actor: one episode, enough steps, or n episodes.
+"""Rollouts of an actor: one episode, n episodes, or episodes until there are enough steps.
 
-Each episode's seed is drawn in order from one generator, and an actor draws only from the seed of its `reset`: the
-same generator gives the same episodes, wherever they are rolled out. Importing this file does not import torch.
+The seeds of the episodes are drawn in order from one generator, and the random numbers of an actor depend only on the
+seed given to its `reset`. So the same generator gives the same episodes in this process and in worker processes. This
+file does not import torch.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from rl_il.types import EXPERT, LEARNER, Actor, Trajectory
 
 
 class Rollout:
-    """One episode so far, and the one place that steps an environment.
+    """An episode so far. In this package, only this class calls the `step` of an environment.
 
     Attributes:
-      seed: what the episode started from.
+      seed: the seed of the episode.
       has_teacher: whether there is a teacher to ask.
-      ob: the observation now.
-      own: what the learner would have done at the last step.
-      obs, acs, rewards, sources, may_label: a list each, with an item a step; `obs` has one more.
-      answers: the teacher's action at each step, not clipped; None where it was not asked.
-      terminated, truncated, cut: how the episode ended: by the task, by a time limit, by the rule.
+      ob: the current observation.
+      own: the learner's action at the last step, whether it was executed or not.
+      obs, acs, rewards, sources, may_label: lists with one item for each step. `obs` has one more item.
+      answers: a list with the teacher's action at each step, not clipped, or None if it was not asked.
+      terminated, truncated, cut: whether the task, a time limit or the rule ended the episode.
     """
 
     def __init__(self, env: gym.Env, seed: int, limit: int, has_teacher: bool):
@@ -51,21 +52,21 @@ class Rollout:
 
     @property
     def ended(self) -> bool:
-        """Return whether there is no further step."""
+        """Return whether the episode has ended."""
         return self.terminated or self.truncated or self.cut
 
     def step(self, decision: Decision, answer: np.ndarray | None) -> None:
-        """Take the decided action, and record it with the teacher's answer.
+        """Execute the action of the decision, and record it with the teacher's answer.
 
-        Raise `InputError` where the environment fails.
+        Raise `InputError` if the environment raises an error.
         """
         action, source, may_label, self.cut = decision
         executed = self._executable(action)
         try:
             self.ob, reward, self.terminated, truncated, _ = self.env.step(executed)
-        except Exception as error:  # an environment's code may raise any class
+        except Exception as error:  # the code of an environment may raise any class
             raise InputError(self._what_failed(error)) from error
-        self.obs.append(np.array(self.ob))  # some environments write every observation into one array
+        self.obs.append(np.array(self.ob))  # some environments write all observations into the same array
         self.acs.append(executed)
         self.answers.append(answer)
         self.rewards.append(reward)
@@ -74,14 +75,14 @@ class Rollout:
         self.truncated = truncated or (not self.terminated and len(self.acs) >= self.limit)
 
     def _executable(self, action: np.ndarray) -> int | np.ndarray:
-        """Return the action as the environment takes it: an integer, or floats within its bounds."""
+        """Return the action for the environment: an integer, or floats clipped to its bounds."""
         if self._bounds is None:
             return int(action)
         low, high = self._bounds
         return np.minimum(np.maximum(action, low), high)
 
     def _what_failed(self, error: Exception) -> str:
-        """Return where the environment failed: the place in its code, and how to reproduce it."""
+        """Return a message with the place of the error, and the step and the seed that reproduce it."""
         last = traceback.extract_tb(error.__traceback__)[-1]
         return (
             f"{name_of(self.env)} failed in step {len(self) + 1} of the episode from seed {self.seed}:"
@@ -89,8 +90,10 @@ class Rollout:
         )
 
     def trajectory(self, start: int = 0) -> Trajectory:
-        """Return the steps from `start` on. If the teacher was asked at any of them, `expert_acs` holds its answers,
-        and what was executed at the others."""
+        """Return the trajectory of the steps from `start` on.
+
+        If there are answers, `expert_acs` contains them, and the executed actions at the steps without an answer.
+        """
         dtype = np.int64 if is_discrete(self.env.action_space) else np.float32
         answers, may_label = self.answers[start:], self.may_label[start:]
         consulted = np.array([answer is not None for answer in answers])
@@ -109,26 +112,26 @@ class Rollout:
 
 
 class AskedOnce(Teacher):
-    """A teacher whose answers are kept for one step, so that asking again changes nothing."""
+    """A teacher that keeps its answers during a step, so that it can be asked again without any effect."""
 
     def __init__(self, teacher: Teacher):
         self.teacher, self.source, self.answers_recorded = teacher, teacher.source, teacher.answers_recorded
         self.begin_step()
 
     def begin_step(self) -> None:
-        """Forget the answers to the last step."""
+        """Forget the answers of the last step."""
         self.answer: np.ndarray | None = None
         self._has_said = False
 
     def wants(self, ob: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        """Return the action that the teacher insists on at this step, or None."""
+        """Return the teacher's action if it takes over at this step, or None."""
         if not self._has_said:
             self._has_said, self._wanted = True, self.teacher.wants(ob, own)
             self.answer = self._wanted if self.answer is None else self.answer
         return self._wanted
 
     def act(self, ob: np.ndarray) -> np.ndarray:
-        """Return the teacher's action at this step: what it insists on, if it was asked for that before."""
+        """Return the teacher's action at this step. If it took over, return the action with which it did."""
         if self.answer is None:
             self.answer = self.teacher.act(ob)
         return self.answer
@@ -145,20 +148,22 @@ def episode_steps(
 ) -> Iterator[Rollout]:
     """Roll out one episode, and yield it (the same object) at its start and after each step.
 
-    A continuous action is clipped to the environment's bounds before it is executed; `acs` holds what was executed.
-    Reaching `max_path_length` counts as a time limit. Raise `InputError` where the environment has no time limit, or
-    fails.
+    Continuous actions are clipped to the environment's bounds, executed, and stored in `acs`. Raise `InputError` if
+    there is no time limit, or if a step of the environment raises an error.
 
     Args:
+      env: the environment.
       actor: the learner, or another actor.
-      seed: where the episode, the actor, the rule and the teacher start from.
-      source: who the actor is, if there is no rule. An EXPERT's unclipped actions are kept as labels.
-      rule: decides at each step who acts, and may ask the teacher, which it needs.
-      teacher: if it cannot answer afterwards, it is asked at every step.
+      seed: the seed of the environment, the actor, the rule and the teacher.
+      max_path_length: the maximum number of steps, if it is lower than the environment's own limit. An episode that
+        reaches it is truncated.
+      source: who the actor is, if there is no rule. The unclipped actions of an EXPERT are stored as labels.
+      rule: decides at each step who acts, and may ask the teacher. It needs a teacher.
+      teacher: the teacher that the rule asks. If it cannot answer after the episode, it is asked at every step.
     """
     limit = episode_limit(env, max_path_length)
     if limit is None:
-        raise InputError(f"{name_of(env)} has no time limit of its own; give one with --ep_len")
+        raise InputError(f"{name_of(env)} has no time limit; give one with --ep_len")
     rollout = Rollout(env, seed, limit, teacher is not None)
     for each in (actor, teacher) if teacher is not None else (actor,):
         each.watch(env)
@@ -178,38 +183,38 @@ def episode_steps(
 
 
 def _ask(rule: Rule, teacher: AskedOnce, rollout: Rollout) -> tuple[Decision, np.ndarray | None]:
-    """Return the rule's decision, and the teacher's answer if it was asked: always, if it cannot answer later."""
+    """Return the rule's decision, and the teacher's answer or, if it was not asked and can answer later, None."""
     teacher.begin_step()
     decision = rule.decide(rollout.ob, rollout.own, teacher)
     return decision, teacher.answer if teacher.answers_recorded else teacher.act(rollout.ob)
 
 
 def sample_trajectory(*settings: Any, **named: Any) -> Trajectory:
-    """Roll out one whole episode; the arguments are those of `episode_steps`."""
+    """Return one whole episode. The arguments are those of `episode_steps`."""
     return deque(episode_steps(*settings, **named), maxlen=1)[0].trajectory()
 
 
 RollOut = Callable[..., Trajectory]
-"""`sample_trajectory` with everything but the environment and the seed."""
+"""`sample_trajectory` with all arguments except the environment and the seed."""
 
 
 class EpisodeSource(Protocol):
-    """A source of episodes that takes an environment's place: worker processes."""
+    """A source of episodes that replaces an environment: worker processes."""
 
     env_name: str
 
     def episodes(self, roll_out: RollOut, seeds: Sequence[int] | Iterator[int]) -> Iterator[Trajectory]:
-        """Return the seeds' whole episodes, in order; of an endless iterator, as many as are asked for."""
+        """Return whole episodes with these seeds, in order. An iterator of seeds may be endless."""
 
     def close(self) -> None:
-        """End the processes that it runs."""
+        """End the processes."""
 
 
 RolloutSource = gym.Env | EpisodeSource
 
-Episodes = tuple[np.ndarray, np.ndarray]
-"""Returns and lengths of evaluation episodes, `(n,)` each."""
-NO_EPISODES: Episodes = (np.empty(0), np.empty(0, int))
+EpisodeStatistics = tuple[np.ndarray, np.ndarray]
+"""The returns and the lengths of n evaluation episodes: `(n,)` float64 and `(n,)` int."""
+NO_STATISTICS: EpisodeStatistics = (np.empty(0), np.empty(0, int))
 
 
 def sample_trajectories(
@@ -220,13 +225,15 @@ def sample_trajectories(
     max_path_length: int | None = None,
     source: int = LEARNER,
 ) -> list[Trajectory]:
-    """Return whole episodes that hold at least `min_timesteps` steps together: for collecting, not for evaluating,
-    since stopping at a step count favours short episodes."""
+    """Return whole episodes with at least `min_timesteps` steps in total.
+
+    Use this to collect data, not for evaluation: to stop at a number of steps favours short episodes.
+    """
     return enough(begin_episodes(env, actor, rng, max_path_length, source), min_timesteps)
 
 
 def enough(episodes: Iterator[Trajectory], min_timesteps: int, n_episodes: int | None = None) -> list[Trajectory]:
-    """Return as many of the episodes as hold at least `min_timesteps` steps together, or `n_episodes`."""
+    """Return the first `n_episodes`. If that is None, return the first ones with `min_timesteps` steps in total."""
     trajectories: list[Trajectory] = []
     timesteps = 0
     while timesteps < min_timesteps if n_episodes is None else len(trajectories) < n_episodes:
@@ -244,7 +251,7 @@ def sample_n_trajectories(
     max_path_length: int | None = None,
     source: int = LEARNER,
 ) -> Iterator[Trajectory]:
-    """Yield exactly `n` whole episodes, each as soon as it and those before it are finished."""
+    """Return an iterator over exactly `n` whole episodes. It yields an episode when it and all earlier ones end."""
     return begin_episodes(env, actor, rng, max_path_length, source, n)
 
 
@@ -258,7 +265,7 @@ def begin_episodes(
     rule: Rule | None = None,
     teacher: Teacher | None = None,
 ) -> Iterator[Trajectory]:
-    """Return `n` whole episodes, or endlessly many. Worker processes begin the first ones now."""
+    """Return an iterator over `n` whole episodes, or without end for None. Worker processes start at once."""
     seeds = episode_seeds(rng) if n is None else list(itertools.islice(episode_seeds(rng), n))
     roll_out = partial(
         sample_trajectory, actor=actor, max_path_length=max_path_length, source=source, rule=rule, teacher=teacher
@@ -269,14 +276,15 @@ def begin_episodes(
 
 
 def returns_and_lengths(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray, np.ndarray]:
-    """Return each episode's return (float64) and number of steps."""
+    """Return each episode's return, `(n,)` float64, and number of steps, `(n,)` int."""
     return np.array([t.episode_return for t in trajectories]), np.array([len(t) for t in trajectories])
 
 
 def look_at(episodes: Iterable[Trajectory], env_name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return each episode's return, length and, if the environment says what it is, success (bool).
+    """Return the return, the length and the success (bool) of each episode, as arrays `(n,)`.
 
-    Each episode is dropped once it is counted: a hundred of CarRacing's pictures would take 2 GB.
+    The success is None if the environment's row in `ENVS` does not define it. No episode is kept, since the pictures
+    of a hundred episodes of CarRacing would need 2 GB.
     """
     reached = env_spec(env_name).success
     rows = [(t.episode_return, len(t), bool(reached and reached(t))) for t in episodes]

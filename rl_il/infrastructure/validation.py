@@ -1,4 +1,4 @@
-"""Steps that are held out of the training, and how well the policy predicts them."""
+"""Validation: the choice of held-out steps, and the policy's loss and accuracy on them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ ROWS_AT_ONCE = 4096
 def hold_out(
     trajectories: Sequence[Trajectory], fraction: float, rng: np.random.Generator, whole_ends: bool
 ) -> tuple[list[Trajectory], list[Trajectory]]:
-    """Return what is trained on, and the fraction of each episode's steps that is held out.
+    """Return the trajectories to train on, and the held-out ones, which have a fraction of each episode's steps.
 
-    Single steps are held out, since one demonstration cannot be divided otherwise: the validation loss says how
-    well the policy fits the expert on such states, and nothing about the states that it drifts to. Where observations
-    are stacked, and so are part of their neighbours' stacks too, each episode's end is held out (`whole_ends`).
+    Single steps are held out, so that a single demonstration can be divided too. So the validation loss says how well
+    the policy fits the labels on states of the data. It says nothing about the states that the policy visits itself.
+
+    Args:
+      trajectories: labelled episodes.
+      fraction: the fraction of each episode's steps to hold out, from 0 to 1.
+      rng: chooses the single steps.
+      whole_ends: whether to hold out the end of each episode instead. This is for stacked observations, since each
+        observation is also in the stacks of the following steps.
     """
     kept, held = [], []
     for trajectory in trajectories:
@@ -39,13 +45,13 @@ def hold_out(
 
 
 def validate(policy: BasePolicy, held: ReplayBuffer, rng: np.random.Generator) -> dict[str, float]:
-    """Return the policy's metrics on the steps held out, of which there must be some.
+    """Return the policy's metrics on the held-out steps. There must be at least one such step.
 
-    `rng` gives the noise of a loss that draws.
+    `rng` draws the noise for a loss that needs it, and the seed for a head that draws its actions.
     """
-    policy.reset(int(rng.integers(2**62)))  # a head that draws its actions draws the same every time
+    policy.reset(int(rng.integers(2**62)))  # for a head that draws its actions
     parts = []
-    for rows in held.in_order(ROWS_AT_ONCE):  # in parts: stacked pictures are large
+    for rows in held.in_order(ROWS_AT_ONCE):  # in parts, since stacked pictures need much memory
         batch = with_noise(held.batch(rows), policy.noise_shape, rng)
         parts.append((len(rows), policy.validate(*batch)))
     return {name: float(sum(n * part[name] for n, part in parts) / len(held)) for name in parts[0][1]}

@@ -1,4 +1,4 @@
-"""One episode as a video, a GIF with the core install or an MP4 with the `mp4` extra; or as single frames."""
+"""Frames and videos of an episode. A video is a GIF, or an MP4 if imageio-ffmpeg is installed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from rl_il.infrastructure.rollouts import episode_steps
 from rl_il.types import Actor, Trajectory
 
 FORMATS = (".gif", ".mp4")
-FRAMES_PER_SECOND = 20  # at most; faster environments skip frames
-WIDTH = 400  # pixels at most; larger frames are halved
+FRAMES_PER_SECOND = 20  # maximum; frames of faster environments are skipped
+MAX_WIDTH = 400  # pixels; the size of larger frames is halved
 
 
 class RenderError(InputError):
-    """An error of an environment that cannot draw on this machine; the message names what to install."""
+    """An error because an environment cannot draw on this machine. The message says why."""
 
 
 def record_frames(
     env_name: str, actor: Actor, seed: int, max_path_length: int | None = None, max_frames: int = 300
 ) -> tuple[np.ndarray, float]:
-    """Return one episode's frames `(n, height, width, 3)` uint8, and how many show a second of its time.
+    """Return the frames of one episode, `(n, height, width, 3)` uint8, and their number per second in real time.
 
-    An episode that needs more than `max_frames` is cut there. Raise `RenderError` where the environment cannot draw.
+    After about `max_frames` frames the episode is cut off. Raise `RenderError` if the environment cannot draw.
     """
     with closing(make_drawing_env(env_name)) as env:
         native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
@@ -44,10 +44,9 @@ def record_frames(
 
 
 def frames_at(env_name: str, actor: Actor, seed: int, steps: Sequence[int]) -> tuple[np.ndarray, Trajectory]:
-    """Return the frames before each of `steps`, `(len(steps), height, width, 3)` uint8, and the episode till then.
+    """Return the frames before these steps, `(len(steps), height, width, 3)` uint8, and the episode up to them.
 
-    Raise `RenderError` where the environment cannot draw, and `InputError` where the episode ends before the last of
-    `steps`.
+    Raise `RenderError` if the environment cannot draw, and `InputError` if the episode ends before the last step.
     """
     frames: dict[int, np.ndarray] = {}
     with closing(make_drawing_env(env_name)) as env:
@@ -60,7 +59,10 @@ def frames_at(env_name: str, actor: Actor, seed: int, steps: Sequence[int]) -> t
 
 
 def tile(videos: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Return videos of one frame size as one, in rows of `columns`; a shorter one shows its last frame to the end."""
+    """Return one video that shows all videos in rows of `columns`. Shorter videos repeat their last frame.
+
+    All videos must have frames of the same size.
+    """
     longest = max(map(len, videos))
     padded = [np.concatenate((video, video[-1:].repeat(longest - len(video), axis=0))) for video in videos]
     rows = [np.concatenate(padded[i : i + columns], axis=2) for i in range(0, len(padded), columns)]
@@ -68,7 +70,7 @@ def tile(videos: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
-    """Write a `.gif` or an `.mp4`, by the suffix. Raise `InputError` for another one."""
+    """Write a GIF or an MP4, depending on the suffix of `path`. Raise `InputError` for any other suffix."""
     path = Path(path)
     check_video_path(path)
     data = gif_bytes(frames, fps) if path.suffix == ".gif" else _mp4_bytes(frames, fps)
@@ -77,24 +79,28 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float) -> None:
 
 
 def check_video_path(path: str | Path) -> None:
-    """Raise `InputError` for a video that could not be written: before any work is done for it."""
+    """Raise `InputError` if a video cannot be written to this path. Call it before any work."""
     check_writable(path)
     suffix = Path(path).suffix
     if suffix not in FORMATS:
-        raise InputError(f"{path}: a video's name must end in {' or '.join(FORMATS)}, got {suffix or 'none'}")
+        raise InputError(
+            f"{path}: the name of a video must end in {' or '.join(FORMATS)}, got {suffix or 'no suffix'}"
+        )
     if suffix == ".mp4":
         try:
             import imageio_ffmpeg  # noqa: F401
         except ImportError as error:
-            raise InputError(f"{path}: MP4 needs `pip install imageio-ffmpeg`; GIF needs nothing") from error
+            raise InputError(
+                f"{path}: MP4 needs `pip install imageio-ffmpeg`; .gif needs no other package"
+            ) from error
 
 
 def gif_bytes(frames: np.ndarray, fps: float) -> bytes:
-    """Return an endlessly looping GIF of `(n, height, width, 3)` uint8 frames."""
+    """Return the bytes of a GIF, which repeats without end. The frames are `(n, height, width, 3)` uint8."""
     import imageio.v3 as imageio
 
     file = io.BytesIO()
-    duration = 10 * round(100 / fps)  # milliseconds; GIF counts hundredths of a second and rounds down
+    duration = 10 * round(100 / fps)  # milliseconds; a GIF stores hundredths of a second, rounded down
     imageio.imwrite(file, frames, extension=".gif", duration=duration, loop=0)
     return file.getvalue()
 
@@ -110,7 +116,7 @@ def _mp4_bytes(frames: np.ndarray, fps: float) -> bytes:
 
 
 def make_drawing_env(env_name: str) -> gym.Env:
-    """Return the environment, made for drawing. Raise `RenderError` where that is impossible."""
+    """Return the environment, prepared for drawing. Raise `RenderError` if it cannot be made for drawing."""
     try:
         return make_env(env_name, render=True)
     except (InputError, TypeError) as error:  # TypeError: its constructor takes no render_mode
@@ -118,19 +124,19 @@ def make_drawing_env(env_name: str) -> gym.Env:
 
 
 def render_frame(env: gym.Env) -> np.ndarray:
-    """Return the environment's picture now, `(height, width, 3)` uint8. Raise `RenderError` where it cannot draw."""
+    """Return the environment's current picture, `(height, width, 3)` uint8. Raise `RenderError` if it cannot draw."""
     try:
         return env.render()
-    except Exception as error:  # glfw, EGL and OpenGL each raise classes of their own
+    except Exception as error:  # glfw, EGL and OpenGL raise different classes
         raise RenderError(
-            f"{name_of(env)} cannot draw here ({type(error).__name__}: {error}); on Debian and Ubuntu"
-            " `apt-get install libegl1 libgl1` and MUJOCO_GL=egl let MuJoCo draw without a display"
+            f"{name_of(env)} cannot draw here ({type(error).__name__}: {error}). MuJoCo without a display"
+            " needs MUJOCO_GL=egl and, on Debian and Ubuntu, `apt-get install libegl1 libgl1`"
         ) from error
 
 
 def _shrink(frame: np.ndarray) -> np.ndarray:
-    """Return the frame, halved by averaging blocks of 2 x 2 pixels until it is at most `WIDTH` wide."""
-    while frame.shape[1] > WIDTH:
+    """Average blocks of 2 x 2 pixels until the frame is at most `MAX_WIDTH` wide, and return it."""
+    while frame.shape[1] > MAX_WIDTH:
         height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
         blocks = frame[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
         frame = blocks.mean(axis=(1, 3)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Worker processes that roll out whole episodes, each with an environment of its own. They import no torch."""
+"""Worker processes that roll out whole episodes. Each has its own environment. This file does not import torch."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ from rl_il.errors import InputError
 from rl_il.infrastructure.rollouts import RollOut, RolloutSource
 from rl_il.types import Trajectory
 
-# A request and its answer take half a millisecond, a short episode seven: many episodes are requested in groups. Few
-# are not, since larger groups end less evenly.
+# A request and its answer take half a millisecond, and a short episode takes seven. Therefore many episodes are
+# requested in groups. A few episodes are requested one by one, so that all workers finish at about the same time.
 GROUPS_PER_WORKER = 32
-MAX_DEATHS = 3  # of worker processes at one episode, before it is given up
-MAX_SECONDS = 600  # for an episode, before its worker process counts as hung
+MAX_DEATHS = 3  # of worker processes at the same group of episodes; then an error is raised
+MAX_SECONDS = 600  # for an episode; then the worker processes are killed
 
 
 class RolloutWorkers:
-    """Processes that roll out whole episodes, in the place of an environment; close them when done.
+    """Processes that roll out whole episodes. They replace an environment, and must be closed at the end.
 
-    If one of them dies (a segmentation fault prints its traceback), new ones are started and the unfinished
-    episodes are rolled out again: their seeds make them the same.
+    If a process dies, new processes are started and the unfinished episodes are rolled out again. The same seeds give
+    the same episodes. After a segmentation fault, the traceback is printed.
+
+    Args:
+      env_name: the environment that each process makes.
+      num_workers: the number of processes.
     """
 
     def __init__(self, env_name: str, num_workers: int):
@@ -44,52 +48,57 @@ class RolloutWorkers:
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # a fork would copy torch's threads and locks
+        context = multiprocessing.get_context("spawn")  # a fork would copy the threads and locks of torch
         pool = ProcessPoolExecutor(self.num_workers, context, initializer=begin_worker)
-        with interrupts_ignored():  # the parent handles Ctrl-C, and ends the processes
+        with interrupts_ignored():  # the parent handles Ctrl-C and ends the processes
             for _ in range(self.num_workers):
                 pool.submit(_worker_env, self.env_name)
         return pool
 
-    def episodes(self, roll_out: RollOut, seeds: Sequence[int] | Iterator[int]) -> Episodes:
-        """Return the seeds' episodes in order. All of a sequence are requested at once, many of them in groups; of an
-        endless iterator a few, ahead of need."""
-        return Episodes(self, seeds, pickle.dumps(roll_out))
+    def episodes(self, roll_out: RollOut, seeds: Sequence[int] | Iterator[int]) -> PendingEpisodes:
+        """Return an iterator over the episodes with these seeds, in order.
+
+        If `seeds` is a sequence, all episodes are requested at once, in groups if they are many. If it is an
+        iterator, which may be endless, a few episodes are requested in advance.
+        """
+        return PendingEpisodes(self, seeds, pickle.dumps(roll_out))
 
     def submit(self, seeds: list[int], roll_out: bytes) -> tuple[ProcessPoolExecutor, Future]:
-        """Request a group's episodes. The pool is returned too, since it may be replaced before the answer."""
+        """Request a group of episodes. Also return the pool, since it may be replaced before the answer."""
         try:
             future = self._pool.submit(_worker_trajectories, self.env_name, roll_out, seeds)
-        except BrokenProcessPool as error:  # its processes had died already
+        except BrokenProcessPool as error:  # its processes are already dead
             future = Future()
             future.set_exception(error)
         return self._pool, future
 
     def result(self, n: int, pool: ProcessPoolExecutor, future: Future) -> list[Trajectory]:
-        """Return a group of n episodes, once it is finished. Processes that do not answer are killed, which breaks
-        their pool."""
+        """Return a group of n episodes when it is finished.
+
+        If there is no answer in time, kill the processes, which raises `BrokenProcessPool`.
+        """
         try:
             return future.result(timeout=n * MAX_SECONDS)
         except FutureTimeout:
-            if future.done():  # the environment raised this very error
+            if future.done():  # the environment raised this error
                 raise
             print(f"note: no answer for {n * MAX_SECONDS} s; the worker processes are killed", file=sys.stderr)
             _kill(pool)
             return future.result()
 
     def kill(self) -> None:
-        """End the processes at once, whatever they are doing."""
+        """End the processes at once, without waiting for their episodes."""
         _kill(self._pool)
 
     def replace(self, broken: ProcessPoolExecutor) -> None:
-        """Start new processes in the place of this pool, unless that was done already."""
+        """Start new processes instead of this pool, if this has not been done yet."""
         if broken is self._pool:
             print("note: a worker process died; its episodes are rolled out again", file=sys.stderr)
             self._pool.shutdown()
             self._pool = self._start()
 
     def close(self) -> None:
-        """End the processes; episodes under way are finished first."""
+        """End the processes when they have finished the episodes that they have started."""
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -98,8 +107,8 @@ def _kill(pool: ProcessPoolExecutor) -> None:
         process.kill()
 
 
-class Episodes:
-    """An iterator over episodes that worker processes have begun."""
+class PendingEpisodes:
+    """An iterator over episodes that were requested from worker processes."""
 
     def __init__(self, workers: RolloutWorkers, seeds: Sequence[int] | Iterator[int], roll_out: bytes):
         self._workers, self._roll_out = workers, roll_out
@@ -116,7 +125,7 @@ class Episodes:
         for group in itertools.islice(self._groups, n):
             self._pending.append((group, *self._workers.submit(group, self._roll_out)))
 
-    def __iter__(self) -> Episodes:
+    def __iter__(self) -> PendingEpisodes:
         return self
 
     def __next__(self) -> Trajectory:
@@ -135,8 +144,8 @@ class Episodes:
             except BrokenProcessPool as error:
                 if deaths == MAX_DEATHS:
                     raise InputError(
-                        f"the processes that roll out {self._workers.env_name} died {MAX_DEATHS} times at one"
-                        " episode; if memory is short, give fewer --num_workers"
+                        f"the worker processes of {self._workers.env_name} died {MAX_DEATHS} times at the same"
+                        " episodes; if the machine has too little memory, give fewer --num_workers"
                     ) from error
                 self._workers.replace(pool)
                 self._pending = deque(map(self._again, self._pending))
@@ -147,13 +156,13 @@ class Episodes:
     def _again(
         self, pending: tuple[list[int], ProcessPoolExecutor, Future]
     ) -> tuple[list[int], ProcessPoolExecutor, Future]:
-        """Return the pending group; if it was lost with its process, requested again."""
+        """Return the pending group. If it was lost with its process, request it again."""
         group, _, future = pending
         lost = future.done() and isinstance(future.exception(), BrokenProcessPool)
         return (group, *self._workers.submit(group, self._roll_out)) if lost else pending
 
     def close(self) -> None:
-        """Drop the episodes that were begun ahead of need."""
+        """Drop the episodes that were requested but not used."""
         for _, _, future in self._pending:
             future.cancel()
         self._pending.clear()
@@ -161,7 +170,7 @@ class Episodes:
 
 
 def _worker_trajectories(env_name: str, pickled: bytes, seeds: list[int]) -> list[Trajectory]:
-    roll_out = _worker_roll_out(pickled)  # first: its modules may be what registers the environment
+    roll_out = _worker_roll_out(pickled)  # done first, since its modules may register the environment
     env = _worker_env(env_name)
     return [roll_out(env, seed=seed) for seed in seeds]
 
@@ -173,13 +182,13 @@ def _worker_env(env_name: str) -> gym.Env:
 
 @functools.lru_cache(maxsize=1)
 def _worker_roll_out(pickled: bytes) -> RollOut:
-    """Unpickle once for all episodes, of which an evaluation has a hundred. The pickle is the parent's own."""
+    """Return the unpickled function, cached for all episodes of an evaluation. The parent process pickled it."""
     return pickle.loads(pickled)
 
 
 @contextmanager
 def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[RolloutSource]:
-    """Yield the environment itself or, above one worker, processes that hold one each; close it at the end."""
+    """Yield the environment or, for several workers, processes with one environment each. Close all at the end."""
     source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
     try:
         yield source
@@ -194,7 +203,7 @@ def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[Ro
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Ignore SIGINT inside: processes that are started here inherit that. (SIGTERM must still end them.)"""
+    """Ignore SIGINT in the `with` block and in processes started there. (SIGTERM still ends them.)"""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -206,14 +215,14 @@ def interrupts_ignored() -> Iterator[None]:
 
 
 def begin_worker() -> None:
-    """Prepare a process that rolls out episodes."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # one core a worker, for a policy in torch, which sees pictures
+    """Prepare a worker process."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core for each worker, if the policy needs torch
     faulthandler.enable()
     end_with_parent()
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it has ended: a parent that was killed cannot end it."""
+    """End this process when its parent has ended, since a killed parent cannot end it."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

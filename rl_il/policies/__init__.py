@@ -1,1 +1,1 @@
-"""Policies that learn, and actors that only act. Importing this package does not import torch."""
+"""Policies, which learn, and actors, which only act. The import of this package does not import torch."""

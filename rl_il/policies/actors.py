@@ -1,11 +1,12 @@
-"""Actors in NumPy: frozen networks, scripted rules, random ones. They are fast, and worker processes can have them.
+"""Actors in NumPy: frozen networks, scripted rules and random actors.
 
-Everything here is arrays in, arrays out; nothing imports torch.
+They are fast and can be sent to worker processes. They take and return arrays. This file does not import torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from rl_il.envs import is_discrete
 from rl_il.errors import InputError
 from rl_il.plugins import ACTIVATIONS, load, row
+from rl_il.seeding import RANDOM_ACTIONS
 from rl_il.types import Actor
 
 
@@ -27,12 +29,12 @@ def relu(x: np.ndarray) -> None:
 
 
 def leaky_relu(x: np.ndarray) -> None:
-    """Replace x by x or, below 0, a hundredth of it."""
+    """Replace negative x by x / 100."""
     np.maximum(x, 0.01 * x, out=x)
 
 
 def elu(x: np.ndarray) -> None:
-    """Replace x by x or, below 0, exp(x) - 1."""
+    """Replace negative x by exp(x) - 1."""
     np.copyto(x, np.expm1(np.minimum(x, 0)), where=x <= 0)
 
 
@@ -42,9 +44,10 @@ def sigmoid(x: np.ndarray) -> None:
 
 
 def as_batch(obs: np.ndarray, ob_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
-    """Return `(N, *ob_shape)`, and whether it was a single observation.
+    """Return observations `(N, *ob_shape)`, and whether `obs` was a single observation.
 
-    The two are told apart by `ob_shape`, never by the number of dimensions. Raise `InputError` for any other shape.
+    A single observation is recognised by its shape `ob_shape`, not by its number of dimensions. Raise `InputError`
+    for any other shape.
     """
     obs = np.asarray(obs)
     if obs.shape == ob_shape:
@@ -54,18 +57,32 @@ def as_batch(obs: np.ndarray, ob_shape: tuple[int, ...]) -> tuple[np.ndarray, bo
     raise InputError(f"an observation must have the shape {ob_shape} or (N, *{ob_shape}), got {obs.shape}")
 
 
+def greedy(logits: Any) -> Any:
+    """Return the discrete actions `(...,)` int64 of logits or values `(..., n_actions)`, in NumPy or torch.
+
+    An action is the index of the largest number. If several are equal, it is the first of them. All greedy discrete
+    actors use this rule on the outputs of the network and not on probabilities, since a softmax can round two
+    different logits to the same probability. NumPy and torch, or one observation and a batch, may give logits with
+    different last digits, since they sum in a different order. If two logits are that close, the actions may differ.
+    """
+    return logits.argmax(-1)
+
+
 class NumpyActor(Actor):
-    """A multilayer perceptron that only acts: a policy's frozen copy, or an expert read from a file.
+    """A multilayer perceptron that only acts: the frozen copy of a policy, or an expert read from a file.
+
+    Raise `InputError` if the arrays do not fit together, or if they contain anything other than finite numbers.
 
     Args:
-      layers: (weights `(in, out)`, bias `(out,)`) from input to output.
-      activation: a name in `plugins.ACTIVATIONS`, applied after every layer but the last.
-      output: what is done with the last layer: `argmax` (an integer), `identity`, `tanh` (times
-        `action_scale`, plus `action_center`), or `clip` (to `action_low`, `action_high`).
+      layers: pairs of weights `(in, out)` and bias `(out,)`, from the input to the output.
+      activation: a name in `plugins.ACTIVATIONS`. It is applied after every layer except the last.
+      output: how the outputs of the last layer become an action: `argmax` (an integer), `identity`, `tanh` (then
+        times `action_scale`, plus `action_center`), or `clip` (to `action_low` and `action_high`).
       ob_shape: the environment's observation shape.
       obs_slice: which numbers of the flattened observation the network reads.
       obs_mean, obs_std, obs_clip: the network reads (observation - mean) / std, clipped to +-`obs_clip`.
-      dtype: the precision it computes in. Actions are int64 or float32.
+      action_scale, action_center, action_low, action_high: one number, or one number for each action dimension.
+      dtype: the precision of the computation. Actions are int64 or float32.
     """
 
     def __init__(
@@ -118,12 +135,12 @@ class NumpyActor(Actor):
                 got = f"the observation has {width}" if i == 0 else f"layer {i - 1} gives {width}"
                 raise InputError(f"{expected}, but {got}")
             if not (np.isfinite(w).all() and np.isfinite(b).all()):
-                raise InputError(f"layer {i} holds NaN or infinity")
+                raise InputError(f"layer {i} contains NaN or infinity")
             width = len(b)
 
     def _check_scales(self) -> None:
         if (self.obs_mean is None) != (self.obs_std is None):
-            raise InputError("obs_mean and obs_std must come together, got one of them")
+            raise InputError("obs_mean and obs_std must be given together, got only one of them")
         n_inputs = len(self.layers[0][0])
         for name in ("obs_mean", "obs_std"):
             array = getattr(self, name)
@@ -134,18 +151,18 @@ class NumpyActor(Actor):
         for name in ("action_scale", "action_center", "action_low", "action_high"):
             shape = getattr(self, name).shape
             if shape not in ((), (self.n_outputs,)):
-                raise InputError(f"{name} must be one number or {self.n_outputs}, got the shape {shape}")
+                raise InputError(f"{name} must be one number or {self.n_outputs} numbers, got the shape {shape}")
 
     @property
     def n_outputs(self) -> int:
-        """Return the number of discrete actions, or dimensions of a continuous one."""
+        """Return the number of discrete actions, or the number of dimensions of a continuous action."""
         return len(self.layers[-1][1])
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """Return one action for one observation, or a batch for a batch; not clipped unless `output` says so.
+        """Return one action for one observation, or N actions for N observations. Only the output `clip` clips them.
 
-        For one observation, as in a rollout, the arrays between the layers are allocated once: an actor serves one
-        thread.
+        For a single observation, the arrays of the layers are used again in the next call. So several threads must
+        not share an actor.
         """
         obs = np.asarray(obs)
         if obs.shape == self.ob_shape:
@@ -156,8 +173,10 @@ class NumpyActor(Actor):
         return self._head(self._forward(inputs, self._nowhere))
 
     def _forward(self, h: np.ndarray, outputs: Sequence[np.ndarray | None]) -> np.ndarray:
-        """Return the last layer's output for inputs `(n_inputs,)` or `(N, n_inputs)`; each layer writes to its array
-        in `outputs`, if there is one."""
+        """Return the last layer's outputs for inputs `(n_inputs,)` or `(N, n_inputs)`.
+
+        Each layer writes its outputs to its array in `outputs`, unless that is None.
+        """
         if self.obs_mean is not None:
             h -= self.obs_mean
             h /= self.obs_std
@@ -172,7 +191,7 @@ class NumpyActor(Actor):
 
     def _head(self, h: np.ndarray) -> np.ndarray:
         if self.output == "argmax":
-            return h.argmax(axis=-1)
+            return greedy(h)
         if self.output == "tanh":
             h = np.tanh(h) * self.action_scale + self.action_center
         elif self.output == "clip":
@@ -181,29 +200,29 @@ class NumpyActor(Actor):
 
 
 def _numbers(name: str, value: object, dtype: type) -> np.ndarray:
-    """Return a copy of `value` as an array of `dtype`; raise `InputError` unless it holds numbers."""
+    """Return a copy of `value` as an array of `dtype`. Raise `InputError` if it does not contain numbers."""
     array = np.asarray(value) if not isinstance(value, dict) else np.array(None)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} must hold numbers, got {type(value).__name__} of {array.dtype}")
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is refused
+        raise InputError(f"{name} must contain numbers, got {type(value).__name__} of {array.dtype}")
+    with np.errstate(over="ignore"):  # too large numbers become infinite, which is refused later
         return array.astype(dtype)
 
 
 class ScriptedActor(Actor):
-    """A rule written by hand: `rule` takes `(N, *ob_shape)` and returns N actions."""
+    """An actor with a rule written by hand: a function of observations `(N, *ob_shape)` that returns N actions."""
 
     def __init__(self, rule: Callable[[np.ndarray], np.ndarray], ob_shape: tuple[int, ...]):
         self.rule, self.ob_shape = rule, tuple(ob_shape)
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """Return the rule's action for one observation, or its actions for a batch."""
+        """Return the rule's action for one observation, or N actions for N observations."""
         obs, single = as_batch(obs, self.ob_shape)
         acs = self.rule(obs)
         return acs[0] if single else acs
 
 
 class RandomActor(Actor):
-    """An actor that draws uniformly from the action space, by the seed of each `reset`."""
+    """An actor that draws actions uniformly from the action space. They depend on the seed given to `reset`."""
 
     def __init__(self, env: gym.Env):
         self.ob_shape = env.observation_space.shape
@@ -211,11 +230,11 @@ class RandomActor(Actor):
         self.rng = np.random.default_rng(0)
 
     def reset(self, seed: int = 0) -> None:
-        """Start the episode's own random stream."""
-        self.rng = np.random.default_rng(seed)
+        """Start the episode's random stream, which is independent of the environment's stream for the same seed."""
+        self.rng = np.random.default_rng([seed, RANDOM_ACTIONS])
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """Return as many random actions as there are observations."""
+        """Return one random action for one observation, or N actions for N observations."""
         obs, single = as_batch(obs, self.ob_shape)
         space = self.action_space
         if is_discrete(space):

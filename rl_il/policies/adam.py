@@ -1,4 +1,4 @@
-"""AdamW without start-up cost: torch.optim's classes import the compiler (a second) at their first step."""
+"""AdamW without start-up cost. The optimisers of torch.optim import the compiler at their first step (1 second)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 STATE = ("first_moments", "second_moments", "counts")
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch's defaults, and the course's
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # the defaults of torch, which the course uses
 
 
 class AdamW:
-    """AdamW with the results of `torch.optim.AdamW(parameters, lr, weight_decay=..., fused=True)`, to the last digit.
+    """AdamW with exactly the results of `torch.optim.AdamW(parameters, lr, weight_decay=..., fused=True)`.
 
-    Loshchilov and Hutter 2019 (arXiv:1711.05101); without weight decay it is Adam. A parameter without a gradient
-    stays as it is. An optimiser of torch.optim can be used instead.
+    Source: Loshchilov and Hutter 2019 (arXiv:1711.05101). Without weight decay it is Adam. A parameter without a
+    gradient does not change. A policy may use an optimiser of torch.optim instead.
     """
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float, weight_decay: float = 0.0):
@@ -27,13 +27,13 @@ class AdamW:
         self.counts = [torch.zeros((), device=p.device) for p in self.parameters]  # steps made
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set all gradients to None."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Make one step along the gradients in each parameter's `grad`."""
+        """Make one step, with the gradient in each parameter's `grad`."""
         chosen = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
         adamw(
             [self.parameters[i] for i in chosen],
@@ -58,16 +58,16 @@ class AdamW:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        """Take back what `state_dict` returned; in place, since a compiled step may hold views."""
+        """Restore what `state_dict` returned. Do it in place, since a compiled step may have views of the tensors."""
         for name in STATE:
             for own, saved in zip(getattr(self, name), state[name], strict=True):
                 own.copy_(saved)
 
     @torch.no_grad()
     def pack(self, chosen: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Lay the chosen parameters out in one tensor, their moments and counts in three more, and return the four.
+        """Move the chosen parameters into one flat tensor, and their moments and counts into three others.
 
-        Afterwards each is a view into its tensor: a change of one changes the other.
+        Return these four tensors. Then each chosen parameter, moment and count is a view of a part of them.
         """
         packed = []
         for tensors in (self.parameters, self.first_moments, self.second_moments, self.counts):

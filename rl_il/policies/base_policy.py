@@ -1,4 +1,4 @@
-"""What the training loop asks of a policy. This file does not import torch."""
+"""The interface of a policy that the training loop uses. This file does not import torch."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class BasePolicy(Actor):
-    """A policy that learns. It owns its network, its optimiser and its device.
+    """A policy that learns. It has its own network, optimiser and device.
 
     Attributes:
-      device: where its weights are, and where minibatches are put.
+      device: the device of its weights and of the minibatches.
       discrete: whether actions are integers.
-      optimizer: has `state_dict` and `load_state_dict`.
-      loss_name: the loss that is minimised.
-      head_name: a name in `plugins.HEADS`, or None for a policy that is made without a head.
-      frame_stack: how many successive observations an action follows from. Above 1, `update` takes them stacked,
-        `(N, frame_stack, *view's shape)`; the replay buffer puts them together.
-      noise_shape: the shape of the random numbers that the loss needs for each row; empty if it needs none.
+      optimizer: an object with `state_dict` and `load_state_dict`.
+      loss_name: the name of the loss that is minimised.
+      head_name: a name in `plugins.HEADS`, or None for a policy without a head.
+      frame_stack: how many successive observations the policy sees. Above 1, the observations that `update` takes are
+        stacks made by the replay buffer, `(N, frame_stack, *view's shape)`.
+      noise_shape: the shape of the random numbers that the loss needs for each row. It is empty if it needs none.
       compile_pays: whether a compiled gradient step is much faster than an eager one.
-      compilable: whether a gradient step is the gradient of `loss`, AdamW's step and `constrain`, and nothing else.
+      compilable: whether a gradient step consists only of the gradient of `loss`, AdamW's step and `constrain`.
     """
 
-    classes: ClassVar[dict[str, type[BasePolicy]]] = {}  # every policy class imported so far, by name
+    classes: ClassVar[dict[str, type[BasePolicy]]] = {}  # all policy classes imported so far, by name
 
     device: torch.device
     discrete: bool
@@ -50,39 +50,39 @@ class BasePolicy(Actor):
 
     @property
     def remembers(self) -> bool:
-        """Return whether an action follows from earlier observations of the episode too."""
+        """Return whether an action also depends on earlier observations of the episode."""
         return self.frame_stack > 1
 
     def view(self, obs: np.ndarray) -> np.ndarray:
-        """Return what of `(N, *ob_shape)` is stored and trained on: all of it, unless a subclass keeps less."""
+        """Return the part of observations `(N, *ob_shape)` that is stored and used in training: by default all."""
         return obs
 
     def fit_normalization(self, obs: np.ndarray) -> None:
-        """Standardise observations by those in `obs (N, *ob_shape)` from now on, if this policy can."""
+        """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if this policy can."""
 
     @abstractmethod
     def get_action(self, obs: np.ndarray, sample: bool = False) -> np.ndarray:
-        """Return one action for `(*ob_shape)`, or N for `(N, *ob_shape)`: the best, or with `sample` a drawn one."""
+        """Return one action for `(*ob_shape)`, or N actions for `(N, *ob_shape)`. With `sample`, draw them."""
 
     @abstractmethod
     def actor(self) -> Actor:
-        """Return a frozen copy that only acts. It does not change when the policy is trained further."""
+        """Return a frozen copy that only acts. Further training of the policy does not change it."""
 
     @abstractmethod
     def check_labels(self, actions: Tensor, rows: int) -> None:
-        """Raise `InputError` unless these are labels for `rows` observations."""
+        """Raise `InputError` if these are not labels for `rows` observations."""
 
     @abstractmethod
     def loss(self, observations: Tensor, actions: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return what is minimised, a scalar."""
+        """Return the loss of a minibatch, a scalar."""
 
     @abstractmethod
     def update(self, observations: Any, actions: Any, noise: Any = None) -> dict[str, float]:
-        """Make one gradient step on a minibatch; return what the course logs: `{"Training Loss": ...}`."""
+        """Make one gradient step on a minibatch, and return the loss as in the course: `{"Training Loss": ...}`."""
 
     @abstractmethod
     def validate(self, observations: Tensor, actions: Tensor, noise: Tensor | None = None) -> dict[str, float]:
-        """Return the loss on pairs that are not trained on, and how well the labels are predicted."""
+        """Return the loss on held-out pairs, and a measure of how well the policy predicts their labels."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:
@@ -90,19 +90,19 @@ class BasePolicy(Actor):
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Tensor]) -> Any:
-        """Take back weights that `state_dict` returned."""
+        """Restore weights that `state_dict` returned."""
 
     @abstractmethod
     def hyperparameters(self) -> dict[str, Any]:
-        """Return the constructor's arguments except the device, as plain Python values."""
+        """Return the constructor's arguments, except the device, as plain Python values."""
 
     @abstractmethod
     def save(self, path: str | Path) -> None:
-        """Write the policy to one file without pickled code."""
+        """Write the policy to a file without pickled code."""
 
 
 def overridden_since(cls: type, promise: str, methods: Iterable[str]) -> list[str]:
-    """Return the methods that a subclass has overridden of the class whose `promise` about them `cls` inherits."""
+    """Return the `methods` that `cls`, or a base class, overrides below the class that defines `promise`."""
 
     def place(name: str) -> int:
         return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))

@@ -1,4 +1,4 @@
-"""Encoders: they turn observations into the features that a head reads."""
+"""Encoders, which compute the features that a head reads from observations."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from rl_il.infrastructure.pytorch_utils import to_numpy
 from rl_il.policies.part import Part
 
 CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-"""Channels, kernel and stride of each layer: those of Mnih et al. 2015 (doi:10.1038/nature14236)."""
-GREY = (77, 150, 29)  # 256ths of red, green and blue in a shade of grey (ITU-R BT.601)
+"""Channels, kernel and stride of each layer, as in Mnih et al. 2015 (doi:10.1038/nature14236)."""
+GREY = (77, 150, 29)  # the weights of red, green and blue in a shade of grey, times 256 (ITU-R BT.601)
 MIN_STD = 1e-3
 
 
 class Encoder(Part):
-    """A module whose `forward` turns views `(N, *view's shape)` into features `(N, n_features)`.
+    """A module whose `forward` returns features `(N, n_features)` for views `(N, *view's shape)`.
 
     Attributes:
-      n_features: how many numbers the head reads for each observation.
+      n_features: the number of features of an observation.
     """
 
     DECIDES = ("forward", "view")
     n_features: int
 
     def view(self, obs: np.ndarray) -> np.ndarray:
-        """Return what of `(N, *ob_shape)` is stored and read: all of it, unless a subclass keeps less."""
+        """Return the part of observations `(N, *ob_shape)` that is stored and read: by default all."""
         return obs
 
     def fit_normalization(self, obs: np.ndarray) -> None:
-        """Standardise observations by those in `obs (N, *ob_shape)` from now on, if this encoder can."""
+        """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if this encoder can."""
 
 
 class Flatten(Encoder):
-    """An encoder that flattens observations and, once it knows their mean and deviation, standardises them."""
+    """An encoder that flattens observations and standardises them after `fit_normalization`."""
 
     def __init__(self, ob_shape: tuple[int, ...]):
         super().__init__()
@@ -46,12 +46,13 @@ class Flatten(Encoder):
         self.register_buffer("ob_std", torch.ones(self.n_features))
 
     def fit_normalization(self, obs: np.ndarray) -> None:
-        """Standardise observations by the mean and the standard deviation of `obs (N, *ob_shape)` from now on.
+        """Standardise all later observations by the mean and the standard deviation of `obs (N, *ob_shape)`.
 
-        A number that hardly varies there is only centred: divided by so small a standard deviation, its next new
-        value would dominate all others.
+        Both are computed after rounding to single precision, which the network uses. A number that hardly varies is
+        centred but not divided by its standard deviation. After such a division, a slightly different value would be
+        much larger than all other numbers.
         """
-        flat = np.asarray(obs, np.float64).reshape(len(obs), -1)
+        flat = np.asarray(obs, np.float32).astype(np.float64).reshape(len(obs), -1)
         std = flat.std(axis=0)
         self.ob_mean.copy_(torch.from_numpy(flat.mean(axis=0)))
         self.ob_std.copy_(torch.from_numpy(np.where(std < MIN_STD, 1.0, std)))
@@ -61,18 +62,18 @@ class Flatten(Encoder):
         return (observations.flatten(1) - self.ob_mean) / self.ob_std
 
     def numpy_settings(self) -> dict[str, Any]:
-        """Return what a `NumpyActor` subtracts and divides by; nothing where that would change nothing."""
+        """Return the mean and the standard deviation for a `NumpyActor`, or an empty dict if they have no effect."""
         mean, std = to_numpy(self.ob_mean), to_numpy(self.ob_std)
         return {} if not mean.any() and (std == 1).all() else {"obs_mean": mean, "obs_std": std}
 
 
 class Convolutions(Encoder):
-    """An encoder of the last few pictures of an episode, by convolutions.
+    """A convolutional network that encodes the last few pictures of an episode.
 
     Args:
       ob_shape: (height, width, channels) of a picture, uint8.
       frame_stack: how many successive pictures it reads.
-      greyscale: whether colours are dropped.
+      greyscale: whether pictures are converted to shades of grey.
       rows: how many rows of the picture are kept, from the top.
     """
 
@@ -86,7 +87,7 @@ class Convolutions(Encoder):
             sides, channels = [(side - kernel) // stride + 1 for side in sides], out
         if min(sides) < 1:
             raise InputError(
-                f"pictures of {rows} x {ob_shape[1]} are too small for the convolutions; 36 x 36 are needed"
+                f"pictures of {rows} x {ob_shape[1]} are too small for the convolutions, which need at least 36 x 36"
             )
         self.convolutions = nn.Sequential(*layers)
         self.n_features = channels * sides[0] * sides[1]
@@ -100,11 +101,13 @@ class Convolutions(Encoder):
         return ((red + green + blue) >> 8).astype(np.uint8)[..., None]
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return `(N, n_features)` for views `(N, frame_stack, rows, width, channels)` uint8; with one frame, its
-        axis may be left out."""
+        """Return `(N, n_features)` for views `(N, frame_stack, rows, width, channels)` uint8.
+
+        If `frame_stack` is 1, the views may be `(N, rows, width, channels)`.
+        """
         if observations.ndim == 4:
             observations = observations.unsqueeze(1)
         pictures = observations.permute(0, 1, 4, 2, 3).flatten(1, 2)
-        # Channels last is how a CPU convolves fastest.
+        # Convolutions on a CPU are fastest with channels last.
         pictures = pictures.contiguous(memory_format=torch.channels_last).float() / 255
         return self.convolutions(pictures).flatten(1)

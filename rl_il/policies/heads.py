@@ -1,6 +1,6 @@
-"""Heads: they turn an encoder's features into actions, and give the loss. `plugins.HEADS` lists them.
+"""Heads, which compute actions and the loss from an encoder's features. `plugins.HEADS` lists them.
 
-A new one is a class here or in another module, and its row in that table.
+To add a head, write a class, here or in another module, and add a row to `plugins.HEADS`.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from torch.nn import functional
 from rl_il.errors import InputError
 from rl_il.infrastructure.pytorch_utils import build_mlp, to_numpy
 from rl_il.plugins import ACTIVATIONS, HEADS, LOSSES, load, row
+from rl_il.policies.actors import greedy
 from rl_il.policies.part import Part
 
-LOG_STD_RANGE = (-5.0, 2.0)  # keeps a nearly noiseless expert's likelihood, and its gradient, finite
+LOG_STD_RANGE = (-5.0, 2.0)  # so that the likelihood and its gradient stay finite if labels have no noise
 
 
 class Head(Part, ABC):
-    """The hidden layers behind the features, and how their output becomes an action.
+    """A module with the layers after the encoder. It defines how their outputs become an action.
 
     Args:
-      n_features: how many numbers the encoder gives for each observation.
-      ac_dim: number of discrete actions, or dimensions of a continuous one.
-      n_layers, size, activation: the hidden layers.
-      loss: one of `losses`; None is the first.
+      n_features: the number of features that the encoder returns for each observation.
+      ac_dim: the number of discrete actions, or the number of dimensions of a continuous action.
+      n_layers, size, activation: the number, units and activation of the hidden layers.
+      loss: one of `losses`. None takes the first one.
 
     Attributes:
-      discrete: whether it gives discrete actions.
-      losses: names of the losses that it takes.
-      noise_shape: the shape of the standard normal numbers that `loss` needs for each row; empty if it needs none.
+      discrete: whether the actions are discrete.
+      losses: the names of the losses that the head supports.
+      noise_shape: the shape of the standard normal numbers that `loss` needs for each row. It is empty if it needs
+        none.
     """
 
     DECIDES = ("forward", "act")
@@ -47,20 +49,20 @@ class Head(Part, ABC):
         super().__init__()
         self.ac_dim, self.activation, self.loss_name = ac_dim, activation, loss or self.losses[0]
         if self.loss_name not in self.losses:
-            raise InputError(f"--loss {loss}: the head {type(self).__name__} takes {', '.join(self.losses)}")
+            raise InputError(f"--loss {loss}: the head {type(self).__name__} has only {', '.join(self.losses)}")
         self.network = build_mlp(n_features, self.count_outputs(), n_layers, size, activation)
 
     @classmethod
     def fits(cls, discrete: bool) -> bool:
-        """Return whether it can give actions of this kind."""
+        """Return whether this head is for discrete actions or, if `discrete` is false, for continuous ones."""
         return cls.discrete == discrete
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return what is minimised, a scalar, from features `(N, n_features)`, labels `(N, *label_shape)` and, where
-        `noise_shape` is not empty, noise `(N, *noise_shape)`.
+        """Return the loss, a scalar, of features `(N, n_features)` and labels `(N, *label_shape)`.
 
-        In long runs it is compiled once, so it must follow from tensors alone.
+        If `noise_shape` is not empty, `noise` is `(N, *noise_shape)`. In long runs this method is compiled once, so
+        it must depend only on tensors.
         """
 
     @abstractmethod
@@ -68,29 +70,29 @@ class Head(Part, ABC):
         """Return the action to take for each row of features, `(N, *label_shape)` int64 or float32, not clipped."""
 
     def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
-        """Return an action drawn for each row of features; what `act` returns, where that draws already."""
+        """Return a randomly drawn action for each row of features. By default, return the actions of `act`."""
         return self.act(features, rng)
 
     def count_outputs(self) -> int:
-        """Return how many numbers the network's last layer gives."""
+        """Return the number of outputs of the network's last layer."""
         return self.ac_dim
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """Return the shape of one observation's label: `()` for discrete actions, `(ac_dim,)` for continuous ones."""
+        """Return the shape of the label of one observation: `()` if actions are discrete, else `(ac_dim,)`."""
         return () if self.discrete else (self.ac_dim,)
 
     def check_labels(self, labels: Tensor, rows: int) -> None:
-        """Raise `InputError` unless these are `rows` labels: torch would broadcast (N,) against (N, 1) to (N, N)."""
+        """Raise `InputError` if these are not `rows` labels. (Torch would broadcast (N,) and (N, 1) to (N, N).)"""
         expected = (rows, *self.label_shape)
         if labels.shape != expected:
             raise InputError(f"labels must have the shape {expected}, got {tuple(labels.shape)}")
 
     def constrain(self, parameters: dict[str, Tensor]) -> None:
-        """Move parameters, given by name, back into their range after a gradient step, in place."""
+        """Clamp parameters, given by name, to their range after a gradient step, in place."""
 
     def metrics(self, features: Tensor, labels: Tensor, rng: torch.Generator) -> dict[str, float]:
-        """Return how often (discrete) or how closely (continuous) `act` meets the labels."""
+        """Return the accuracy of `act` on the labels, or, for continuous actions, its mean absolute error."""
         predicted = self.act(features, rng)
         if self.discrete:
             return {"Validation Accuracy": (predicted == labels).float().mean().item()}
@@ -98,7 +100,7 @@ class Head(Part, ABC):
 
 
 class DistributionHead(Head):
-    """A head whose `forward` gives the distribution of actions. It takes the losses of `plugins.LOSSES`."""
+    """A head whose `forward` returns a distribution of actions. Its losses are rows of `plugins.LOSSES`."""
 
     def __init__(self, *settings: Any, **named: Any):
         super().__init__(*settings, **named)
@@ -109,15 +111,15 @@ class DistributionHead(Head):
         """Return the distribution of N actions for `(N, n_features)`."""
 
     def loss(self, features: Tensor, labels: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return the loss that was chosen."""
+        """Return the chosen loss, a scalar."""
         return self._loss(self(features), labels)
 
     def act(self, features: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the likeliest actions."""
+        """Return the most likely action of each row: the mode of the distribution."""
         return self(features).mode
 
     def _layers_in_numpy(self, output: str) -> dict[str, Any] | None:
-        """Return a `NumpyActor`'s layers, or None if the network is not the one that `build_mlp` built."""
+        """Return the layers for a `NumpyActor`, or None if the network differs from the one of `build_mlp`."""
         linear, hidden = self.network[::2], self.network[1::2]
         activation = load(ACTIVATIONS[self.activation][0])
         if {type(module) for module in linear} != {nn.Linear} or {type(module) for module in hidden} - {activation}:
@@ -126,27 +128,45 @@ class DistributionHead(Head):
         return {"layers": layers, "activation": self.activation, "output": output}
 
 
+class LogitDistribution(distributions.Categorical):
+    """A categorical distribution of `(N, n_actions)` logits whose mode is the action with the largest logit.
+
+    In torch's class, the mode is the action with the largest probability. Rounding can make two probabilities equal.
+    """
+
+    def __init__(self, logits: Tensor):
+        super().__init__(logits=logits, validate_args=False)
+        self._unnormalised = logits
+
+    @property
+    def mode(self) -> Tensor:
+        """Return the most likely action of each row, `(N,)` int64."""
+        return greedy(self._unnormalised)
+
+
 class Categorical(DistributionHead):
-    """A head that gives each discrete action a probability."""
+    """A head with a probability for each discrete action."""
 
     discrete, losses = True, ("nll",)
 
     def forward(self, features: Tensor) -> Distribution:
         """Return the categorical distribution of N actions."""
-        return distributions.Categorical(logits=self.network(features), validate_args=False)
+        return LogitDistribution(self.network(features))
 
     def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
-        """Return an action drawn for each row."""
+        """Return a randomly drawn action for each row."""
         return torch.multinomial(self(features).probs, 1, generator=rng)[:, 0]
 
     def numpy_settings(self) -> dict[str, Any] | None:
-        """Return the layers, of which the largest output is the action."""
+        """Return the layers. The index of the largest output is the action."""
         return self._layers_in_numpy("argmax")
 
 
 class Gaussian(DistributionHead):
-    """A head that gives a Gaussian: its mean is not squashed, and its standard deviation does not depend on the
-    observation, as in the course."""
+    """A head with a Gaussian distribution, as in the course.
+
+    The mean is not limited to the action space, and the standard deviation does not depend on the observation.
+    """
 
     discrete, losses = False, ("mse", "l1", "nll")
 
@@ -155,43 +175,43 @@ class Gaussian(DistributionHead):
         self.log_std = nn.Parameter(torch.zeros(self.ac_dim))
 
     def forward(self, features: Tensor) -> Distribution:
-        """Return the Gaussian of N actions."""
+        """Return the Gaussian distribution of N actions."""
         normal = distributions.Normal(self.network(features), self.log_std.exp(), validate_args=False)
         return distributions.Independent(normal, 1, validate_args=False)
 
     def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
-        """Return an action drawn for each row."""
+        """Return a randomly drawn action for each row."""
         distribution = self(features)
         return torch.normal(distribution.mean, distribution.stddev, generator=rng)
 
     @torch.no_grad()
     def constrain(self, parameters: dict[str, Tensor]) -> None:
-        """Keep the standard deviation in its range: not in `forward`, where that would end its gradient."""
+        """Clamp the standard deviation. Clamping it in `forward` would set its gradient to zero."""
         if "log_std" in parameters:
             parameters["log_std"].clamp_(*LOG_STD_RANGE)
 
     def numpy_settings(self) -> dict[str, Any] | None:
-        """Return the layers, whose output is the action."""
+        """Return the layers. The last one returns the action."""
         return self._layers_in_numpy("identity")
 
 
 def negative_log_likelihood(distribution: Distribution, labels: Tensor) -> Tensor:
-    """Return the mean of -log p(label); for a categorical distribution this is cross-entropy."""
+    """Return the mean of -log p(label). For a categorical distribution this is the cross-entropy."""
     return -distribution.log_prob(labels).mean()
 
 
 def mean_squared_error(distribution: Distribution, labels: Tensor) -> Tensor:
-    """Return the mean squared difference of the distribution's mean and the label."""
+    """Return the mean squared difference between the distribution's mean and the label."""
     return functional.mse_loss(distribution.mean, labels)
 
 
 def mean_absolute_error(distribution: Distribution, labels: Tensor) -> Tensor:
-    """Return the mean absolute difference of the distribution's mean and the label."""
+    """Return the mean absolute difference between the distribution's mean and the label."""
     return functional.l1_loss(distribution.mean, labels)
 
 
 def find_head(name: str | None, discrete: bool) -> tuple[str, type[Head]]:
-    """Return the head's name and class; None is the first that fits. Raise `InputError` for one that does not fit."""
+    """Return the head's name and class. None takes the first one that fits. Raise `InputError` if it does not fit."""
     fitting = {name: load(path) for name, path in HEADS.items() if load(path).fits(discrete)}
     name = name or next(iter(fitting))
     row("head", HEADS, name)

@@ -1,4 +1,4 @@
-"""`MLPPolicy`, an encoder and a head that act; and `MLPPolicySL`, the same trained by supervised learning."""
+"""`MLPPolicy`, which acts with an encoder and a head, and `MLPPolicySL`, which also learns from labels."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from rl_il.policies.policy_file import load_policy, write_policy
 from rl_il.types import Actor
 
 RELIES_ON = {"actor": ("forward", "get_action", "stack", "view"), "compilable": ("update",)}
-"""What a subclass must define itself if it overrides one of these methods, on which the inherited one relies."""
+"""Attributes that a subclass must also define if it overrides one of the methods, which the inherited ones need."""
 
 Policy = TypeVar("Policy", bound="MLPPolicy")
 
 
 class MLPPolicy(nn.Module, BasePolicy):
-    """A policy whose encoder gives features of an observation, and whose head turns them into actions.
+    """A policy whose encoder computes features from observations, and whose head computes actions from features.
 
-    A subclass gets another network by overriding `build_encoder`. One that overrides `get_action`, `forward`, `view`
-    or `stack`, by which the frozen copy acts, must define `actor` too.
+    A subclass with another network overrides `build_encoder`. A subclass that overrides `get_action`, `forward`,
+    `view` or `stack` must also define `actor`, since the inherited frozen copy may act without these methods.
 
     Args:
-      ob_shape: one observation's shape.
-      ac_dim: number of discrete actions, or dimensions of a continuous one.
+      ob_shape: the shape of one observation.
+      ac_dim: the number of discrete actions, or the number of dimensions of a continuous action.
       discrete: whether actions are integers.
-      n_layers, size, activation: the head's hidden layers.
-      loss: one of the head's losses; None is its first: `nll` for discrete actions, `mse` for continuous ones.
-      seed: decides the initial weights and nothing else.
-      device: where the weights are.
-      head: a name in `plugins.HEADS`; None is the first that fits the action space.
+      n_layers, size, activation: the number, units and activation of the head's hidden layers.
+      loss: one of the head's losses. None takes the first: `nll` for discrete actions, `mse` for continuous actions.
+      seed: the seed of the initial weights.
+      device: the device of the weights.
+      head: a name in `plugins.HEADS`. None takes the first one that fits the action space.
     """
 
     def __init_subclass__(cls, **settings: Any) -> None:
         for promise, methods in RELIES_ON.items():
             for method in overridden_since(cls, promise, methods):
                 raise TypeError(
-                    f"{cls.__name__} overrides {method}, so it must define `{promise}` too: the inherited one no"
-                    f" longer follows {method}. Another network needs neither: override build_encoder, or name a head"
+                    f"{cls.__name__} overrides {method}, so it must also define `{promise}`: the inherited one relies"
+                    f" on the inherited {method}. For another network, override build_encoder or give a head instead"
                 )
         super().__init_subclass__(**settings)
 
@@ -70,7 +70,7 @@ class MLPPolicy(nn.Module, BasePolicy):
         head: str | None = None,
     ):
         super().__init__()
-        # Plain Python numbers: a file that holds NumPy's cannot be read without unpickling code.
+        # Plain Python numbers: a file with NumPy numbers cannot be read without unpickling code.
         self.ob_shape, self.ac_dim, self.discrete = tuple(map(int, ob_shape)), int(ac_dim), bool(discrete)
         self.n_layers, self.size, self.activation, self.seed = int(n_layers), int(size), activation, int(seed)
         self.device = torch.device(device)
@@ -82,19 +82,19 @@ class MLPPolicy(nn.Module, BasePolicy):
             )
         self.loss_name, self.noise_shape = self.head.loss_name, self.head.noise_shape
         self.generator = torch.Generator(self.device)
-        self._frames: np.ndarray | None = None  # (frame_stack, *view's shape) of the episode, the newest last
+        self._frames: np.ndarray | None = None  # (frame_stack, *view's shape): the episode's newest views, in order
         self.to(self.device)
 
     def build_encoder(self) -> Encoder:
-        """Return the encoder: the one method to override for another network.
+        """Return the encoder. Override this method for another network.
 
-        Where the encoder holds the network's layers, `n_layers=0` leaves the head a linear one.
+        If your encoder contains all hidden layers, give `n_layers=0`. Then the head is linear.
         """
         return Flatten(self.ob_shape)
 
     @classmethod
     def for_env(cls: type[Policy], env: gym.Env, **hyperparameters: Any) -> Policy:
-        """Return a policy whose shapes are the environment's."""
+        """Return a policy with the shapes of the environment's spaces."""
         space = env.action_space
         discrete = is_discrete(space)
         ac_dim = int(space.n) if discrete else space.shape[0]
@@ -102,16 +102,16 @@ class MLPPolicy(nn.Module, BasePolicy):
 
     @property
     def n_outputs(self) -> int:
-        """Return the number of discrete actions, or dimensions of a continuous one, as `NumpyActor.n_outputs`."""
+        """Return the number of discrete actions, or the number of dimensions of a continuous action."""
         return self.ac_dim
 
     @property
     def output(self) -> str:
-        """Return what is done with the network's last layer, as `NumpyActor.output`."""
+        """Return how the last layer becomes an action, as in `NumpyActor`."""
         return "argmax" if self.discrete else "identity"
 
     def fit_normalization(self, obs: np.ndarray) -> None:
-        """Standardise observations by those in `obs (N, *ob_shape)` from now on, if the encoder can."""
+        """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if the encoder can."""
         self.encoder.fit_normalization(obs)
 
     # Torch -----------------------------------------------------------------------------------------------
@@ -123,19 +123,19 @@ class MLPPolicy(nn.Module, BasePolicy):
     # NumPy -----------------------------------------------------------------------------------------------
 
     def view(self, obs: np.ndarray) -> np.ndarray:
-        """Return what the encoder reads of `(N, *ob_shape)`."""
+        """Return the part of observations `(N, *ob_shape)` that the encoder reads."""
         return self.encoder.view(obs)
 
     def reset(self, seed: int = 0) -> None:
-        """Start an episode: forget the last one; actions drawn in it follow from `seed`."""
+        """Prepare for a new episode: forget the last one, and draw actions from `seed`."""
         self.generator.manual_seed(seed % 2**63)
         self._frames = None
 
     @torch.no_grad()
     def get_action(self, obs: np.ndarray, sample: bool = False) -> np.ndarray:
-        """Return one action for one observation, or a batch for a batch: int64 or float32, not clipped.
+        """Return one action for one observation, or N actions for N observations: int64 or float32, not clipped.
 
-        With `sample` it is drawn, else the head's best.
+        With `sample`, draw them from the distribution. Otherwise return the actions of the head's `act`.
         """
         obs, single = as_batch(obs, self.ob_shape)
         features = self.encoder(to_tensor(self.stack(self.view(obs)), self.device))
@@ -143,26 +143,31 @@ class MLPPolicy(nn.Module, BasePolicy):
         return acs[0] if single else acs
 
     def stack(self, view: np.ndarray) -> np.ndarray:
-        """Return what is encoded: `view` itself or, with frame stacking, its one observation after those before it
-        in the episode, `(1, frame_stack, *view's shape)`. At the start of an episode the first one is repeated."""
+        """Return the input of the encoder: `view` itself, or with frame stacking `(1, frame_stack, *view's shape)`.
+
+        A stack contains the newest observations of the episode, in order. At the start of an episode, the first
+        observation is repeated.
+        """
         if self.frame_stack == 1:
             return view
         if len(view) != 1:
             raise InputError(
-                f"a policy that sees {self.frame_stack} pictures in a row acts on one observation at a time, in the"
-                f" order of the episode; got {len(view)}"
+                f"a policy that stacks {self.frame_stack} pictures takes one observation at a time, in the order of"
+                f" the episode, got {len(view)}"
             )
         frames = np.repeat(view, self.frame_stack, axis=0) if self._frames is None else self._frames
         self._frames = np.concatenate((frames[1:], view))
         return self._frames[None]
 
     def actor(self) -> Actor:
-        """Return a frozen copy that only acts: in NumPy, which is much faster for one observation at a time, if both
-        encoder and head can be copied to it."""
+        """Return a frozen copy that only acts.
+
+        If both encoder and head can be converted, it is a `NumpyActor`, which is much faster for one observation.
+        """
         encoder, head = self.encoder.numpy_settings(), self.head.numpy_settings()
         if self.frame_stack == 1 and encoder is not None and head is not None:
             return NumpyActor(ob_shape=self.ob_shape, **encoder, **head)
-        # The optimiser is large and not needed there; workers have no GPU.
+        # The copy needs no optimiser, which is large. It is on the CPU, since worker processes have no GPU.
         instead = {id(self.__dict__.get("optimizer")): None, id(self.generator): torch.Generator()}
         frozen = copy.deepcopy(self, instead).cpu().eval().requires_grad_(False)
         frozen.device = torch.device("cpu")
@@ -177,23 +182,23 @@ class MLPPolicy(nn.Module, BasePolicy):
         return {name: getattr(self, name) for name in names} | {"loss": self.loss_name}
 
     def save(self, path: str | Path) -> None:
-        """Write the class, the head, the constructor's arguments and the weights, atomically."""
+        """Write the class, the head, the constructor's arguments and the weights to a file, atomically."""
         write_policy(path, self)
 
     @classmethod
     def load(cls: type[Policy], path: str | Path, device: torch.device | str = "cpu") -> Policy:
-        """Return the policy of this class that `save` wrote. Raise `InputError` for any other file."""
+        """Return the policy of this class from a file written by `save`. Raise `InputError` for any other file."""
         return load_policy(path, device, cls)
 
 
 class MLPPolicySL(MLPPolicy):
-    """An `MLPPolicy` trained by supervised learning on (observation, label) pairs.
+    """An `MLPPolicy` that is trained by supervised learning on pairs (observation, label).
 
-    A subclass learns something else by overriding `loss`. One that overrides `update`, which a compiled step
-    replaces, must say `compilable = False`.
+    A subclass with another loss overrides `loss`. A subclass that overrides `update` must also define
+    `compilable = False`, since a compiled step replaces `update`.
 
     Args:
-      learning_rate, weight_decay: of AdamW; without weight decay it is Adam.
+      learning_rate, weight_decay: settings of AdamW. Without weight decay, AdamW is Adam.
       settings, named: the arguments of `MLPPolicy`.
     """
 
@@ -205,19 +210,19 @@ class MLPPolicySL(MLPPolicy):
 
     @functools.cached_property
     def optimizer(self) -> AdamW:
-        """Return the optimiser; made when it is first needed, with all parameters that a subclass has added."""
+        """Return the optimiser. It is made at the first use, so that it also has the parameters of subclasses."""
         return AdamW(self.parameters(), self.learning_rate, self.weight_decay)
 
     def loss(self, observations: Tensor, actions: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return what is minimised, a scalar: the one method to override to change what is learnt.
+        """Return the loss of a minibatch, a scalar. Override this method to change what is learnt.
 
-        In long runs it is compiled once: whatever it reads must be a tensor of the policy or the batch. A loss that
-        changes with a Python number needs `--compile off`.
+        In long runs this method is compiled once, so it may read only tensors of the policy and the minibatch. If the
+        loss depends on a Python number that changes, give `--compile off`.
         """
         return self.head.loss(self.encoder(observations), actions, noise)
 
     def update(self, observations: Any, actions: Any, noise: Any = None) -> dict[str, float]:
-        """Make one gradient step on `(N, *ob_shape)` observations and N labels; return the loss before it."""
+        """Make one gradient step on observations `(N, *ob_shape)` and N labels, and return the loss before it."""
         batch = [to_tensor(part, self.device) for part in (observations, actions, noise) if part is not None]
         self.check_labels(batch[1], len(batch[0]))
         loss = self.loss(*batch)
@@ -228,16 +233,16 @@ class MLPPolicySL(MLPPolicy):
         return {"Training Loss": loss.item()}
 
     def check_labels(self, actions: Tensor, rows: int) -> None:
-        """Raise `InputError` unless these are `rows` labels of the head's shape."""
+        """Raise `InputError` if these are not `rows` labels of the head's shape."""
         self.head.check_labels(actions, rows)
 
     def constrain(self, parameters: dict[str, Tensor]) -> None:
-        """Move the head's parameters, among all by name, back into their range after a step, in place."""
+        """Clamp the head's parameters to their range after a step, in place. `parameters` are all, by name."""
         self.head.constrain({name.removeprefix("head."): p for name, p in parameters.items() if name[:5] == "head."})
 
     @torch.no_grad()
     def validate(self, observations: Tensor, actions: Tensor, noise: Tensor | None = None) -> dict[str, float]:
-        """Return the loss on held-out pairs, and how often or how closely the labels are met."""
+        """Return the loss on held-out pairs, and a measure of how well the head predicts their labels."""
         batch = [part for part in (observations, actions, noise) if part is not None]
         metrics = self.head.metrics(self.encoder(observations), actions, self.generator)
         return {"Validation Loss": self.loss(*batch).item()} | metrics

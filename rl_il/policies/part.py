@@ -1,4 +1,4 @@
-"""What an encoder and a head have in common."""
+"""The common base class of encoders and heads."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rl_il.policies.base_policy import overridden_since
 
 
 class Part(nn.Module):
-    """An encoder or a head: one of the two modules that a policy's network consists of.
+    """An encoder or a head: one of the two modules of a policy's network.
 
-    A class that overrides a method in `DECIDES` acts in torch, unless it defines `numpy_settings` too.
+    A class that overrides a method in `DECIDES` acts in torch, unless it also defines `numpy_settings`.
     """
 
     DECIDES: ClassVar[tuple[str, ...]] = ("forward",)
@@ -23,5 +23,5 @@ class Part(nn.Module):
             cls.numpy_settings = Part.numpy_settings
 
     def numpy_settings(self) -> dict[str, Any] | None:
-        """Return the arguments of a `NumpyActor` that make it compute what this part does, or None where none do."""
+        """Return the arguments of a `NumpyActor` that computes the same as this part, or None if none can."""
         return None

@@ -1,4 +1,4 @@
-"""A policy as a file: its class, its head, its constructor's arguments and its weights. No code in a file is run."""
+"""Policy files: the class, the head, the constructor's arguments and the weights. No code in a file is run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OLD_NAMES = {
     "ob_std": "encoder.ob_std",
     "convolutions.": "encoder.convolutions.",
 }
-"""The names of weights in files that name no head, and their names now."""
+"""The beginnings of the names of weights in old files, which do not name a head, and the current ones."""
 
 ACTING = {"__init__", "build_encoder", "forward", "get_action", "view", "stack", "actor", "reset", "hyperparameters"}
-"""The methods that a subclass overrides if it acts, or is made, in another way than its parent."""
+"""The methods that a subclass overrides if it acts, or is constructed, in another way than its parent class."""
 
 Policy = TypeVar("Policy", bound=BasePolicy)
 
@@ -42,14 +42,15 @@ def write_policy(path: str | Path, policy: BasePolicy) -> None:
 
 
 def load_policy(path: str | Path, device: torch.device | str = "cpu", wanted: type[Policy] = BasePolicy) -> Policy:
-    """Return the policy in the file, of whatever class that is one of `wanted`.
+    """Return the policy in the file. Its class must be `wanted`, or a subclass or a parent class of it.
 
-    Raise `InputError` for any other file, and for weights that are not finite.
+    If it is a parent class, return the policy as a `wanted`. Raise `InputError` for any other file, and for weights
+    that are not finite.
     """
     content = load_torch(Path(path))
     names = ("policy", "hyperparameters", "state")
     if not isinstance(content, dict) or not content.keys() >= {*names}:
-        raise InputError(f"{path}: is not a policy of this project; expected a dict of {', '.join(names)}")
+        raise InputError(f"{path}: is not a policy file of this project; expected a dict with {', '.join(names)}")
     try:
         policy_class = find_class(content["policy"], wanted)
         settings, state = content["hyperparameters"], content["state"]
@@ -61,16 +62,18 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu", wanted: ty
         policy.load_state_dict(state)
     except InputError as error:
         raise InputError(f"{path}: {one_line(error)}") from error
-    except Exception as error:  # torch raises many classes on weights that do not fit
-        raise InputError(f"{path}: is not a policy of this project ({one_line(error)})") from error
+    except Exception as error:  # torch raises many classes for weights that do not fit
+        raise InputError(f"{path}: is not a policy file of this project ({one_line(error)})") from error
     if not all(tensor.isfinite().all() for tensor in policy.state_dict().values()):
-        raise InputError(f"{path}: the weights hold NaN or infinity")
+        raise InputError(f"{path}: the weights contain NaN or infinity")
     return policy
 
 
 def class_name_of(policy: BasePolicy) -> str:
-    """Return the name of the shipped class that acts as the policy does, or else its own: a subclass that only learns
-    differently can then be read by programs that do not know it."""
+    """Return the name of a class in `plugins.POLICIES` that acts as the policy does, or else of its own class.
+
+    So a program that does not know a subclass can read its policies, if the subclass changes only the training.
+    """
     for parent in type(policy).__mro__:
         if parent.__name__ in POLICIES:
             return parent.__name__
@@ -80,9 +83,10 @@ def class_name_of(policy: BasePolicy) -> str:
 
 
 def find_class(name: Any, wanted: type[Policy]) -> type[Policy]:
-    """Return the policy class of this name, whose module must have been imported unless it is a shipped one.
+    """Return the policy class of this name. If it is not in `plugins.POLICIES`, its module must have been imported.
 
-    Raise `InputError` if there is none, or it is no subclass of `wanted`.
+    If it is a parent class of `wanted`, return `wanted`. Raise `InputError` if there is no such class, or if it is
+    neither a subclass nor a parent class of `wanted`.
     """
     name = str(name)[:100]
     if name == wanted.__name__:
@@ -93,17 +97,17 @@ def find_class(name: Any, wanted: type[Policy]) -> type[Policy]:
     if found is None:
         known = ", ".join({**POLICIES, **BasePolicy.classes})
         raise InputError(
-            f"holds a {name}, which is not known here ({known} are): import the module that defines it first"
+            f"contains a {name}, which is not known (known: {known}); first import the module that defines it"
         )
-    if issubclass(wanted, found):  # saved by a parent, or as one
+    if issubclass(wanted, found):  # saved as a parent class of `wanted`
         return wanted
     if not issubclass(found, wanted):
-        raise InputError(f"holds a {name}, expected a {wanted.__name__}")
+        raise InputError(f"contains a {name}, expected a {wanted.__name__}")
     return found
 
 
 def with_current_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a file that names no head, under the names that they have now."""
+    """Return the weights of an old file, which does not name a head, with their current names."""
 
     def rename(name: str) -> str:
         old = next(filter(name.startswith, OLD_NAMES), "")

@@ -1,7 +1,7 @@
-"""Figures of results: the mean with its interval, and every other policy as a level line.
+"""Figures of results: curves of means with intervals, and level lines for other policies.
 
-One palette (Okabe and Ito 2008, safe for the colour-blind) and one look for all. The same input gives the same
-bytes.
+All figures have the same style, and the colours of Okabe and Ito (2008), which colour-blind people can distinguish.
+The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ import numpy as np
 from rl_il.files import atomic_write
 from rl_il.report.tables import Result
 
-if TYPE_CHECKING:  # 0.6 s, which only those who draw should wait for
+if TYPE_CHECKING:  # this import takes 0.6 s, so it is done only for drawing
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777")
 MARKERS = "osD^vP*"
 DASHES = ("--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)))
-INK = "#101214"  # of text and axes; a page puts its own colour in its place
+MAX_INSIDE, MAX_LETTERS_INSIDE = 6, 60  # maximum lines of a legend inside the axes, and letters in each
+LETTERS_PER_INCH = 13  # for text of 9 points
+INK = "#101214"  # colour of text and axes; a page replaces it by its own colour
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a figure: a result at each position."""
+    """A line of a figure: a result at each position."""
 
     name: str
     x: Sequence[float]
@@ -48,10 +50,10 @@ def marked(i: int) -> dict[str, str]:
 
 @contextmanager
 def new_figure(columns: int = 1, size: tuple[float, float] = (8, 5)) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Make a figure with `columns` pictures side by side, closed at the end; nothing is shown on a screen."""
+    """Yield a figure with `columns` axes side by side, and close it at the end. It needs no display."""
     import matplotlib
 
-    matplotlib.use("Agg")  # draws into a file; no display is needed
+    matplotlib.use("Agg")  # it draws into a file and needs no display
     from matplotlib import pyplot
 
     look = {"svg.hashsalt": "rl_il", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3}
@@ -72,16 +74,16 @@ def draw_curves(
     joined: bool = True,
     std: bool = False,
 ) -> None:
-    """Draw each curve's mean with its 95 % band and, faintly, the means of its seeds, and the level lines.
+    """Draw the mean of each curve with its 95 % band, the means of its seeds as small dots, and the level lines.
 
-    With `joined` false, positions are separate things, and intervals are bars next to each other. With `std`, error
-    bars are one standard deviation over the episodes, and seeds have no dots.
+    If `joined` is false, the positions are categories, and the intervals are bars next to each other. With `std`,
+    draw error bars of one standard deviation of the episodes within a seed instead of the band and the dots.
     """
     ends = []
     for i, curve in enumerate(curves):
         style = marked(i)
         mean = np.array([point.mean for point in curve.points])
-        spread = np.array([point.episodes.std() for point in curve.points])
+        spread = np.array([point.episode_std for point in curve.points])
         low, high = (mean - spread, mean + spread) if std else np.array([point.interval for point in curve.points]).T
         ends += [low, high, mean]
         if std:
@@ -92,7 +94,7 @@ def draw_curves(
             axes.plot(curve.x, mean, **style, label=curve.name)
         else:
             x = np.asarray(curve.x) + 0.12 * (i - (len(curves) - 1) / 2)
-            bars = np.nan_to_num([mean - low, high - mean])
+            bars = np.array([mean - low, high - mean])
             axes.errorbar(x, mean, bars, fmt=style["marker"], color=style["color"], capsize=4, label=curve.name)
         seeds = [(x, seed) for x, point in zip(curve.x, curve.points, strict=True) for seed in point.seed_means]
         if len(seeds) > len(mean) and not std:
@@ -101,18 +103,49 @@ def draw_curves(
     draw_levels(axes, levels, ends, len(curves))
     axes.set_ylabel("return")
     if legend:
+        add_legend(axes)
+
+
+def add_legend(axes: Axes) -> None:
+    """Add a legend: inside the axes if it has only a few short names, else below the axes."""
+    labels = axes.get_legend_handles_labels()[1]
+    if len(labels) <= MAX_INSIDE and max(map(len, labels), default=0) <= MAX_LETTERS_INSIDE:
         axes.legend(loc="best", fontsize=9, framealpha=0.6)
+    else:
+        add_legend_below(axes)
+
+
+def add_legend_below(axes: Axes) -> None:
+    """Add a legend below the axes, with each name once.
+
+    The figure becomes higher by the height of the legend, so that the axes keep their size. It does not become wider,
+    since long names are broken into several lines.
+    """
+    figure = axes.figure
+    lines = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    if not lines:
+        return
+    names = [wrapped(name, figure.get_figwidth() - 0.7) for name in lines]  # 0.7 inches for the samples of the lines
+    legend = figure.legend(lines.values(), names, loc="outside lower center", frameon=False, fontsize=9)
+    pixels = legend.get_window_extent(figure.canvas.get_renderer()).height
+    figure.set_figheight(figure.get_figheight() + pixels / figure.dpi)
+
+
+def wrapped(name: str, inches: float) -> str:
+    """Return the name, broken into lines of at most this width in text of 9 points."""
+    return textwrap.fill(name, int(inches * LETTERS_PER_INCH), break_on_hyphens=False)
 
 
 def draw_levels(axes: Axes, levels: Sequence[Result], ends: Any, n_curves: int, rows: int | None = None) -> None:
-    """Draw a line for each policy, in the colours after those of the `n_curves` curves, whose values are `ends`.
+    """Draw a level line for each policy, in the next colours after those of the `n_curves` curves.
 
-    It is level; or, where the returns lie along the x axis, a short upright mark in each of `rows` rows. A policy far
-    below the curves is named without being drawn: it would squash them.
+    The line is horizontal. If `rows` is given, returns are on the x axis, and the line is a short vertical mark in
+    each row. `ends` are the values of the curves. A policy far below them is only named in the legend, since the
+    figure with its line would have no room for the curves.
     """
-    least, most = (np.nanmin(np.concatenate(ends)), np.nanmax(np.concatenate(ends))) if levels else (0, 0)
+    low, high = (np.nanmin(np.concatenate(ends)), np.nanmax(np.concatenate(ends))) if levels else (0, 0)
     for i, level in enumerate(levels):
-        outside = level.mean < least - (most - least)
+        outside = level.mean < low - (high - low)
         where = f", {'below' if rows is None else 'left of'} the picture" if outside else ""
         style = {"color": COLOURS[(n_curves + i) % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
         style["label"] = f"{level.name} ({level.mean:.0f}{where})"
@@ -121,13 +154,13 @@ def draw_levels(axes: Axes, levels: Sequence[Result], ends: Any, n_curves: int, 
         elif rows is None:
             axes.axhline(level.mean, **style)
         else:
-            for y in range(rows):  # next to each mark, and not through the names
+            for y in range(rows):  # only next to the marks, not across the names
                 axes.plot([level.mean] * 2, [y - 0.14, y + 0.2], **style)
                 style["label"] = None
 
 
 def add_caption(figure: Figure, caption: str) -> None:
-    """Write a few lines below the picture that say what was compared."""
+    """Write the caption below the figure, in a few lines."""
     width = int(figure.get_figwidth() * 16)
     figure.text(0.01, -0.02, textwrap.fill(caption, width), fontsize=8, va="top")
 
@@ -140,7 +173,7 @@ def save(figure: Figure, *paths: Path) -> None:
 
 
 def encode(figure: Figure, format: str, **settings: Any) -> bytes:
-    """Return the figure as a file of this format holds it."""
+    """Return the bytes of the figure's file in this format."""
     picture = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if format == "svg" else {"Software": None}
     figure.savefig(picture, format=format, dpi=120, bbox_inches="tight", metadata=metadata, **settings)
@@ -148,8 +181,11 @@ def encode(figure: Figure, format: str, **settings: Any) -> bytes:
 
 
 def inline_svg(figure: Figure, alt: str) -> str:
-    """Return the figure as an `<svg>` element, described by `alt`, in a page's own colours of text and lines (its
-    styles `--c1`, `--c2`, ...), with ids unlike those of the page's other figures."""
+    """Return the figure as an `<svg>` element, with `alt` as its description.
+
+    Text and lines have the colours of the page (its styles `--c1`, `--c2`, ...). The ids in the element differ from
+    those of other figures on the page.
+    """
     svg = encode(figure, "svg", transparent=True).decode()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     for i, colour in enumerate(COLOURS, start=1):
@@ -164,7 +200,7 @@ def inline_svg(figure: Figure, alt: str) -> str:
 def plot_learning_curve(
     path: Path, title: str, curve: Sequence[Result], lines: Sequence[Result], caption: str
 ) -> None:
-    """Draw mean return against DAgger's iterations, with the number of expert labels under each."""
+    """Write a figure of the mean return against DAgger's iterations, with the number of expert labels at each."""
     with new_figure() as (figure, (axes,)):
         itrs = range(len(curve))
         draw_curves(axes, [Curve("DAgger (iteration 0 is behavioural cloning), 95 % interval", itrs, curve)], lines)

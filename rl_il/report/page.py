@@ -1,7 +1,7 @@
-"""A page of results from one source: a self-contained HTML file, and the same as Markdown.
+"""Reports as a single HTML file, and as Markdown.
 
-The HTML loads nothing from anywhere and runs nothing: figures are inline SVG, videos are data. The same page gives
-the same bytes.
+The HTML file loads no other file and runs no code: figures are inline SVG, and videos are embedded. The same report
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rl_il.errors import InputError
 from rl_il.files import REPOSITORY, atomic_write, check_writable
 from rl_il.report.tables import markdown
 
-MAX_BYTES = 10_000_000  # of a page; videos that would make it larger are named instead
+MAX_BYTES = 10_000_000  # of a page; a video for which there is no room is only named
 
-# The colours that figures.COLOURS have on a page: each has a contrast of 3 at least to the page's background.
+# These replace figures.COLOURS on a page. Each has a contrast of at least 3 to the background of the page.
 LIGHT = ("#0072b2", "#c45600", "#008f68", "#b8659a", "#a67200", "#3f94c9", "#666a6f")
 DARK = ("#4aa8e0", "#ff8a3d", "#2ec49a", "#e39cc4", "#f0b73a", "#a5d8f7", "#a0a4a8")
 BACKGROUNDS = ("#ffffff", "#15181b")
@@ -28,24 +28,24 @@ BACKGROUNDS = ("#ffffff", "#15181b")
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; what stands between backquotes is code."""
+    """A paragraph. Text between backquotes is code."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Note(Text):
-    """A paragraph that warns."""
+    """A paragraph with a warning."""
 
 
 @dataclass(frozen=True)
 class Heading(Text):
-    """The title of what one environment has in a section."""
+    """The name of an environment, above the blocks of a section about it."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, the header first. A folded one is opened by a click."""
+    """Rows of cells. The first row is the header. A folded table is opened by a click."""
 
     caption: str
     rows: Sequence[Sequence[str]]
@@ -54,27 +54,27 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, drawn for the page and as a file of its own."""
+    """A figure, as an element of the page and as a separate file."""
 
     name: str  # of the file, without its suffix
     caption: str
-    alt: str  # what it shows, for those who cannot see it
+    alt: str  # a description for people who cannot see the figure
     inline: str  # an <svg> element
     file: bytes  # an SVG file
 
 
 @dataclass(frozen=True)
 class Video:
-    """A GIF of a run folder."""
+    """A GIF in a run folder."""
 
     caption: str
     path: Path
-    urgency: int = 0  # where not all fit into the page, those with the least number are shown
+    urgency: int = 0  # if there is no room for all videos, those with the lowest numbers are shown
 
 
 @dataclass(frozen=True)
 class Commands:
-    """Lines for a shell."""
+    """Command lines for a shell."""
 
     lines: Sequence[str]
 
@@ -84,67 +84,67 @@ Block = Text | Table | Picture | Video | Commands
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the page."""
+    """A part of the page with a title."""
 
     title: str
     blocks: Sequence[Block]
 
     @property
     def anchor(self) -> str:
-        """Return what a link in the page leads to."""
+        """Return the id of the section, for links."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
 
 @dataclass(frozen=True)
-class Page:
-    """What is shown."""
+class Report:
+    """The content of a page, from which the HTML and the Markdown are made."""
 
     title: str
     lead: str
     sections: Sequence[Section] = ()
 
     def blocks(self, kind: type) -> list:
-        """Return all blocks of one class, in their order."""
+        """Return all blocks of one class, in order."""
         return [block for section in self.sections for block in section.blocks if type(block) is kind]
 
 
 def check_page_path(path: Path) -> None:
-    """Raise `InputError` for a page that could not be written there, before any work."""
+    """Raise `InputError` if a page cannot be written to this path. Call it before any work."""
     if path.suffix != ".html":
-        raise InputError(f"--out {path}: a page's name must end in .html; its Markdown gets the same name with .md")
+        raise InputError(f"--out {path}: a page's name must end in .html (its Markdown ends in .md)")
     check_writable(path)
 
 
-def write_page(page: Page, path: Path) -> list[Path]:
-    """Write `NAME.html`, `NAME.md` and, if there are figures, the folder `NAME_figures/`; return these paths."""
+def write_page(report: Report, path: Path) -> list[Path]:
+    """Write `NAME.html`, `NAME.md` and, if there are figures, the folder `NAME_figures/`. Return these paths."""
     figures, twin = path.with_name(f"{path.stem}_figures"), path.with_suffix(".md")
-    files = {figures / f"{picture.name}.svg": picture.file for picture in page.blocks(Picture)}
-    files |= {path: render_html(page).encode(), twin: render_markdown(page, path.parent, figures.name).encode()}
+    files = {figures / f"{picture.name}.svg": picture.file for picture in report.blocks(Picture)}
+    files |= {path: render_html(report).encode(), twin: render_markdown(report, path.parent, figures.name).encode()}
     for target, content in files.items():
         with atomic_write(target) as file:
             file.write(content)
-    return [path, twin, *([figures] if page.blocks(Picture) else [])]
+    return [path, twin, *([figures] if report.blocks(Picture) else [])]
 
 
-def render_html(page: Page) -> str:
-    """Return the page as one HTML file, with as many of its videos as keep it below `MAX_BYTES`."""
-    import jinja2  # 0.1 s, and only here
+def render_html(report: Report) -> str:
+    """Return the report as one HTML file. It contains only as many videos as fit into `MAX_BYTES`."""
+    import jinja2  # this import takes 0.1 s, and is needed only here
 
     tidy = {"trim_blocks": True, "lstrip_blocks": True}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, **tidy)
     environment.filters |= {"spans": _spans, "kind": lambda block: type(block).__name__}
     template = environment.from_string(Path(__file__).with_name("page.html").read_text())
     themes = [(f"--c{i}", *pair) for i, pair in enumerate(zip(LIGHT, DARK, strict=True), start=1)]
-    settings = {"page": page, "themes": themes, "backgrounds": BACKGROUNDS}
+    settings = {"report": report, "themes": themes, "backgrounds": BACKGROUNDS}
     size = len(template.render(videos={}, **settings).encode())
-    return template.render(videos=_videos(page.blocks(Video), MAX_BYTES - size), **settings)
+    return template.render(videos=_videos(report.blocks(Video), MAX_BYTES - size), **settings)
 
 
 def _videos(videos: Sequence[Video], room: int) -> dict[Path, str]:
-    """Return the GIFs as data, the most urgent first, until `room` bytes are taken."""
+    """Return the GIFs as base64 text, in the order of their urgency, if they fit into `room` bytes."""
     chosen: dict[Path, str] = {}
     for video in sorted(videos, key=lambda video: video.urgency):
-        cost = video.path.stat().st_size * 4 // 3 + 1000  # the tags around it included
+        cost = video.path.stat().st_size * 4 // 3 + 1000  # with the tags around it
         if cost <= room and video.path not in chosen:
             chosen[video.path] = base64.b64encode(video.path.read_bytes()).decode()
             room -= cost
@@ -152,14 +152,14 @@ def _videos(videos: Sequence[Video], room: int) -> dict[Path, str]:
 
 
 def _spans(text: str) -> list[tuple[bool, str]]:
-    """Return the text in pieces, each with whether it is code."""
+    """Return the pieces of the text. The first item of each pair says whether the piece is code."""
     return [(i % 2 == 1, piece) for i, piece in enumerate(text.split("`")) if piece]
 
 
-def render_markdown(page: Page, folder: Path, figures: str) -> str:
-    """Return the page as Markdown for a file in `folder`, next to the folder `figures`."""
-    parts = [f"# {_plain(page.title)}", _prose(page.lead)]
-    for section in page.sections:
+def render_markdown(report: Report, folder: Path, figures: str) -> str:
+    """Return the report as Markdown for a file in `folder`, next to the folder `figures`."""
+    parts = [f"# {_plain(report.title)}", _prose(report.lead)]
+    for section in report.sections:
         parts.append(f"## {_plain(section.title)}")
         parts += [_block_markdown(block, folder, figures) for block in section.blocks]
     return "\n\n".join(parts) + "\n"
@@ -187,18 +187,18 @@ def _block_markdown(block: Block, folder: Path, figures: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Return text whose code stays code."""
+    """Return the text as Markdown, with its code between backquotes."""
     return "".join(f"`{piece}`" if code else _plain(piece) for code, piece in _spans(text))
 
 
 def _plain(text: str) -> str:
-    """Return text that Markdown and HTML show as it is."""
+    """Return the text with escapes, so that Markdown and HTML show it unchanged."""
     text = re.sub(r"\s+", " ", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*\[\]|])", r"\\\1", text)
 
 
 def shown_path(path: Path) -> str:
-    """Return the path as a reader of the page finds it: from the repository's root where it lies in there."""
+    """Return the path as text, relative to the root of the repository if it is inside."""
     resolved = path.resolve()
     return str(resolved.relative_to(REPOSITORY)) if resolved.is_relative_to(REPOSITORY) else str(path)

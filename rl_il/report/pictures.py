@@ -1,4 +1,4 @@
-"""The figures of a page: one question each, small enough for a phone, with the legend below."""
+"""The figures of a page. Each is readable on a phone and has its legend below."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from rl_il.report.figures import (
     COLOURS,
     DASHES,
     Curve,
+    add_legend_below,
     draw_curves,
     draw_levels,
     encode,
     inline_svg,
     marked,
     new_figure,
+    wrapped,
 )
 from rl_il.report.page import Picture
-from rl_il.report.tables import Result, span
+from rl_il.report.tables import EXPERT, Result, interval_kind, span
 from rl_il.statistics import performance_profile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AT_ONCE = 5  # curves in one picture: as many as there are line styles
-MAX_TICKS = 12  # that a logarithmic axis names
-WIDTH, HEIGHT = 4.5, 3.0  # inches of the axes' share; 10-point text stays readable where a phone shows 360 pixels
+AT_ONCE = 5  # maximum number of curves in a picture, the number of line styles
+MAX_TICKS = 12  # maximum number of ticks on a logarithmic axis
+WIDTH, HEIGHT = 4.5, 3.0  # inches; then text of 10 points is readable on a phone that is 360 pixels wide
+ROW_WIDTH = WIDTH - 0.4  # inches for the name of a row
 Losses = tuple[str, Sequence[int], Sequence[float], Sequence[float]]
-"""A variant's name, its iterations, and training and validation loss, not-a-number where there is none."""
+"""A variant's name, its iterations, its training loss and its validation loss (NaN if there is none)."""
 
 
 def picture(name: str, caption: str, alt: str, draw: Callable[[Axes], Any], rows: float = HEIGHT) -> Picture:
-    """Return the figure that `draw` makes on its axes, `rows` inches high without the legend of labelled lines."""
+    """Return the figure that `draw` draws on its axes. It is `rows` inches high, without the legend below."""
     from matplotlib import rc_context
 
     with new_figure(size=(WIDTH, rows)) as (figure, (axes,)), rc_context({"text.parse_math": False}):
-        draw(axes)  # a name with dollar signs is no formula
-        labels = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        if labels:
-            figure.set_figheight(rows + 0.2 * len(labels))
-            figure.legend(labels.values(), labels.keys(), loc="outside lower center", frameon=False, fontsize=9)
+        draw(axes)  # with the setting above, dollar signs in a name do not start a formula
+        add_legend_below(axes)
         return Picture(name, caption, alt, inline_svg(figure, alt), encode(figure, "svg"))
 
 
 def in_parts(items: Sequence, size: int = AT_ONCE) -> Iterator[tuple[str, Sequence]]:
-    """Yield the items, at most `size` at a time, each part with a suffix for its picture's name."""
+    """Yield the items in parts of at most `size`, each with a suffix for the name of its picture."""
     for start in range(0, len(items), size):
         yield f"_{start // size + 1}" if len(items) > size else "", items[start : start + size]
 
@@ -60,9 +60,9 @@ def curves_picture(
     log: bool = False,
     std: bool = False,
 ) -> Picture:
-    """Draw mean return against anything, with its 95 % band, or standard deviation (`std`), and level lines.
+    """Draw the mean return against a quantity, with its 95 % band or standard deviation (`std`), and level lines.
 
-    With `log`, a few positions that span a factor of 10 or more are drawn on a logarithmic axis.
+    With `log`, the axis is logarithmic if there are only a few positions and the last is at least 10 times the first.
     """
 
     def draw(axes: Axes) -> None:
@@ -74,13 +74,13 @@ def curves_picture(
             axes.set_xticks([], minor=True)
         axes.set_xlabel(x_label)
 
-    told = [
+    described = [
         f"{curve.name} goes from {curve.points[0].mean:.1f} at {_position(curve.x[0])} to"
         f" {curve.points[-1].mean:.1f} at {_position(curve.x[-1])}"
         for curve in curves
     ]
-    told += [f"{level.name} {level.mean:.1f}" for level in levels]
-    return picture(name, caption, f"Mean return against {x_label}: {'; '.join(told)}.", draw)
+    described += [f"{level.name} {level.mean:.1f}" for level in levels]
+    return picture(name, caption, f"Mean return against {x_label}: {'; '.join(described)}.", draw)
 
 
 def _position(x: float) -> str:
@@ -88,7 +88,7 @@ def _position(x: float) -> str:
 
 
 def results_picture(name: str, caption: str, results: Sequence[Result], levels: Sequence[Result]) -> Picture:
-    """Draw a row for each policy: the mean's 95 % interval, and faintly the means of its seeds."""
+    """Draw a row for each policy: its mean, the 95 % interval, and the means of its seeds as small dots."""
 
     def draw(axes: Axes) -> None:
         for y, result in enumerate(results):
@@ -101,12 +101,16 @@ def results_picture(name: str, caption: str, results: Sequence[Result], levels: 
         axes.set_xlabel("return")
 
     intervals = [(result, span(result.interval)) for result in (*results, *levels)]
-    told = [f"{each.name} {each.mean:.1f}" + (f" (95 % interval {ends})" if ends else "") for each, ends in intervals]
-    return picture(name, caption, f"Mean returns: {'; '.join(told)}.", draw, rows=0.8 + 0.45 * len(results))
+    described = [
+        f"{each.name} {each.mean:.1f}" + (f" (95 % interval {ends}, over {interval_kind([each])})" if ends else "")
+        for each, ends in intervals
+    ]
+    height = _height_of_rows([result.name for result in results])
+    return picture(name, caption, f"Mean returns: {'; '.join(described)}.", draw, height)
 
 
 def losses_picture(name: str, caption: str, losses: Sequence[Losses]) -> Picture:
-    """Draw training loss (full lines) and validation loss (broken ones) against the iteration."""
+    """Draw the training loss (solid lines) and the validation loss (dashed lines) against the iteration."""
 
     def draw(axes: Axes) -> None:
         for i, (variant, itrs, training, validation) in enumerate(losses):
@@ -122,7 +126,7 @@ def losses_picture(name: str, caption: str, losses: Sequence[Losses]) -> Picture
 
 
 def loss_rows_picture(name: str, caption: str, losses: Sequence[Losses]) -> Picture:
-    """Draw a row for each variant: its training loss (full mark) and validation loss (empty mark) at the end."""
+    """Draw a row for each variant: the training loss (full mark) and validation loss (empty mark) at the end."""
 
     def draw(axes: Axes) -> None:
         rows = range(len(losses))
@@ -133,30 +137,30 @@ def loss_rows_picture(name: str, caption: str, losses: Sequence[Losses]) -> Pict
         _name_rows(axes, [variant for variant, *_ in losses])
         axes.set_xlabel("loss")
 
-    return picture(name, caption, _describe_losses(losses), draw, rows=0.8 + 0.45 * len(losses))
+    return picture(name, caption, _describe_losses(losses), draw, _height_of_rows([who for who, *_ in losses]))
 
 
 def lengths_picture(
     name: str, caption: str, lengths: Sequence[tuple[str, np.ndarray]], expert: np.ndarray, edges: np.ndarray
 ) -> Picture:
-    """Draw histograms of episode lengths, as fractions of the episodes; the expert's is filled."""
+    """Draw histograms of episode lengths, as fractions of the episodes. Only the expert's histogram is filled."""
 
     def draw(axes: Axes) -> None:
         if len(expert):
             weights = np.full(len(expert), 1 / len(expert))
-            axes.hist(expert, edges, weights=weights, color=COLOURS[6], alpha=0.4, label="expert, measured now")
+            axes.hist(expert, edges, weights=weights, color=COLOURS[6], alpha=0.4, label=EXPERT)
         for i, (variant, values) in enumerate(lengths):
             weights = np.full(len(values), 1 / len(values))
             axes.hist(values, edges, weights=weights, histtype="step", label=variant, **_dashed(i))
         axes.set_xlabel("steps in an episode")
         axes.set_ylabel("fraction of episodes")
 
-    told = [
+    described = [
         f"{who} {values.min():,} to {values.max():,} steps, median {np.median(values):,.0f}"
         for who, values in (*lengths, ("expert", expert))
         if len(values)
     ]
-    return picture(name, caption, f"Episode lengths: {'; '.join(told)}.", draw)
+    return picture(name, caption, f"Episode lengths: {'; '.join(described)}.", draw)
 
 
 def profiles_picture(name: str, caption: str, scores: Sequence[tuple[str, np.ndarray]]) -> Picture:
@@ -174,26 +178,33 @@ def profiles_picture(name: str, caption: str, scores: Sequence[tuple[str, np.nda
         axes.set_ylabel("fraction of episodes above it")
 
     half = "; ".join(f"{who} {performance_profile(values, np.array([0.5]))[0]:.0%}" for who, values in scores)
-    alt = f"Fraction of episodes that reach more than half of the way from random to expert: {half}."
+    alt = f"Fraction of episodes with a score above 0.5, halfway from the random policy to the expert: {half}."
     return picture(name, caption, alt, draw)
 
 
 def _dashed(i: int) -> dict[str, Any]:
-    """Return the style of the unmarked line number `i`."""
+    """Return the style of line number `i`, which has no markers."""
     return {"color": COLOURS[i], "linestyle": ("-", *DASHES)[i % AT_ONCE], "linewidth": 1.8}
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Write each name above its row: next to it, a long one would leave no room."""
+    """Write each name above its row, since long names next to the rows would leave no room for the marks."""
     axes.set_ylim(len(names) - 0.6, -0.9)  # the first on top
     axes.set_yticks([])
     for y, name in enumerate(names):
-        axes.annotate(name, (0.01, y - 0.18), xycoords=("axes fraction", "data"), fontsize=9, va="bottom")
+        place = {"xycoords": ("axes fraction", "data"), "va": "bottom", "linespacing": 1}
+        axes.annotate(wrapped(name, ROW_WIDTH), (0.01, y - 0.18), fontsize=9, **place)
+
+
+def _height_of_rows(names: Sequence[str]) -> float:
+    """Return the height, in inches, of axes whose rows have these names above them."""
+    lines = max(wrapped(name, ROW_WIDTH).count("\n") + 1 for name in names)
+    return 0.8 + (0.3 + 0.15 * lines) * len(names)
 
 
 def _describe_losses(losses: Sequence[Losses]) -> str:
-    told = []
+    described = []
     for variant, itrs, training, validation in losses:
         held_out = f", validation {validation[-1]:.4g}" if np.isfinite(validation[-1]) else ""
-        told.append(f"{variant} training {training[-1]:.4g}{held_out} in iteration {itrs[-1]}")
-    return "Losses: " + "; ".join(told) + "."
+        described.append(f"{variant} training {training[-1]:.4g}{held_out} in iteration {itrs[-1]}")
+    return "Losses: " + "; ".join(described) + "."

@@ -1,4 +1,4 @@
-"""Reading run folders back, and putting together those that differ only in their seed."""
+"""Run folders, which are read, and grouped into variants if they differ only in their seed."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.files import read_csv, reading
-from rl_il.report.tables import Result
+from rl_il.files import named_run, read_csv, reading
+from rl_il.report.tables import EXPERT, Result
 from rl_il.runs.folders import read_config, read_record
 
-# What may differ between two runs of one variant: the seed, names, and what does not change the result.
+# The runs of a variant may differ in the seed, in names, and in settings that do not change the result.
 NOT_COMPARED = ("seed", "logdir", "exp_name", "num_workers", "video_log_freq", "save_params")
 
-Pairs = tuple[np.ndarray, np.ndarray]  # the returns (n,) and the lengths (n,) of one evaluation's episodes
+Pairs = tuple[np.ndarray, np.ndarray]  # the returns (n,) and the lengths (n,) of the episodes of an evaluation
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, as its folder tells it."""
+    """A finished run, read from its folder."""
 
     folder: Path
     config: RunConfig
     record: dict[str, Any]  # config.json
     summary: dict[str, Any]  # summary.json
-    metrics: list[dict[str, float]]  # the last row of each iteration; not-a-number where a cell is empty
-    returns: dict[int, np.ndarray]  # iteration to the returns of its last evaluation's episodes
+    metrics: list[dict[str, float]]  # the last row of each iteration; NaN for an empty cell
+    returns: dict[int, np.ndarray]  # by iteration: the returns in its last evaluation
     lengths: dict[int, np.ndarray]
-    by_steps: dict[int, np.ndarray]  # gradient steps so far to returns: every evaluation; older runs have none
+    by_steps: dict[int, np.ndarray]  # by number of gradient steps so far: the returns of every evaluation
     expert_returns: np.ndarray
     expert_lengths: np.ndarray
 
@@ -46,7 +46,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a finished run's folder. Raise `InputError` naming the file that is missing or not as it should be."""
+    """Read the folder of a finished run. Raise `InputError`, with the file's name, if one is missing or damaged."""
     record, config = read_record(folder), read_config(folder)
     path = folder / "summary.json"
     try:
@@ -60,13 +60,14 @@ def read_run(folder: Path) -> Run:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if not learner:
-        raise InputError(f"{path}: holds no evaluation episodes; was the run interrupted before its first?")
+        raise InputError(f"{path}: has no evaluation episodes; maybe the run was stopped before the first one")
     for returns, lengths in (expert, *learner.values()):
         if not (np.isfinite(returns).all() and (lengths >= 0).all()):
-            raise InputError(f"{path}: holds a return or a length that no episode has")
+            raise InputError(f"{path}: contains a return that is not finite, or a negative length")
     if not all(0 <= itr < len(metrics) and "Expert_LabelsSoFar" in metrics[itr] for itr, _ in learner):
-        raise InputError(f"{folder / 'metrics.csv'}: lacks an iteration that episodes.csv has, or Expert_LabelsSoFar")
-    last = {itr: learner[itr, steps] for itr, steps in sorted(learner)}  # a later evaluation takes an earlier's place
+        path = folder / "metrics.csv"
+        raise InputError(f"{path}: has no row for an iteration in episodes.csv, or no column Expert_LabelsSoFar")
+    last = {itr: learner[itr, steps] for itr, steps in sorted(learner)}  # the last evaluation of an iteration counts
     return Run(
         folder,
         config,
@@ -82,14 +83,14 @@ def read_run(folder: Path) -> Run:
 
 
 def _last_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, float]]:
-    """Return the last row of each iteration, as numbers. An iteration has a row for each of its evaluations."""
+    """Return the last row of each iteration, as numbers. (An iteration has a row for each evaluation.)"""
     numbers = [{name: float(cell) if cell else float("nan") for name, cell in row.items()} for row in rows]
     last = {int(row["iteration"]): row for row in numbers}
     return [last[itr] for itr in range(len(last))]
 
 
 def _evaluations(rows: Sequence[dict[str, str]]) -> tuple[dict[tuple[int, int], Pairs], Pairs]:
-    """Return the learner's episodes by iteration and gradient steps so far, and the expert's."""
+    """Return the learner's episodes by iteration and number of gradient steps so far, and the expert's episodes."""
     found: dict[tuple[str, int, int], list[tuple[float, int]]] = {("expert", 0, 0): []}
     for row in rows:
         steps = int(row.get("gradient_steps") or 0) if row["policy"] == "learner" else 0
@@ -100,51 +101,65 @@ def _evaluations(rows: Sequence[dict[str, str]]) -> tuple[dict[tuple[int, int], 
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
-    """Return every finished run in these folders, or anywhere below them, in the order of their names.
+    """Return all finished runs in these folders and below them. Runs below a folder are sorted by name.
 
-    Raise `InputError` where there is none.
+    `latest` is the newest run folder. Raise `InputError` for a path without a finished run.
     """
     runs = []
-    for path in map(Path, paths):
+    for path in (Path(named_run(str(path))) for path in paths):
         found = [file.parent for file in path.rglob("summary.json")]
-        # An ablation also keeps summaries of what was not trained.
+        # An ablation also writes summaries of experts and random policies, which are not runs.
         found = [folder for folder in found if folder == path or (folder / "config.json").exists()]
         if not found:
-            raise InputError(f"{path}: holds no finished run, whose folder has a summary.json; is the path right?")
+            raise InputError(f"{path}: contains no finished run (a folder with a summary.json); check the path")
         runs += [read_run(folder) for folder in sorted(found, key=_natural)]
     return list({run.folder.resolve(): run for run in runs}.values())
 
 
+def unfinished_runs(paths: Iterable[Path]) -> list[Path]:
+    """Return the run folders below these paths that have no summary.json. `find_runs` does not return them."""
+    configs = [file for path in paths for file in Path(path).rglob("config.json")]
+    folders = [file.parent for file in configs if not (file.parent / "summary.json").exists() and _is_run(file)]
+    return sorted({folder.resolve(): folder for folder in folders}.values(), key=_natural)
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        return "config" in read_record(path.parent)
+    except InputError:
+        return False
+
+
 def _natural(path: Path) -> list[str | float]:
-    """Return a key that sorts 2 before 10, and 0.001 before 0.01."""
+    """Return a key that sorts numbers in names by value: 2 before 10, and 0.001 before 0.01."""
     parts = re.split(r"(\d+(?:\.\d+)?)", str(path))
     return [float(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that differ only in their seed."""
+    """A group of runs that differ only in their seed."""
 
     runs: Sequence[Run]
-    name: str = ""  # what sets it apart from a report's others
+    name: str = ""  # the settings that differ from other variants of a report
 
     @property
     def config(self) -> RunConfig:
-        """Return the config of all of them, up to the seed."""
+        """Return the config of the runs. They differ only in the seed."""
         return self.runs[0].config
 
     @property
     def itrs(self) -> list[int]:
-        """Return the iterations that all of them evaluated."""
+        """Return the iterations in which all runs were evaluated."""
         return sorted(set.intersection(*({*run.returns} for run in self.runs)))
 
     @property
     def steps(self) -> list[int]:
-        """Return the numbers of gradient steps after which all of them were evaluated."""
+        """Return the numbers of gradient steps after which all runs were evaluated."""
         return sorted(set.intersection(*({*run.by_steps} for run in self.runs)))
 
     def result(self, name: str, itr: int | None = None) -> Result:
-        """Return what the runs scored in an iteration; None: each in its last."""
+        """Return the result of the runs in iteration `itr`. None takes each run's last evaluated iteration."""
         itrs = [run.last if itr is None else itr for run in self.runs]
         pairs = list(zip(self.runs, itrs, strict=True))
         labels = [run.metrics[itr]["Expert_LabelsSoFar"] for run, itr in pairs]
@@ -152,31 +167,34 @@ class Variant:
 
     @functools.cached_property
     def curve(self) -> list[Result]:
-        """Return the results of all iterations."""
+        """Return the results of all iterations in `itrs`."""
         return [self.result(self.name, itr) for itr in self.itrs]
 
     def after(self, steps: int) -> Result:
-        """Return what the runs scored after so many gradient steps."""
+        """Return the result of the runs after this number of gradient steps."""
         return Result(self.name, [run.by_steps[steps] for run in self.runs])
 
     @property
     def expert(self) -> Result | None:
-        """Return what the live expert scored in these runs; None where a run had none."""
+        """Return the result of the live expert in these runs, as one policy, or None if a run had no expert."""
         returns = [run.expert_returns for run in self.runs]
-        return Result("expert, measured now", returns) if all(map(len, returns)) else None
+        return Result.of_one_policy(EXPERT, returns) if all(map(len, returns)) else None
 
     def metric(self, name: str, itr: int) -> float:
-        """Return a column of metrics.csv, mean over the seeds; not-a-number where there is none."""
+        """Return a value of metrics.csv, as the mean over the seeds, or NaN if it does not exist."""
         return float(np.mean([run.metrics[itr].get(name, np.nan) for run in self.runs]))
 
 
 def compared(config: RunConfig, *without: str) -> dict[str, Any]:
-    """Return the settings that set a variant apart, `without` those."""
+    """Return the settings that distinguish variants, except those named in `without`."""
     return {name: value for name, value in asdict(config).items() if name not in (*NOT_COMPARED, *without)}
 
 
 def group_runs(runs: Sequence[Run]) -> list[Variant]:
-    """Return the runs, those of one variant together, in the order in which the first of each came."""
+    """Return the variants, in the order of their first runs in `runs`.
+
+    Raise `InputError` if a variant has two runs with the same seed.
+    """
     variants: dict[str, list[Run]] = {}
     for run in runs:
         variants.setdefault(json.dumps(compared(run.config)), []).append(run)
@@ -184,7 +202,7 @@ def group_runs(runs: Sequence[Run]) -> list[Variant]:
         seeds = [run.config.seed for run in same]
         if len({*seeds}) < len(seeds):
             folders = ", ".join(str(run.folder) for run in same)
-            raise InputError(f"the same run twice, with seeds {seeds}: {folders}; give each run once")
+            raise InputError(f"runs with the same settings have seeds {seeds}: {folders}; give one run for each seed")
     return [Variant(sorted(same, key=lambda run: run.config.seed)) for same in variants.values()]
 
 

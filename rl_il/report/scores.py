@@ -1,4 +1,4 @@
-"""Tables and figures of what the policies of an environment scored."""
+"""Tables and figures of the returns of all policies in an environment, with statistics."""
 
 from __future__ import annotations
 
@@ -10,55 +10,90 @@ import numpy as np
 from rl_il.infrastructure.progress import progress
 from rl_il.report.page import Block, Note, Table, Text
 from rl_il.report.pictures import in_parts, profiles_picture, results_picture
-from rl_il.report.runs import Variant
-from rl_il.report.tables import Result, results_table, span
+from rl_il.report.runs import Variant, compared
+from rl_il.report.tables import PAIRED, Result, interval_caption, interval_cell, interval_heading, results_table, span
 from rl_il.report.tasks import NO_EXPERT, Task
 from rl_il.statistics import bootstrap_interval, iqm, normalise, optimality_gap, probability_of_improvement
 
+INTERVALS = (
+    "The 95 % intervals are bootstrap intervals. For a variant with three seeds or more, seeds are drawn again, and"
+    " then the episodes of each: the interval includes the differences between seeds. For a single policy (one"
+    " seed, the expert, the random policy) only its episodes are drawn again, the percentiles are moved outwards"
+    ' as few episodes require, and the table says "this policy". There is no interval for two seeds, nor for'
+    " fewer than 5 episodes of a single policy."
+)
 EXPLANATIONS = [
+    Text(INTERVALS),
     Text(
-        "The 95 % intervals are bootstrap intervals over episodes, which are redrawn within their seed: they speak of"
-        " new episodes of these very runs. What another seed would change stands apart, as the spread of the seeds'"
-        ' means. "Expert labels" counts the labelled steps that a policy learnt from.'
+        '"Std over episodes" is the standard deviation of the episodes within a seed: the square root of the seeds\''
+        ' mean variance. "Std over seeds" is the standard deviation of the seeds\' means. Both divide by n - 1. The'
+        " expert was measured on the same episodes as the learner's evaluations, that is with the same seeds of the"
+        ' environment. "Expert labels" is the number of labelled steps,'
+        " including those that were held out for validation."
     ),
     Text(
-        "The statistics are those of Agarwal et al. (2021), over episodes. The interquartile mean is that of the"
-        " middle half. A score is 0 for the random policy and 1 for the live expert, as they were measured; the"
-        " optimality gap is by how much scores fall short of 1 on average. The probability of improvement is how"
-        " probably an episode returns more than one of the first row's policy, a tie counting half."
+        "The statistics are those of Agarwal et al. (2021), over episodes. The interquartile mean is the mean of the"
+        " middle half of the returns. A score is 0 for the mean return of the random policy, and 1 for that of the"
+        " live expert. The optimality gap is the mean difference between 1 and the scores, where a score above 1"
+        " counts as 1. The probability of improvement is the probability that an episode has a higher return than an"
+        " episode of the policy in the first row. A tie counts half. The resamples of its interval draw episodes of"
+        " both policies."
     ),
 ]
+ONLY_DAGGER = ("do_dagger", "n_iter", "rule", "beta_decay", "batch_size", "batch_episodes")  # not used in iteration 0
 NO_SCORES = Text(
-    "Without a random policy and a better live expert there are no scores, and so no optimality gap and no"
-    " performance profiles."
+    "There are no scores without a random policy and a live expert that is better. Then there is no optimality gap"
+    " and no performance profile."
 )
 
 
 def last_result(variant: Variant, name: str) -> Result:
-    """Return the variant's result in the last iteration that all of its runs evaluated."""
+    """Return the variant's result in the last iteration in which all its runs were evaluated."""
     return variant.result(name, variant.itrs[-1])
 
 
 def measured(task: Task) -> list[tuple[Result, Variant]]:
-    """Return behavioural cloning and each variant's last iteration, in order; DAgger's iteration 0 is cloning."""
-    rows = []
+    """Return the results of each variant's last iteration, and of BC: of each DAgger variant's iteration 0.
+
+    Equal results of BC are returned only once.
+    """
+    rows, cloned = [], distinct_clones(task)
     for variant in task.variants:
         name = variant.name
         if variant.config.do_dagger:
-            if 0 in variant.itrs and len(variant.itrs) > 1:
+            if variant in cloned:
                 rows.append((clone(task, variant), variant))
             name = f"{name}, iteration {variant.itrs[-1]}"
         rows.append((last_result(variant, name), variant))
     return rows
 
 
+def distinct_clones(task: Task) -> list[Variant]:
+    """Return the DAgger variants whose iteration 0 differs from all BC variants and from those before them."""
+    found: list[Variant] = []
+    for variant in task.dagger:
+        if 0 in variant.itrs and not any(_cloned_alike(variant, other) for other in [*task.bc, *found]):
+            found.append(variant)
+    return found
+
+
+def _cloned_alike(one: Variant, other: Variant) -> bool:
+    """Return whether iteration 0 of both is the same: the settings except DAgger's, the seeds and the returns."""
+    if compared(one.config, *ONLY_DAGGER) != compared(other.config, *ONLY_DAGGER):
+        return False
+    firsts = [
+        {run.config.seed: run.returns.get(0, np.empty(0)).tolist() for run in each.runs} for each in (one, other)
+    ]
+    return firsts[0] == firsts[1]
+
+
 def clone(task: Task, variant: Variant) -> Result:
-    """Return the result of a DAgger variant's iteration 0."""
+    """Return the result of a DAgger variant's iteration 0, which is BC."""
     return variant.result("BC (iteration 0)" if len(task.variants) == 1 else f"BC (iteration 0 of {variant.name})", 0)
 
 
 def result_blocks(task: Task) -> list[Block]:
-    """Return the table of returns, the table of statistics, and the figures of both."""
+    """Return the table of returns, the table of statistics, and their figures."""
     results, variants = zip(*measured(task), strict=True)
     experts = [task.expert(variant) for variant in variants]
     scores = [_scores(task, result, expert) for result, expert in zip(results, experts, strict=True)]
@@ -67,43 +102,46 @@ def result_blocks(task: Task) -> list[Block]:
     blocks.append(Table(f"Statistics in {task.env_name}", _statistics(results, scores)))
     blocks += [NO_SCORES] if None in scores else []
     caption = "Mean return, its 95 % interval (bar) and the means of single seeds (small dots)."
+    caption += f" {interval_caption(results)}"
+    caption += f" {PAIRED}" if task.experts else ""
     for suffix, part in in_parts(results if len(results) > 1 else [], 12):
         blocks.append(results_picture(file_name(task, "results") + suffix, caption, part, task.levels))
     shown = [(result.name, np.concatenate(score)) for result, score in zip(results, scores, strict=True) if score]
-    caption = "Performance profiles: the fraction of episodes, all seeds pooled, that score above each value."
+    caption = "Performance profiles: the fraction of the episodes of all seeds with a score above each value."
     for suffix, part in in_parts(shown):
         blocks.append(profiles_picture(file_name(task, "profiles") + suffix, caption, part))
     return blocks
 
 
 def _returns(task: Task, results: Sequence[Result], experts: Sequence[Result]) -> list[list[str]]:
-    """Return the rows of the random policy, the experts and the variants; one expert for all needs no column."""
+    """Return the rows of the random policy, the experts and the variants. A single expert needs no column."""
     measured_experts = list(task.experts.values())
     first = next(iter(measured_experts), NO_EXPERT)
     random = [task.random] if task.random else []
     rows = [*random, *measured_experts, *results]
     one_for_all = len(measured_experts) < 2 and len({expert is NO_EXPERT for expert in experts}) < 2
-    return results_table(rows, first if one_for_all else [first] * len(random) + measured_experts + [*experts])
+    return results_table(rows, [first] * len(random) + measured_experts + [*experts], show_experts=not one_for_all)
 
 
 def _scores(task: Task, result: Result, expert: Result) -> list[np.ndarray] | None:
-    """Return normalised scores, an array for each seed; None where there is nothing to normalise by."""
+    """Return normalised scores, one array for each seed, or None without a random policy and a better expert."""
     if task.random is None or not expert.mean > task.random.mean:
         return None
     return [normalise(returns, task.random.mean, expert.mean) for returns in result.returns]
 
 
 def _statistics(results: Sequence[Result], scores: Sequence[list[np.ndarray] | None]) -> list[list[str]]:
-    rows = [["policy", "interquartile mean", "95 % interval", "optimality gap", "95 % interval"]]
-    rows[0] += ["probability of improvement", "95 % interval"] if len(results) > 1 else []
-    first = results[0]
+    heading, first = interval_heading(results), results[0]
+    rows = [["policy", "interquartile mean", heading, "optimality gap", heading]]
+    rows[0] += ["probability of improvement", "95 % interval, both drawn again"] if len(results) > 1 else []
     for result, score in progress(zip(results, scores, strict=True), len(results), "statistics"):
-        row = [result.name, f"{iqm(result.episodes):.1f}", span(bootstrap_interval(result.returns, iqm))]
+        interval = bootstrap_interval(result.returns, iqm)
+        row = [result.name, f"{iqm(result.episodes):.1f}", interval_cell(interval, [result], results)]
         if score is None:
             row += ["", ""]
         else:
             gap, interval = optimality_gap(np.concatenate(score)), bootstrap_interval(score, optimality_gap)
-            row += [f"{gap:.3f}", span(interval, ".3f")]
+            row += [f"{gap:.3f}", interval_cell(interval, [result], results, ".3f")]
         if result is not first:
             probability, interval = probability_of_improvement(result.returns, first.returns)
             row += [f"{probability:.3f}", span(interval, ".3f")]
@@ -112,5 +150,5 @@ def _statistics(results: Sequence[Result], scores: Sequence[list[np.ndarray] | N
 
 
 def file_name(task: Task, name: str) -> str:
-    """Return a figure's name, without its suffix."""
+    """Return the name of a figure's file without its suffix."""
     return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', task.env_name)}_{name}"

@@ -1,4 +1,4 @@
-"""What the page about a set of runs holds."""
+"""The sections of a page about a set of runs."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import numpy as np
 from rl_il.config import command_of
 from rl_il.infrastructure.progress import progress
 from rl_il.report.figures import Curve
-from rl_il.report.page import Block, Commands, Heading, Note, Page, Section, Table, Text, Video, shown_path
+from rl_il.report.page import Block, Commands, Heading, Note, Report, Section, Table, Text, Video, shown_path
 from rl_il.report.pictures import curves_picture, in_parts, lengths_picture, loss_rows_picture, losses_picture
 from rl_il.report.runs import Run, compared, differences
-from rl_il.report.scores import EXPLANATIONS, clone, file_name, last_result, result_blocks
-from rl_il.report.tables import Result, count, number
+from rl_il.report.scores import EXPLANATIONS, clone, distinct_clones, file_name, last_result, result_blocks
+from rl_il.report.tables import EXPERT, PAIRED, Result, count, interval_caption, number
 from rl_il.report.tasks import Task, algorithm, recorded_default, shown_value
 
 MAX_BC_LINES = 3
-BAND = "Mean return with its 95 % band; dots are the means of single seeds."
 LOSSES = Text(
-    "Training Loss is the mean of the iteration's last 100 minibatches; Validation Loss is that of the steps held out"
-    " with `--val_fraction`, if any were. Neither says anything of the states that the policy itself drifts to."
+    "Training Loss is the mean loss of the last 100 minibatches of the iteration. Validation Loss is the loss on the"
+    " steps that were held out with `--val_fraction`, if there are any. Both are losses on states in the data, not on"
+    " the states that the policy visits now."
 )
 
 
-def runs_page(tasks: Sequence[Task]) -> Page:
-    """Return the page of `scripts/report.py`."""
+def runs_report(tasks: Sequence[Task]) -> Report:
+    """Return the report that `scripts/report.py` writes without `--assignment`."""
     runs = runs_of(tasks)
     n_variants = sum(len(task.variants) for task in tasks)
     where = ", ".join(task.env_name for task in tasks)
     lead = (
         f"{count(len(runs), 'run')} of {count(n_variants, 'variant')} in {where}. Runs that differ only in their seed"
-        " are one variant. The experts were measured by the runs themselves"
+        " are one variant. Each run measured its expert."
     )
-    lead += ", the random policy for this page." if any(task.random for task in tasks) else "."
+    lead += " The random policy was measured for this page." if any(task.random for task in tasks) else ""
     parts = {
         "Runs": setting_blocks(tasks),
         "Results": [*EXPLANATIONS, *_by_task("results", tasks, result_blocks)],
@@ -47,7 +47,7 @@ def runs_page(tasks: Sequence[Task]) -> Page:
         "Reproduce": reproduce_blocks(runs),
     }
     sections = [Section(name, blocks) for name, blocks in parts.items() if blocks]
-    return Page("Imitation learning: results", lead, sections)
+    return Report("Imitation learning: results", lead, sections)
 
 
 def runs_of(tasks: Sequence[Task]) -> list[Run]:
@@ -56,7 +56,7 @@ def runs_of(tasks: Sequence[Task]) -> list[Run]:
 
 
 def _by_task(what: str, tasks: Sequence[Task], blocks_of: Callable[[Task], list[Block]]) -> list[Block]:
-    """Return the blocks for each environment, under its name where there are several."""
+    """Return the blocks of each environment. If there are several, put its name above them."""
     blocks: list[Block] = []
     for task in progress(tasks, len(tasks), what):
         mine = blocks_of(task)
@@ -65,7 +65,7 @@ def _by_task(what: str, tasks: Sequence[Task], blocks_of: Callable[[Task], list[
 
 
 def setting_blocks(tasks: Sequence[Task]) -> list[Block]:
-    """Return in what the variants differ, what they share, and which folders are theirs."""
+    """Return tables of the settings that differ, of the settings that are the same, and of the run folders."""
     variants = [variant for task in tasks for variant in task.variants]
     names = [name for name in differences(variants) if name not in ("env_name", "do_dagger")]
     rows = [["variant", "environment", "algorithm", *names, "seeds"]]
@@ -77,7 +77,7 @@ def setting_blocks(tasks: Sequence[Task]) -> list[Block]:
         folders += [[shown_path(run.folder), variant.name, env_name, str(run.config.seed)] for run in variant.runs]
     same = [["setting", "value"]]
     for name in compared(variants[0].config, *names, "env_name", "do_dagger"):
-        # A default may come to something else in each environment.
+        # A default may have a different value in each environment.
         same.append([name, ", ".join(dict.fromkeys(shown_value(variant, name) for variant in variants))])
     blocks: list[Block] = [
         Table("The settings in which the variants differ" if len(variants) > 1 else "What was run", rows),
@@ -85,15 +85,18 @@ def setting_blocks(tasks: Sequence[Task]) -> list[Block]:
         Table("The run folders", folders, folded=True),
     ]
     cut = ", ".join(shown_path(run.folder) for run in runs_of(tasks) if run.summary.get("status") != "finished")
-    told = f"Not run to the end: {cut}. What counts is the last iteration that all seeds reached."
-    return [*blocks, *([Note(told)] if cut else [])]
+    described = f"Not finished: {cut}. Tables show the last iteration in which all seeds of a variant were evaluated."
+    return [*blocks, *([Note(described)] if cut else [])]
 
 
 def curve_blocks(task: Task) -> list[Block]:
-    """Return the learning curves: of DAgger against iteration, environment steps and expert labels; of cloning
-    against gradient steps, where it was evaluated on the way."""
+    """Return the learning curves.
+
+    DAgger is drawn against iterations, environment steps and expert labels. Behavioural cloning is drawn against
+    gradient steps, if it was evaluated several times.
+    """
     levels, left_out = level_lines(task)
-    caption = BAND + (f" {count(left_out, 'further BC line')} left out." if left_out else "")
+    more = f" {count(left_out, 'more BC line')} left out." if left_out else ""
     axes = {
         "iteration": ("iteration (0 is behavioural cloning)", lambda variant, itr: itr),
         "steps": ("environment steps collected", lambda variant, itr: variant.metric("Train_EnvstepsSoFar", itr)),
@@ -105,25 +108,35 @@ def curve_blocks(task: Task) -> list[Block]:
         for axis, (x_label, x) in axes.items():
             curves = [Curve(v.name, [x(v, itr) for itr in v.itrs], v.curve) for v in part]
             file = file_name(task, f"curve_{axis}") + suffix
-            blocks.append(curves_picture(file, caption, x_label, curves, levels))
+            blocks.append(curves_picture(file, band_caption(curves, levels) + more, x_label, curves, levels))
     cloned = [Curve(v.name, v.steps, [v.after(n) for n in v.steps]) for v in task.bc if len(v.steps) > 1]
     for suffix, part in in_parts(cloned, 4):
         file = file_name(task, "curve_gradient_steps") + suffix
-        blocks.append(curves_picture(file, BAND, "gradient steps", part, task.levels, log=True))
+        caption = band_caption(part, task.levels)
+        blocks.append(curves_picture(file, caption, "gradient steps", part, task.levels, log=True))
     return blocks
 
 
+def band_caption(curves: Sequence[Curve], levels: Sequence[Result]) -> str:
+    """Return the caption of a picture with these learning curves."""
+    points = [point for curve in curves for point in curve.points]
+    caption = f"Mean return and its 95 % band. {interval_caption(points)}"
+    caption += " Dots are the means of single seeds." if not all(point.is_one_policy for point in points) else ""
+    paired = any(level.name.startswith(EXPERT) for level in levels)
+    return caption + (f" {PAIRED}" if paired else "")
+
+
 def level_lines(task: Task) -> tuple[list[Result], int]:
-    """Return the expert, behavioural cloning and the random policy, and how many lines of cloning were left out."""
+    """Return the experts, BC and the random policy as level lines, and the number of BC lines left out."""
     clones = [last_result(v, v.name if v.name.startswith("BC") else f"BC, {v.name}") for v in task.bc]
-    clones = clones or [clone(task, variant) for variant in task.dagger if 0 in variant.itrs]
+    clones = clones or [clone(task, variant) for variant in distinct_clones(task)]
     experts = list(task.experts.values())
     lines = [*experts, *clones[:MAX_BC_LINES], *task.levels[len(experts) :]]
     return lines, max(0, len(clones) - MAX_BC_LINES)
 
 
 def loss_blocks(task: Task) -> list[Block]:
-    """Return the table and the figures of training and validation loss."""
+    """Return the table and the figures of the training and validation losses."""
     losses, rows = {}, [["variant", "iteration", "loss", "training", "validation"]]
     for variant in task.variants:
         training = [variant.metric("Training Loss", itr) for itr in variant.itrs]
@@ -134,7 +147,7 @@ def loss_blocks(task: Task) -> list[Block]:
         rows.append([variant.name, str(variant.itrs[-1]), kind, *last])
     blocks: list[Block] = [Table(f"Losses of the last iteration in {task.env_name}, means over seeds", rows)]
     if len({row[2] for row in rows[1:]}) > 1:
-        blocks.append(Note("The variants minimise different losses, which cannot be compared."))
+        blocks.append(Note("The variants minimise different losses, so their values cannot be compared."))
     caption = "Training loss (full marks) and validation loss (empty marks), means over seeds."
     curves, points = ([losses[variant.name] for variant in variants] for variants in (task.dagger, task.bc))
     for suffix, part in in_parts(curves, 3):
@@ -145,23 +158,23 @@ def loss_blocks(task: Task) -> list[Block]:
 
 
 def length_blocks(task: Task) -> list[Block]:
-    """Return how long the episodes of the last evaluation were, and the expert's."""
+    """Return histograms of the episode lengths in the last evaluation, with the expert's."""
     lengths = [(v.name, np.concatenate([run.lengths[v.itrs[-1]] for run in v.runs])) for v in task.variants]
     expert = np.concatenate([run.expert_lengths for run in runs_of([task])])
     everything = np.concatenate([expert, *(values for _, values in lengths)])
-    least, most = everything.min(), everything.max()
-    if least == most:
-        whose = "Every episode, the expert's too," if len(expert) else "Every episode"
-        return [Text(f"{whose} lasted {most:,} steps.")]
-    whose = ", and the expert's" if len(expert) else ""
-    caption = f"Lengths of the last evaluation's episodes, all seeds pooled{whose}."
-    edges = np.linspace(least - 0.5, most + 0.5, 25)
+    shortest, longest = everything.min(), everything.max()
+    if shortest == longest:
+        whose = "Every episode (also of the expert)" if len(expert) else "Every episode"
+        return [Text(f"{whose} lasted {longest:,} steps.")]
+    whose = " and of the expert's episodes" if len(expert) else ""
+    caption = f"Lengths of the last evaluation's episodes, all seeds together{whose}."
+    edges = np.linspace(shortest - 0.5, longest + 0.5, 25)
     file = file_name(task, "lengths")
     return [lengths_picture(file + end, caption, part, expert, edges) for end, part in in_parts(lengths, 4)]
 
 
 def video_blocks(task: Task) -> list[Block]:
-    """Return the last video of each variant's first seed, and its first one."""
+    """Return the first and the last video of each variant's first seed."""
     blocks: list[Block] = []
     for variant in task.variants:
         run, found = variant.runs[0], {}
@@ -175,19 +188,19 @@ def video_blocks(task: Task) -> list[Block]:
 
 
 def reproduce_blocks(runs: Sequence[Run]) -> list[Block]:
-    """Return the command line of each run, and what it ran on."""
+    """Return the command line of each run, and the versions of its software."""
     commands = [(run.record.get("command_line"), run.config) for run in runs]
     lines = [shlex.join(map(str, recorded)) if recorded else command_of(config) for recorded, config in commands]
     setups: dict[str, list[Run]] = {}
     for run in runs:
         setups.setdefault(json.dumps(_setup(run), sort_keys=True), []).append(run)
     blocks: list[Block] = [
-        Text("Each run's command, from the repository's root; a folder given with `--logdir` must be new or empty."),
+        Text("Run these commands in the repository's root. A folder given with `--logdir` must be new or empty."),
         Commands(lines),
     ]
     names = ["all runs"]
     if len(setups) > 1:
-        blocks.append(Note("The runs were not all made with the same software: see the table."))
+        blocks.append(Note("Not all runs were made with the same software. The table has the versions."))
         firsts = [(same[0].folder.resolve().name, len(same) - 1) for same in setups.values()]
         names = [f"{name} and {more} more" if more else name for name, more in firsts]
     columns = [_setup(same[0]) for same in setups.values()]
@@ -195,12 +208,12 @@ def reproduce_blocks(runs: Sequence[Run]) -> list[Block]:
     rows = [[key, *(column.get(key, "") for column in columns)] for key in keys]
     blocks.append(Table("What the runs were made with", [["", *names], *rows], folded=True))
     if any(column.get("git commit", "").endswith("-dirty") for column in columns):
-        blocks.append(Text("`-dirty`: the checkout differed from that commit."))
+        blocks.append(Text("`-dirty` means that files differed from those of the commit."))
     return blocks
 
 
 def _setup(run: Run) -> dict[str, str]:
-    """Return what a run was made with, as far as it says so."""
+    """Return the commit, the platform, the versions and the device that the run recorded."""
     versions, defaults = (run.record.get(name) for name in ("versions", "defaults"))
     setup = {"git commit": run.record.get("git_commit"), "platform": run.record.get("platform")}
     setup |= versions if isinstance(versions, dict) else {}

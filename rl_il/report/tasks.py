@@ -1,4 +1,4 @@
-"""The runs of a report by environment: variants with names, the experts measured with them, the random policy."""
+"""The runs of a report by environment: named variants, their experts, and the random policy."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from rl_il.experts.loading import load_actor
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import sample_n_trajectories
 from rl_il.report.runs import Run, Variant, differences, group_runs
-from rl_il.report.tables import Result
+from rl_il.report.tables import EXPERT, Result
 from rl_il.seeding import stream
 
 RANDOM_EPISODES = 20
 NO_EXPERT = Result("none", [np.array([np.nan])])
-EXPERT_SETTINGS = ("expert_policy_file", "expert_activation", "ep_len")  # what tells experts apart
+EXPERT_SETTINGS = ("expert_policy_file", "expert_activation", "ep_len")  # settings that may give different experts
 EXPERT_KEY = attrgetter(*EXPERT_SETTINGS)  # of a config
 
 
 @dataclass(frozen=True)
 class Task:
-    """One environment, and what was measured in it."""
+    """An environment, and all results in it."""
 
     env_name: str
     variants: Sequence[Variant]
@@ -36,19 +36,19 @@ class Task:
 
     @property
     def dagger(self) -> list[Variant]:
-        """Return the DAgger variants that were evaluated more than once."""
+        """Return the DAgger variants that were evaluated in more than one iteration."""
         return [variant for variant in self.variants if variant.config.do_dagger and len(variant.itrs) > 1]
 
     @property
     def bc(self) -> list[Variant]:
-        """Return the variants of behavioural cloning alone."""
+        """Return the variants of behavioural cloning without DAgger."""
         return [variant for variant in self.variants if not variant.config.do_dagger]
 
     @property
     def experts(self) -> dict[tuple, Result]:
-        """Return the live experts by what tells them apart; one entry where all variants have the same.
+        """Return the live experts by their settings. If all variants have the same expert, there is one entry.
 
-        Variants of one seed measured their expert in the same episodes, which are counted once.
+        Runs with the same seed measured their expert on the same episodes, so these episodes are counted only once.
         """
         seeds: dict[tuple, dict[int, np.ndarray]] = {}
         for variant in self.variants:
@@ -57,39 +57,39 @@ class Task:
                 if len(run.expert_returns) > len(mine.get(run.config.seed, ())):
                     mine[run.config.seed] = run.expert_returns
         measured = {key: [mine[seed] for seed in sorted(mine)] for key, mine in seeds.items() if mine}
-        return {key: Result(_expert_name(key, measured), returns) for key, returns in measured.items()}
+        return {key: Result.of_one_policy(_expert_name(key, measured), returns) for key, returns in measured.items()}
 
     def expert(self, variant: Variant) -> Result:
-        """Return the expert measured with the variant; one without a mean where there was none."""
-        return self.experts.get(EXPERT_KEY(variant.config), NO_EXPERT)
+        """Return the expert in the episodes of the variant's evaluations, or `NO_EXPERT`, whose mean is NaN."""
+        return variant.expert or NO_EXPERT
 
     @property
     def levels(self) -> list[Result]:
-        """Return the experts and the random policy: the level lines of every figure."""
+        """Return the experts and the random policy, for level lines in figures."""
         return [*self.experts.values(), *([self.random] if self.random else [])]
 
 
 def _expert_name(key: tuple, others: dict[tuple, Any]) -> str:
-    """Return a name with what sets this expert apart, if there are several."""
-    told = [
+    """Return the expert's name. If there are several experts, it contains the settings in which they differ."""
+    described = [
         f"{name} {'default' if key[i] is None else key[i]}"
         for i, name in enumerate(EXPERT_SETTINGS)
         if len({other[i] for other in others}) > 1
     ]
-    return "expert, measured now" + (f" ({', '.join(told)})" if told else "")
+    return EXPERT + (f" ({', '.join(described)})" if described else "")
 
 
 def tasks_of(runs: Sequence[Run], random_episodes: int = RANDOM_EPISODES) -> list[Task]:
-    """Return the runs by environment, in the order in which the first of each came.
+    """Return the runs by environment, in the order in which the environments first occur.
 
-    The random policy is measured in `random_episodes`, if any. Raise `InputError` for a run given twice, and seeds
-    without a common iteration.
+    The random policy is measured on `random_episodes` episodes, if that is not 0. Raise `InputError` if two runs have
+    the same settings and seed, or if the seeds of a variant have no evaluated iteration in common.
     """
     by_env: dict[str, list[Variant]] = {}
     for variant in group_runs(runs):
         if not variant.itrs:
             folders = ", ".join(str(run.folder) for run in variant.runs)
-            raise InputError(f"seeds of one variant without a common evaluated iteration: {folders}; leave one out")
+            raise InputError(f"seeds of a variant have no evaluated iteration in common: {folders}; leave one out")
         by_env.setdefault(variant.config.env_name, []).append(variant)
     tasks = []
     for env_name, variants in by_env.items():
@@ -105,7 +105,7 @@ def tasks_of(runs: Sequence[Run], random_episodes: int = RANDOM_EPISODES) -> lis
 
 
 def measure_random(env_name: str, ep_len: int | None, episodes: int) -> Result:
-    """Return the scores of whole episodes of uniformly random actions, the same ones every time."""
+    """Return the result of uniformly random actions. The episodes are the same in every report."""
     with make_env(env_name) as env:
         rollouts = sample_n_trajectories(env, load_actor("random", env), episodes, stream(0, "evaluation"), ep_len)
         rollouts = progress(rollouts, episodes, f"{env_name}, the random policy")
@@ -113,7 +113,7 @@ def measure_random(env_name: str, ep_len: int | None, episodes: int) -> Result:
 
 
 def variant_names(variants: Sequence[Variant]) -> list[str]:
-    """Return what sets each variant apart from the others; DAgger or BC alone where nothing does."""
+    """Return a name for each variant: its values of the settings that differ, or DAgger or BC if none do."""
     names = [name for name in differences(variants) if name not in ("env_name", "do_dagger", "n_iter")]
     if len({variant.config.n_iter for variant in variants if variant.config.do_dagger}) > 1:
         names.append("n_iter")
@@ -121,9 +121,9 @@ def variant_names(variants: Sequence[Variant]) -> list[str]:
     for show in (shown_value, _raw_value):
         shown = []
         for variant in variants:
-            told = [f"{name} {show(variant, name)}" for name in names]
-            shown.append(", ".join([algorithm(variant)] * (mixed or not names) + told))
-        if len({*shown}) == len(shown):  # else a file's folder, or a default and the same value, tell them apart
+            described = [f"{name} {show(variant, name)}" for name in names]
+            shown.append(", ".join([algorithm(variant)] * (mixed or not names) + described))
+        if len({*shown}) == len(shown):  # otherwise only folders differ, or a default and the same value
             break
     return shown
 
@@ -139,13 +139,13 @@ def algorithm(variant: Variant) -> str:
 
 
 def recorded_default(variant: Variant, name: str) -> Any:
-    """Return what a flag that was left out came to; None where the run does not say."""
+    """Return the default of a flag that was not given, or None if the run did not record it."""
     defaults = variant.runs[0].record.get("defaults")
     return defaults.get(name) if isinstance(defaults, dict) else None
 
 
 def shown_value(variant: Variant, name: str) -> str:
-    """Return a setting's value to read; what a flag that was left out came to, where the run says so."""
+    """Return the value of a setting as text. For a flag that was not given, it is the recorded default."""
     value = getattr(variant.config, name)
     value = recorded_default(variant, name) if value is None else value
     if value is None:
@@ -153,5 +153,5 @@ def shown_value(variant: Variant, name: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str) and name.startswith("expert_"):
-        return Path(value).name  # a whole path would hide the rest
+        return Path(value).name  # a whole path would be too long
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

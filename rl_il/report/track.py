@@ -1,4 +1,4 @@
-"""Where cars drove on a track of CarRacing."""
+"""Pictures of the paths of cars on a track of CarRacing."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from rl_il.infrastructure.rollouts import episode_steps
 from rl_il.report.figures import COLOURS, new_figure, save
 from rl_il.types import Actor, Trajectory
 
-HALF_WIDTH = 40 / 6  # of Gymnasium's road, in metres
+HALF_WIDTH = 40 / 6  # of the road in Gymnasium, in metres
 
 
 @dataclass(frozen=True)
 class Drive:
-    """One episode of CarRacing, seen from above; lengths in metres."""
+    """An episode of CarRacing with the car's path. Lengths are in metres."""
 
     trajectory: Trajectory
-    path: np.ndarray  # (T, 2) where the car was before each step
-    centre: np.ndarray  # (N, 2) of the road
+    path: np.ndarray  # (T, 2) the car's position before each step
+    centre: np.ndarray  # (N, 2) the centre line of the road
 
     @property
     def off_road(self) -> np.ndarray:
-        """Return `(T,)` bool: the steps that begin with the car's middle off the road."""
+        """Return `(T,)` bool: whether the car's centre is off the road before each step."""
         nearest = np.linalg.norm(self.path[:, None] - self.centre, axis=2).min(axis=1)
         return nearest > HALF_WIDTH
 
 
 def drive(env: gym.Env, actor: Actor, seed: int, max_path_length: int | None = None) -> Drive:
-    """Roll out one episode and note where the car is."""
+    """Roll out one episode, and return it with the car's path."""
     path: list[tuple[float, float]] = []
     for rollout in episode_steps(env, actor, seed, max_path_length):
         if not rollout.ended:
@@ -42,7 +42,7 @@ def drive(env: gym.Env, actor: Actor, seed: int, max_path_length: int | None = N
 
 
 def draw_drives(path: Path, names: Sequence[str], drives: Sequence[Drive]) -> None:
-    """Draw the paths on one track, side by side; a cross where the car first leaves the road."""
+    """Draw each path on the track, side by side. A cross marks the place where the car first leaves the road."""
     with new_figure(len(drives), (4.6 * len(drives), 4.8)) as (figure, axes):
         for axis, name, each in zip(axes, names, drives, strict=True):
             centre = np.concatenate((each.centre, each.centre[:1]))
@@ -65,7 +65,7 @@ def draw_drives(path: Path, names: Sequence[str], drives: Sequence[Drive]) -> No
 
 
 def outline(centre: np.ndarray, offset: float) -> np.ndarray:
-    """Return `(2, N)`, the line `offset` metres to the right of a closed one, `(N, 2)`, whose ends are equal."""
+    """Return the line `(2, N)` that is `offset` metres to the right of the closed line `centre`, `(N, 2)`."""
     along = np.gradient(centre, axis=0)
     along[0] = along[-1] = along[0] + along[-1]
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)

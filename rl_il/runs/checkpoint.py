@@ -1,12 +1,12 @@
-"""A run's state on disk, from which a run that was stopped continues as if it had never been.
+"""The state of a run on disk. A run that was stopped continues from it, and ends with the same result.
 
 `checkpoint/` in the run folder holds
   state_7.pt       weights, optimiser, counters and what was logged; no pickled code
-  checkpoint.json  names the state, and with their SHA-256 all files that belong together
+  checkpoint.json  names the state, and all files that belong to it with their SHA-256
 
-checkpoint.json is replaced last, in one step, and the state that it named before is removed only after that: there
-is a whole checkpoint at any moment. Random streams need no place in it: each follows from the seed, its purpose and
-the iteration.
+checkpoint.json is replaced last, in one step. The previous state is removed only after that, so that a complete
+checkpoint exists at any moment. Random streams are not saved: each follows from the seed, its purpose and the
+iteration.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Checkpoint:
         return (self.folder / INDEX).is_file()
 
     def save(self, state: dict[str, Any], files: dict[str, str] | None = None) -> None:
-        """Write the state: tensors, numbers, texts, and lists and dictionaries of them.
+        """Write the state: tensors, numbers, strings, and lists and dictionaries of them.
 
         Args:
           files: other files of the run folder that belong to the state, with their checksums.
         """
-        import torch  # a command that ends on the user's mistake should not wait for it
+        import torch  # imported late, so that a mistake in the arguments is reported at once
 
         content = io.BytesIO()
         torch.save(state, content)
@@ -63,9 +63,9 @@ class Checkpoint:
                 other.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Any], dict[str, str]] | None:
-        """Return the last state, and the files that belong to it with their checksums; None where nothing was saved.
+        """Return the last state, and the files that belong to it with their checksums; None if nothing was saved.
 
-        Raise `InputError` for a file that was changed since.
+        Raise `InputError` if a file was changed after the state was saved.
         """
         if not self.exists():
             return None
@@ -76,7 +76,7 @@ class Checkpoint:
         return load_torch(self.folder / index["state"]), files
 
     def clear(self) -> None:
-        """Remove the checkpoint: the run is finished."""
+        """Remove the checkpoint of a finished run."""
         (self.folder / INDEX).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -88,12 +88,12 @@ class Checkpoint:
             if not isinstance(files, dict) or state not in files or not all(map(FILE.fullmatch, files)):
                 raise ValueError("it must name a state and its files")
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise InputError(f"{path}: is no index of a checkpoint ({error}); the run cannot go on") from error
+            raise InputError(f"{path}: is not a checkpoint's index ({error}); start the run again") from error
         return index
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the episodes in the folder of a lesson, in hexadecimal digits."""
+    """Return the SHA-256 of a file, or of all episodes in the folder of a teaching session, as hexadecimal digits."""
     found = hashlib.sha256()
     for file in session_files(path) if path.is_dir() else [path]:
         with file.open("rb") as content:
@@ -103,20 +103,22 @@ def checksum(path: Path) -> str:
 
 
 def check_unchanged(path: Path, expected: str) -> None:
-    """Raise `InputError` unless the file has this checksum."""
+    """Raise `InputError` if the file is missing or has another checksum."""
     if not path.exists():
-        raise InputError(f"{path}: no such file; the run cannot go on")
+        raise InputError(f"{path}: no such file, but the run needs it; restore it, or start the run again")
     try:
         found = checksum(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); the run cannot go on") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); make it readable, or start the run again"
+        ) from error
     if found != expected:
-        raise InputError(f"{path}: was changed or damaged since the run used it; the run cannot go on")
+        raise InputError(f"{path}: was changed or damaged after the run used it; restore it, or start the run again")
 
 
 @contextmanager
 def lock_folder(folder: Path, name: str = ".lock") -> Iterator[None]:
-    """Hold the folder while the block runs, or until the process dies.
+    """Lock the folder while the block runs. If the process ends, the lock is released.
 
     Raise `InputError` if another process holds it.
     """
@@ -125,7 +127,7 @@ def lock_folder(folder: Path, name: str = ".lock") -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise InputError(f"{folder}: is in use by another process; wait for it, or stop it") from error
-    except (OSError, NotImplementedError) as error:  # some network file systems cannot lock
+    except (OSError, NotImplementedError) as error:  # some network file systems cannot lock files
         raise InputError(f"{folder}: cannot be locked ({error}); choose a folder on another disk") from error
     try:
         yield

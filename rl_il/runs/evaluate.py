@@ -1,8 +1,9 @@
-"""Measuring one policy, and recording what an expert does: the jobs of `evaluate.py` and `record_demos.py`."""
+"""Evaluating a policy and recording an expert: the functions behind `evaluate.py` and `record_demos.py`."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -10,24 +11,28 @@ from typing import Any
 
 import numpy as np
 
+from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories, save_trajectories
 from rl_il.datasets.npz import read_meta, read_npz
 from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
-from rl_il.experts.loading import SCRIPTED_EXPERTS, load_actor
-from rl_il.files import REPOSITORY, check_writable
+from rl_il.experts.loading import SCRIPTED_EXPERTS, find_file, load_actor
+from rl_il.files import REPOSITORY, check_writable, named_run
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import begin_episodes, look_at, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
 from rl_il.infrastructure.workers import rollout_source
+from rl_il.runs.folders import read_record
 from rl_il.seeding import stream
-from rl_il.statistics import describe
+from rl_il.statistics import MIN_EPISODES, describe
 from rl_il.types import EXPERT, Trajectory
+
+INTERVAL = "95 % interval of this policy"
 
 
 def evaluate(
     policy: str,
-    env_name: str,
+    env_name: str | None,
     episodes: int,
     seed: int = 0,
     ep_len: int | None = None,
@@ -35,15 +40,23 @@ def evaluate(
     video: str | None = None,
     activation: str | None = None,
 ) -> dict[str, Any]:
-    """Return statistics of `episodes` whole episodes; record one more if the path of a video is given.
+    """Evaluate a policy on `episodes` whole episodes and return statistics.
 
-    Raise `InputError` for a policy that cannot be loaded or does not fit, before anything is rolled out.
+    Raise `InputError` before the first episode if the policy cannot be loaded or does not fit the environment.
+
+    Args:
+      policy: as `load_actor` takes it.
+      env_name: the environment; None: the policy's own, with the `ep_len` of its run (`task_of`).
     """
+    policy = named_run(policy)
+    if env_name is None:
+        env_name, run_ep_len = task_of(policy)
+        ep_len = ep_len or run_ep_len
     if video:
         check_video_path(video)
     env = make_env(env_name)
     actor = load_actor(policy, env, activation)
-    if video:  # first: a machine that cannot draw should say so before the work
+    if video:  # recorded first, so that an error in rendering comes before the rollouts
         frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
     with rollout_source(env_name, env, num_workers) as source:
         rollouts = sample_n_trajectories(source, actor, episodes, stream(seed, "evaluation"), ep_len)
@@ -58,11 +71,50 @@ def evaluate(
     return result
 
 
-EXPERT_COLUMNS = ["environment", "expert", "mean return", "95 % interval", "std", "least", "episodes", "mean length"]
+def task_of(policy: str) -> tuple[str, int | None]:
+    """Return the environment and `ep_len` of a run folder or of a file in one, or a scripted expert's environment.
+
+    The names `expert` and `random` fit several environments: for them, return the default environment. Raise
+    `InputError` if a file does not exist or is not in a run folder.
+    """
+    if policy in ("expert", "random"):
+        return RunConfig.env_name, None
+    if policy in SCRIPTED_EXPERTS:
+        return SCRIPTED_EXPERTS[policy][0], None
+    folder = None if policy.startswith("hf:") else find_file(policy).parent
+    if folder is None or not (folder / "config.json").is_file():
+        raise InputError(f"{policy}: does not name its environment; give --env_name")
+    record = read_record(folder)
+    config = record.get("config", record.get("teaching"))
+    env_name, ep_len = (config.get(name) if isinstance(config, dict) else None for name in ("env_name", "ep_len"))
+    if not isinstance(env_name, str) or not isinstance(ep_len, int | None):
+        raise InputError(f"{folder / 'config.json'}: names no environment; give --env_name")
+    return env_name, ep_len
+
+
+def result_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Return the names and the values, as text, of a result of `evaluate`. NaN values are left out."""
+    result = dict(result)
+    low, high = result.pop("ci95_low"), result.pop("ci95_high")
+    rows = []
+    for name, value in result.items():
+        if name == "min":
+            rows.append([INTERVAL, interval_text(low, high, ".2f")])
+        if not (isinstance(value, float) and math.isnan(value)):
+            rows.append([name, f"{value:.2f}" if isinstance(value, float) else str(value)])
+    return rows
+
+
+def interval_text(low: float, high: float, digits: str = ".1f") -> str:
+    """Return the interval of one policy as text; if there is none, return how many episodes it needs."""
+    return f"needs {MIN_EPISODES} episodes" if math.isnan(low) else f"{low:{digits}} to {high:{digits}}"
+
+
+EXPERT_COLUMNS = ["environment", "expert", "mean return", INTERVAL, "std", "min", "episodes", "mean length"]
 
 
 def evaluate_experts(episodes: int, seed: int = 0, num_workers: int = 1) -> Iterator[dict[str, Any]]:
-    """Measure every shipped expert in each of its environments, scripted ones that are no default included."""
+    """Yield the result of every included expert, also the scripted ones, in each of its environments."""
     for env_name, spec in ENVS.items():
         scripted = [name for name, (own_env, _) in SCRIPTED_EXPERTS.items() if own_env == env_name]
         for expert in dict.fromkeys(filter(None, [spec.expert, *scripted])):
@@ -72,14 +124,15 @@ def evaluate_experts(episodes: int, seed: int = 0, num_workers: int = 1) -> Iter
 
 def expert_row(result: dict[str, Any]) -> list[str]:
     """Return the row of experts/README.md, under `EXPERT_COLUMNS`, for a result of `evaluate_experts`."""
-    mean, std, least, length = (f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length"))
-    interval = f"{result['ci95_low']:.1f} to {result['ci95_high']:.1f}"
-    return [result["env_name"], result["expert"], mean, interval, std, least, str(result["episodes"]), length]
+    mean, std, low, length = (f"{result[key]:.1f}" for key in ("mean", "std", "min", "mean_episode_length"))
+    std = "" if math.isnan(result["std"]) else std
+    interval = interval_text(result["ci95_low"], result["ci95_high"], ".1f")
+    return [result["env_name"], result["expert"], mean, interval, std, low, str(result["episodes"]), length]
 
 
 def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]:
     """Return the rows of a table that describes the demonstrations in `folder`; the first is its header."""
-    rows = [["file", "episodes", "steps", "mean return", "least", "most", "MB", "made by"]]
+    rows = [["file", "episodes", "steps", "mean return", "min", "max", "MB", "made by"]]
     for path in sorted(folder.glob("*.npz")):
         trajectories = load_trajectories(path)
         returns, lengths = returns_and_lengths(trajectories)
@@ -91,7 +144,7 @@ def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]
 
 
 def recording_command(meta: dict[str, Any], n_demos: int) -> str:
-    """Return the command that recorded a file of `record_demos`, from its `meta`, without `--out`."""
+    """Return the command that recorded a file, from the file's `meta`, without `--out`."""
     defaults = {"policy": "expert", "n_demos": None, "min_return": None, "ep_len": None, "seed": 0}
     chosen = {name: value for name, value in (meta | {"n_demos": n_demos}).items() if name in defaults}
     flags = [f"--{name} {chosen[name]}" for name, default in defaults.items() if chosen.get(name, default) != default]
@@ -109,14 +162,15 @@ def record_demos(
     num_workers: int = 1,
     activation: str | None = None,
 ) -> tuple[list[Trajectory], int]:
-    """Roll out `expert` until `n_demos` episodes reach `min_return`, and write those to `out`.
+    """Roll out `expert` until `n_demos` episodes reach `min_return`, and write these episodes to `out`.
 
-    Return the episodes kept, and how many were thrown away. Raise `InputError` if fewer than one episode in twenty
-    reaches `min_return`.
+    Return the episodes that were kept, and the number of the others. Raise `InputError` if fewer than one episode in
+    twenty reaches `min_return`.
     """
     if out.suffix != ".npz":
         raise InputError(f"{out}: a demonstration file's name must end in .npz")
     check_writable(out)
+    expert = named_run(expert)
     env = make_env(env_name)
     actor = load_actor(expert, env, activation)
     returns: list[float] = []
@@ -135,7 +189,7 @@ def record_demos(
     if len(kept) < n_demos:
         raise InputError(
             f"--min_return {min_return:g}: only {len(kept)} of {len(returns)} episodes reach it (mean"
-            f" {np.mean(returns):.1f}, best {max(returns):.1f}); lower it or give a better expert"
+            f" {np.mean(returns):.1f}, best {max(returns):.1f}); lower it, or give a better expert with --policy"
         )
     meta = {"env_name": env_name, "policy": expert, "seed": seed, "min_return": min_return, "ep_len": ep_len}
     meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}

@@ -1,4 +1,4 @@
-"""From a config to a finished run folder."""
+"""Starting and resuming a run: from a config to a finished run folder."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.infrastructure.rollouts import Episodes
+from rl_il.files import named_run
+from rl_il.infrastructure.rollouts import EpisodeStatistics
 from rl_il.runs.checkpoint import check_unchanged, lock_folder
 from rl_il.runs.folders import is_finished, make_run_folder, read_config, read_record
 from rl_il.runs.parts import gather_inputs
 
-if TYPE_CHECKING:  # it imports torch, which a mistake in the arguments should not wait for
+if TYPE_CHECKING:  # it imports torch: a mistake in the arguments is reported without it
     from rl_il.runs.training import RunResult
 
 
@@ -22,22 +23,26 @@ def run(
     config: RunConfig,
     command_line: Sequence[str] = (),
     verbose: bool = True,
-    expert_episodes: Episodes | None = None,
+    expert_episodes: EpisodeStatistics | None = None,
     keep_data: bool = True,
 ) -> RunResult:
     """Run behavioural cloning or DAgger in a new run folder, and return the result.
 
-    Everything the user gave is read and checked before the folder is made. Raise `InputError` if something in the
-    config does not exist or does not fit, or the run cannot continue, and `Interrupted` on Ctrl-C or SIGTERM; the
-    folder then holds what `resume` continues from.
+    Everything that the user gave is read and checked before the folder is made.
 
     Args:
       config: the run.
       command_line: the command that started it; kept in config.json.
       verbose: whether to print.
       expert_episodes: the expert's returns and lengths for this seed, if they were measured already.
-      keep_data: whether the data of each round stay in the folder.
+      keep_data: whether to keep the data of each iteration in the folder.
+
+    Raises:
+      InputError: something in the config does not exist or does not fit, or the run cannot continue.
+      Interrupted: after Ctrl-C or SIGTERM. `resume` can continue the run from its folder.
     """
+    if config.expert_policy_file:  # so that `latest` names the same run when this one is resumed
+        config = replace(config, expert_policy_file=named_run(config.expert_policy_file))
     with gather_inputs(config, verbose) as inputs:
         from rl_il.runs.run_folder import RunFolder
         from rl_il.runs.summary import describe_run
@@ -58,21 +63,22 @@ def run(
 def resume(folder: Path, num_workers: int = 1, verbose: bool = True, keep_data: bool = True) -> RunResult | None:
     """Continue a run that was stopped or killed, and return the result that it would have had without the stop.
 
-    Return None if the run was finished before. Raise `InputError` if it is under way, or cannot be read, and
+    Return None if the run is already finished. Raise `InputError` if it is still running or cannot be read, and
     `Interrupted` as for `run`.
 
     Args:
-      folder: the run's folder.
-      num_workers: processes that roll out from now on.
+      folder: the run's folder, or `latest` for the newest run folder.
+      num_workers: the number of processes that roll out from now on.
       verbose: whether to print.
       keep_data: as for `run`.
     """
+    folder = Path(named_run(str(folder)))
     config = replace(read_config(folder), num_workers=num_workers)
     with lock_folder(folder):
         if is_finished(folder):
             _tidy_up(folder, config, keep_data)
             if verbose:
-                print(f"{folder}: this run is finished")
+                print(f"{folder}: this run is already finished")
             return None
         _check_demonstrations(folder)
         with gather_inputs(config, verbose) as inputs:
@@ -82,23 +88,23 @@ def resume(folder: Path, num_workers: int = 1, verbose: bool = True, keep_data: 
             parts, run_folder = build(config, inputs, verbose), RunFolder(folder, config, keep_data)
             found = run_folder.restore(parts.trainer, parts.watch)
             if verbose:
-                where = f"going on after gradient step {parts.trainer.steps_done:,} of iteration {parts.trainer.itr}"
-                print(f"run folder: {folder} ({where if found else 'nothing was saved yet: from its beginning'})")
+                where = f"resumed after gradient step {parts.trainer.steps_done:,} of iteration {parts.trainer.itr}"
+                print(f"run folder: {folder} ({where if found else 'nothing was saved yet, so it starts again'})")
             return train_in_folder(parts, run_folder, run_folder.expert if found else None)
 
 
 def _check_demonstrations(folder: Path) -> None:
-    """Raise `InputError` where the demonstrations are not those that the run started with."""
+    """Raise `InputError` if the demonstrations are not those that the run started with."""
     try:
         demonstrations = read_record(folder)["data"]["demonstrations"]
         file, expected = Path(demonstrations["file"]), demonstrations["sha256"]
     except (LookupError, TypeError) as error:
-        raise InputError(f"{folder / 'config.json'}: does not name the demonstrations; start it again") from error
+        raise InputError(f"{folder / 'config.json'}: names no demonstrations; start the run again") from error
     check_unchanged(file, expected)
 
 
 def _tidy_up(folder: Path, config: RunConfig, keep_data: bool) -> None:
-    """Remove what a process left that was killed between writing the summary and removing the checkpoint."""
+    """Remove the checkpoint that is left if a process is killed just after it wrote the summary."""
     from rl_il.runs.run_folder import RunFolder
 
     RunFolder(folder, config, keep_data).tidy_up()

@@ -1,4 +1,4 @@
-"""Run folders without torch: making them, recognising them, and reading their settings."""
+"""Creating and recognising run folders, and reading their settings, without torch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rl_il.options import from_json
 
 
 def make_run_folder(config: RunConfig) -> Path:
-    """Make `--logdir` itself, or a new `data/q1_...` (cloning) or `data/q2_...` (DAgger) with name and time."""
+    """Create the folder `logdir`, or a new `data/q1_...` (BC) or `data/q2_...` (DAgger) with a name and the time."""
     prefix, name = ("q2", "dagger") if config.do_dagger else ("q1", "bc")
     return _make_folder(f"{prefix}_{config.exp_name or name}_{config.env_name}", config.logdir)
 
 
 def make_teach_folder(env_name: str, logdir: str | None) -> Path:
-    """Make `logdir` itself, or a new `data/teach_...` with the environment's name and the time."""
+    """Create the folder `logdir`, or a new `data/teach_...` with the environment's name and the time."""
     return _make_folder(f"teach_{env_name}".replace(":", "-"), logdir)
 
 
 def _make_folder(name: str, logdir: str | None) -> Path:
-    """Make `logdir` itself, or a new folder in `data/` with this name and the time."""
+    """Create the folder `logdir`, or a new folder in `data/` with this name and the time."""
     if logdir:
         return new_folder(Path(logdir), numbered=False)
     name = f"{name}_{time.strftime('%d-%m-%Y_%H-%M-%S')}".replace("/", "-")
@@ -33,9 +33,9 @@ def _make_folder(name: str, logdir: str | None) -> Path:
 
 
 def new_folder(path: Path, numbered: bool) -> Path:
-    """Make the run folder: `path` itself or, if that exists and `numbered`, `path` with _2, _3, ... appended.
+    """Create and return the folder `path`. If it exists and `numbered` is true, append _2, _3, ... to its name.
 
-    Raise `InputError` for a folder that is not empty, and for one that cannot be made.
+    Without `numbered`, an empty folder is used as it is. Raise `InputError` if it is not empty or cannot be created.
     """
     count = 1
     while True:
@@ -48,15 +48,15 @@ def new_folder(path: Path, numbered: bool) -> Path:
                 if folder.is_dir() and not any(folder.iterdir()):
                     return folder
                 raise InputError(f"--logdir {folder}: must be new or empty; choose another") from error
-            if not folder.exists():  # a parent of it is a file
-                raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
+            if not folder.exists():  # one of its parents is a file
+                raise InputError(f"{folder}: cannot be created ({error.strerror})") from error
             count += 1
         except OSError as error:
-            raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
+            raise InputError(f"{folder}: cannot be created ({error.strerror})") from error
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether the folder holds a finished run: its summary is written last."""
+    """Return whether the folder holds a finished run. (The summary is written last.)"""
     try:
         return json.loads((folder / "summary.json").read_text())["status"] == "finished"
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -64,18 +64,18 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> RunConfig:
-    """Return the config of the run in this folder. Raise `InputError` where config.json is missing or broken."""
+    """Return the config of the run in this folder. Raise `InputError` if config.json is missing or damaged."""
     config = read_record(folder).get("config")
     try:
         if not isinstance(config, dict):
-            raise InputError(f"holds no config; is {folder} a run folder?")
+            raise InputError(f"holds no config; maybe {folder} is not a run folder")
         return from_json(RunConfig, config)
     except InputError as error:
         raise InputError(f"{folder / 'config.json'}: {error}") from error
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return all that config.json holds. Raise `InputError` where it is missing or broken."""
+    """Return all that config.json holds. Raise `InputError` if it is missing or damaged."""
     path = folder / "config.json"
     try:
         record = json.loads(path.read_text())
@@ -84,4 +84,4 @@ def read_record(folder: Path) -> dict[str, Any]:
         return record
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{path}: cannot be read ({why}); is {folder} a run folder?") from error
+        raise InputError(f"{path}: cannot be read ({why}); maybe {folder} is not a run folder") from error

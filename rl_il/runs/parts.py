@@ -1,4 +1,4 @@
-"""What a run is made of, from its config: expert, demonstrations, policy, and numbers of episodes."""
+"""The parts of a run, made from its config: expert, demonstrations, policy, and numbers of episodes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ from rl_il.infrastructure.workers import rollout_source
 from rl_il.seeding import stream
 from rl_il.types import Expert, Trajectory
 
-if TYPE_CHECKING:  # these import torch, which a mistake in the arguments should not wait for
+if TYPE_CHECKING:  # it imports torch: a mistake in the arguments is reported without it
     from rl_il.policies.mlp_policy import MLPPolicySL
-
-MIN_EXPERT_EPISODES = 10
 
 
 @dataclass
@@ -42,7 +40,7 @@ class Inputs:
 
 @contextmanager
 def gather_inputs(config: RunConfig, verbose: bool = False) -> Iterator[Inputs]:
-    """Read and check everything that the user gave; worker processes start up meanwhile."""
+    """Read and check everything that the user gave, start the worker processes, and yield the inputs."""
     start = time.perf_counter()
     env = make_env(config.env_name)
     expert = find_expert(config, env)
@@ -55,27 +53,27 @@ def gather_inputs(config: RunConfig, verbose: bool = False) -> Iterator[Inputs]:
 
 
 def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
-    """Return the expert that was named, or the one shipped; None where there is none and a clone needs none."""
+    """Return the named expert, or else the included one. Without both, behavioural cloning has None."""
     if not (config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert):
         return None
     return load_expert(config.expert_policy_file, env, config.expert_activation)
 
 
 def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
-    """Load the demonstrations that were named, or those shipped for the environment."""
+    """Load the named demonstrations, or else those included for the environment."""
     path = config.expert_data or env_spec(config.env_name).demos_path
     if path is None:
         by = "" if env_spec(config.env_name).expert else " --policy FILE_OF_AN_EXPERT"
         raise InputError(
-            f"no demonstrations are shipped for {config.env_name}; give --expert_data FILE, or record some:"
+            f"no demonstrations are included for {config.env_name}; give --expert_data FILE, or record some:"
             f" python scripts/record_demos.py --env_name {config.env_name}{by}"
         )
     return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"))
 
 
 def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
-    """Return a fresh policy for the environment."""
-    import torch  # 1.7 s, which a mistake in the arguments should not cost
+    """Return a new policy for the environment."""
+    import torch  # takes 1.7 s: a mistake in the arguments is reported without it
 
     from rl_il.infrastructure.pytorch_utils import pick_device
     from rl_il.policies.cnn_policy import picture_settings, policy_class
@@ -94,7 +92,7 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
 
 
 def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None:
-    """Raise `InputError` for flags that have no effect on what this environment shows."""
+    """Raise `InputError` if a flag does not fit the environment's observations or actions."""
     if pictures and config.normalize_obs:
         raise InputError("--normalize_obs: pixels are always divided by 255; drop the flag")
     if config.augment and not pictures:
@@ -104,18 +102,13 @@ def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None
 
 
 def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
-    """Return how many whole episodes an evaluation has.
+    """Return how many whole episodes an evaluation has, if `eval_episodes` does not say it.
 
-    The course rolls out until it has enough steps, which favours short episodes; here its `eval_batch_size` is turned
-    into the number of episodes that the expert would need for so many steps.
+    The course rolls out until it has enough steps, which favours short episodes. Here its `eval_batch_size` is
+    divided by the usual episode length of the expert, or by the time limit if that length is unknown.
     """
     limit = episode_limit(env, config.ep_len)
     if limit is None:
-        raise InputError(f"{config.env_name} has no time limit of its own; give one with --ep_len")
+        raise InputError(f"{config.env_name} has no time limit; give one with --ep_len")
     usual = min(env_spec(config.env_name).expert_steps or limit, limit)
     return config.eval_episodes or math.ceil(config.eval_batch_size / usual)
-
-
-def count_expert_episodes(n_eval_episodes: int) -> int:
-    """Return on how many episodes the expert is measured: as many as the learner, but at least ten."""
-    return max(n_eval_episodes, MIN_EXPERT_EPISODES)

@@ -1,4 +1,4 @@
-"""What made a run: the command, the checkout, the versions."""
+"""How a run was made: its command line, its commit, and the versions of its packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rl_il.files import REPOSITORY
 
 
 def provenance(command_line: Sequence[str]) -> dict[str, Any]:
-    """Return what made a run: the command, the checkout, the versions."""
+    """Return how this run was made: its command line, its commit, and the versions of its packages."""
     packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
     return {
         "command_line": list(command_line),
@@ -25,7 +25,7 @@ def provenance(command_line: Sequence[str]) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """Return the checkout's commit, with `-dirty` appended if files differ; None outside a checkout."""
+    """Return the checkout's commit, with `-dirty` appended if tracked files have changes; None outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True)

@@ -1,15 +1,17 @@
-"""A run's folder: everything that reads or writes it.
+"""The folder of a run: what is in it, and the class that writes and restores it.
 
-config.json              what was asked for, and what made it
-metrics.csv              a row for each evaluation, and for each iteration
+config.json              the settings, the command line, and the versions
+metrics.csv              the course's scalars, in one row for each evaluation and each iteration
 episodes.csv             each evaluation episode of the learner and the expert
 events.out...            TensorBoard's scalars and videos by iteration
 steps/events.out...      TensorBoard's scalars by gradient step
 policy_itr_0.pt ...      the policy after each iteration
 videos/                  GIFs of some of these policies
-data/itr_1.npz ...       what DAgger collected in each round (config.json names the demonstrations)
-checkpoint/              what is needed to continue; removed when the run is finished
+data/itr_1.npz ...       what DAgger collected in each iteration (config.json names the demonstrations)
+checkpoint/              the state to continue from; removed when the run is finished
 summary.json             the result; written last
+
+The course's `Eval_StdReturn` and `Train_StdReturn` have the divisor n. Every other standard deviation has n - 1.
 """
 
 from __future__ import annotations
@@ -31,42 +33,42 @@ from rl_il.files import atomic_write, remove_leftovers, write_csv, write_json
 from rl_il.infrastructure.evaluation import Evaluation, return_scalars
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
-from rl_il.infrastructure.rollouts import NO_EPISODES, Episodes, returns_and_lengths
+from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics, returns_and_lengths
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
 from rl_il.runs.checkpoint import Checkpoint, checksum
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.seeding import stream
 from rl_il.types import Trajectory
 
-SECONDS_BETWEEN_CHECKPOINTS = 60  # within an iteration; there is one after each
+SECONDS_BETWEEN_CHECKPOINTS = 60  # within an iteration; one more is written after it
 LOSS_WINDOW = 100  # gradient steps over which a logged loss is averaged
-VIDEO_FRAMES = 150  # MuJoCo needs 40 ms for each without a GPU
+VIDEO_FRAMES = 150  # the maximum; without a GPU, MuJoCo needs 40 ms for each
 
 
 class RunFolder:
-    """The folder of a run: it keeps what the run produces, and restores a run that was stopped.
+    """The folder of a run. It writes what the run produces, and restores a run that was stopped.
 
     Args:
       path: the folder; it exists.
       config: the run's settings.
-      keep_data: whether the collected data stay after the run.
+      keep_data: whether to keep the collected data after the run.
 
     Attributes:
       evaluations: the rows of metrics.csv so far.
-      expert: returns and lengths of the live expert.
+      expert: returns and lengths of the expert's evaluation episodes.
     """
 
     def __init__(self, path: Path, config: RunConfig, keep_data: bool = True):
         self.path, self.config, self.keep_data = path, config, keep_data
         self.evaluations: list[Evaluation] = []
-        self.expert = NO_EPISODES
+        self.expert = NO_STATISTICS
         self.checkpoint = Checkpoint(path)
         self._events, self._step_events = EventWriter(path), EventWriter(path / "steps")
-        self._data: dict[str, str] = {}  # the rounds' files and their checksums
-        self._data_scalars: dict[str, float] = {}  # of the iteration's data
-        self._initial_return = math.nan  # of the demonstrations
-        self._losses: list[float] = []  # the iteration's last ones, and all since the last logged mean
-        self._logged_steps = 0  # gradient steps of the iteration whose losses are logged
+        self._data: dict[str, str] = {}  # the data file of each iteration, and its checksum
+        self._data_scalars: dict[str, float] = {}  # the course's scalars of the iteration's data
+        self._initial_return = math.nan  # the mean return of the demonstrations
+        self._losses: list[float] = []  # the iteration's last losses, including all that are not logged yet
+        self._logged_steps = 0  # the iteration's gradient steps whose losses are logged
         self._last_checkpoint = time.perf_counter()
         self._can_render = True
 
@@ -98,13 +100,13 @@ class RunFolder:
         return row
 
     def save_stopped(self, trainer: RLTrainer, watch: Watch) -> None:
-        """Write a checkpoint of this boundary, and the policy as it is now."""
+        """Write a checkpoint after the last block, and the policy if its iteration has begun."""
         self.save_checkpoint(trainer, watch)
         if trainer.steps_done:
             trainer.policy.save(self.path / f"policy_itr_{trainer.itr}.pt")
 
     def save_checkpoint(self, trainer: RLTrainer, watch: Watch) -> None:
-        """Write what is needed to continue from this boundary."""
+        """Write a checkpoint: what is needed to continue after the last block."""
         log = {
             "evaluations": [_to_plain(evaluation) for evaluation in self.evaluations],
             "expert": [values.tolist() for values in self.expert],
@@ -138,7 +140,7 @@ class RunFolder:
         return True
 
     def _collected(self) -> Iterator[list[Trajectory]]:
-        """Yield the data of each round, one at a time: pictures are large."""
+        """Yield the data of the iterations one by one, because pictures need much memory."""
         for itr, name in enumerate(self._data, 1):
             trajectories = load_trajectories(self.path / name, may_lack_labels=True)
             self._describe(itr, trajectories)
@@ -149,13 +151,13 @@ class RunFolder:
         write_json(self.path / "config.json", description)
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write the summary, and remove what a finished run no longer needs."""
+        """Write the summary, and remove what a finished run does not need."""
         write_json(self.path / "summary.json", summary)
         if summary["status"] == "finished":
             self.tidy_up()
 
     def tidy_up(self) -> None:
-        """Remove the checkpoint, and what was being written when a process was killed."""
+        """Remove the checkpoint, and temporary files that a killed process left."""
         self.checkpoint.clear()
         remove_leftovers(self.path)
         if not self.keep_data:
@@ -170,14 +172,14 @@ class RunFolder:
         self._step_events.close()
 
     def check_exists(self) -> None:
-        """Raise `InputError` if the folder was removed: writing would make a new one that lacks half of the run."""
+        """Raise `InputError` if the folder was removed: a new one would hold only a part of the run."""
         if not self.path.is_dir():
             raise InputError(f"{self.path}: was removed while the run was writing into it; start the run again")
 
     # What is measured ---------------------------------------------------------------------------------------
 
-    def log_expert(self, episodes: Episodes) -> None:
-        """Write the live expert's episodes."""
+    def log_expert(self, episodes: EpisodeStatistics) -> None:
+        """Write the expert's evaluation episodes."""
         self.check_exists()
         self.expert = episodes
         self._write_tables()
@@ -200,7 +202,7 @@ class RunFolder:
         return row
 
     def _log_losses(self, block: Block) -> None:
-        """Add the means of each hundred losses, and of what is left at the iteration's end, to TensorBoard."""
+        """Write to TensorBoard the mean of each hundred losses, and at the iteration's end that of the rest."""
         if block.steps == len(block.losses):  # the iteration's first block
             self._losses, self._logged_steps = [], 0
         self._losses += block.losses.tolist()
@@ -231,7 +233,7 @@ class RunFolder:
     # Data and videos ----------------------------------------------------------------------------------------
 
     def _add_data(self, itr: int, trajectories: list[Trajectory]) -> None:
-        """Describe the iteration's data, and write what was collected; the demonstrations have a file already."""
+        """Compute the scalars of the iteration's data, and write what was collected in it."""
         self._describe(itr, trajectories)
         if itr:
             name = f"data/itr_{itr}.npz"
@@ -241,7 +243,7 @@ class RunFolder:
     def _describe(self, itr: int, trajectories: list[Trajectory]) -> None:
         """Compute the course's scalars of the iteration's data.
 
-        A file of demonstrations may lack rewards or episodes' ends; its returns are then unknown.
+        If a file of demonstrations has no rewards or no ends of episodes, its returns are unknown.
         """
         returns, lengths = returns_and_lengths(trajectories)
         whole = itr > 0 or all(t.terminated or t.truncated for t in trajectories)
@@ -251,13 +253,13 @@ class RunFolder:
             self._initial_return = float(returns.mean())
 
     def _record_video(self, itr: int, trainer: RLTrainer) -> None:
-        """Record one episode from its own seed. A machine that cannot draw says so once, and the run goes on."""
+        """Record one episode. If the machine cannot render, print a note once and record no more videos."""
         config, seed = self.config, int(stream(self.config.seed, "video", itr).integers(2**62))
         try:
             frames, fps = record_frames(config.env_name, trainer.policy.actor(), seed, config.ep_len, VIDEO_FRAMES)
         except RenderError as error:
             self._can_render = False
-            print(f"note: no videos: {error}", file=sys.stderr)
+            print(f"note: no videos ({error})", file=sys.stderr)
             return
         gif = gif_bytes(frames, fps)
         with atomic_write(self.path / "videos" / f"eval_rollouts_itr_{itr}.gif") as file:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: noted, and acted on at the next boundary, where everything can be saved."""
+"""Ctrl-C and SIGTERM: they are noted, and handled after the current block, when everything can be saved."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def noted_signals(grace: float | None = None) -> Iterator[Callable[[], None]]:
-    """Note the first SIGINT or SIGTERM inside; the function that is yielded raises `Interrupted` for it.
+    """Remember the first SIGINT or SIGTERM in the block; the yielded function raises `Interrupted` for it.
 
-    A second signal interrupts at once, and so does the first one where the function is not called within `grace`
-    seconds (None: however long it takes, as on platforms without interval timers). Outside the main thread,
-    which alone may handle signals, nothing is changed.
+    A second signal interrupts at once. So does the first one if the function is not called within `grace` seconds.
+    There is no such limit if `grace` is None or the platform has no interval timers. Outside the main thread Python
+    cannot handle signals, so nothing is changed.
     """
     noted: list[int] = []
 
@@ -49,7 +49,7 @@ def _set_alarm(seconds: float) -> None:
 
 @contextmanager
 def _handled(numbers: list[int], handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Handle the signals inside, except those that a parent process had ignored."""
+    """Handle the signals in the block, except those that the parent process ignored."""
     before = {number: signal.getsignal(number) for number in numbers}
     changed = [number for number in numbers if before[number] is not signal.SIG_IGN]
     for number in changed:

@@ -17,13 +17,17 @@ from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.runs.checkpoint import checksum
+from rl_il.runs.evaluate import INTERVAL, interval_text
 from rl_il.runs.provenance import provenance
 from rl_il.runs.run_folder import RunFolder
-from rl_il.statistics import percent_of_expert
+from rl_il.statistics import episode_spread, percent_of_expert
 
 
 def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], status: str) -> dict[str, Any]:
-    """Return what summary.json holds; numbers that do not exist are null."""
+    """Return what summary.json holds. Numbers that do not exist are NaN, which is written as null.
+
+    Standard deviations have the divisor n - 1, unlike the course's scalars in metrics.csv.
+    """
     evaluated = [evaluation for evaluation in folder.evaluations if len(evaluation.returns)]
     last = evaluated[-1] if evaluated else Evaluation(0, returns=np.full(1, np.nan))
     expert = folder.expert[0] if len(folder.expert[0]) else np.full(1, np.nan)
@@ -31,13 +35,12 @@ def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], 
     return {
         "env_name": trainer.config.env_name,
         "eval_return_mean": mean,
-        "eval_return_std": float(last.returns.std()),
+        "eval_return_std": episode_spread([last.returns]),
         "eval_return_ci95_low": last.interval[0],
         "eval_return_ci95_high": last.interval[1],
         "eval_episodes": len(last.returns) if evaluated else 0,
-        "best_eval_return_mean": max((float(e.returns.mean()) for e in evaluated), default=math.nan),
         "expert_return_mean": expert_mean,
-        "expert_return_std": float(expert.std()),
+        "expert_return_std": episode_spread([expert]),
         "expert_episodes": len(folder.expert[0]),
         "percent_of_expert": percent_of_expert(mean, expert_mean),
         "expert_labels": trainer.expert_labels,
@@ -51,14 +54,14 @@ def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], 
 
 
 def line_of(evaluation: Evaluation, block: Block, n_iter: int, elapsed: float) -> str:
-    """Return an evaluation in one line, with the time left if the rest is as fast as these `elapsed` seconds."""
+    """Return an evaluation in one line, with an estimate of the time left from the `elapsed` seconds."""
     itr, last = evaluation.itr, n_iter - 1
     line = f"itr {itr:>{len(str(last))}}/{last} | "
     line += "" if block.ends_iteration else f"step {block.steps:,} | "
     line += f"loss {evaluation.scalars['Training Loss']:.4f}"
     if n := len(evaluation.returns):
         low, high = evaluation.interval
-        interval = f" [{low:.1f}, {high:.1f}]" if n > 1 else ""
+        interval = "" if math.isnan(low) else f" (this policy's 95 % interval: {low:.1f} to {high:.1f})"
         line += f" | eval return {evaluation.returns.mean():.1f}{interval} over {n} episode{'s' if n > 1 else ''}"
     line += f" | expert labels {block.expert_labels:,} | {seconds(elapsed)}"
     left = elapsed / (itr + 1) * (last - itr)
@@ -66,42 +69,35 @@ def line_of(evaluation: Evaluation, block: Block, n_iter: int, elapsed: float) -
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """Print the result as a table."""
-    low, high = summary["eval_return_ci95_low"], summary["eval_return_ci95_high"]
-    several = summary["eval_episodes"] > 1
-    rows = [
-        ("return, mean +- std over episodes", _mean_std(summary, "eval_return")),
-        ("95 % interval of the mean", f"{low:.1f} to {high:.1f}" if several else "needs 2 episodes or more"),
-        ("evaluation episodes", f"{summary['eval_episodes']}"),
-        ("expert, measured now", _mean_std(summary, "expert_return")),
-        ("% of the expert", _percent(summary)),
-        ("expert labels used", f"{summary['expert_labels']:,}"),
-        ("time", seconds(summary["wall_seconds"]["total"])),
-    ]
-    width = max(len(name) for name, _ in rows)
-    print(*(f"{name:<{width}}  {value}" for name, value in rows), sep="\n", flush=True)
+    """Print the result as a table, without the rows that have no value in this run."""
+    rows = _return_rows(summary, "return", "eval")
+    rows[INTERVAL] = interval_text(summary["eval_return_ci95_low"], summary["eval_return_ci95_high"])
+    if not math.isnan(summary["expert_return_mean"]):
+        rows |= _return_rows(summary, "expert, same episodes", "expert")
+    if not math.isnan(summary["percent_of_expert"]):
+        rows["% of expert"] = f"{summary['percent_of_expert']:.1f}"
+    rows["expert labels used"] = f"{summary['expert_labels']:,}"
+    rows["time"] = seconds(summary["wall_seconds"]["total"])
+    width = max(map(len, rows))
+    print(*(f"{name:<{width}}  {value}" for name, value in rows.items()), sep="\n", flush=True)
 
 
-def _mean_std(summary: dict[str, Any], name: str) -> str:
-    mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
-    return "none" if math.isnan(mean) else f"{mean:.1f} +- {std:.1f}"
-
-
-def _percent(summary: dict[str, Any]) -> str:
-    if math.isnan(summary["expert_return_mean"]):
-        return "none"
-    percent = summary["percent_of_expert"]
-    return "no ratio (the expert's return is not positive)" if math.isnan(percent) else f"{percent:.1f}"
+def _return_rows(summary: dict[str, Any], name: str, key: str) -> dict[str, str]:
+    """Return the row of a mean return, with a standard deviation if there are several episodes."""
+    mean, std, n = summary[f"{key}_return_mean"], summary[f"{key}_return_std"], summary[f"{key}_episodes"]
+    if math.isnan(std):
+        return {name: f"{mean:.1f} (1 episode)"}
+    return {f"{name}, mean +- std": f"{mean:.1f} +- {std:.1f} ({n:,} episodes)"}
 
 
 def describe_run(
     config: RunConfig, policy: BasePolicy, n_eval_episodes: int, command_line: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what config.json holds: enough to run the same again."""
+    """Return the content of config.json, which is enough to repeat the run."""
     demonstrations = Path(config.expert_data or env_spec(config.env_name).demos_path).resolve()
     return {
         "config": dataclasses.asdict(config),
-        "defaults": {  # what the flags that were left out meant
+        "defaults": {  # the values of flags that were not given
             "expert_policy_file": config.expert_policy_file or env_spec(config.env_name).expert,
             "expert_data": config.expert_data or env_spec(config.env_name).demos,
             "loss": policy.loss_name,

@@ -21,8 +21,8 @@ CHECKSUM_BYTES = 4
 def read_events(path: Path, may_be_cut: bool = False) -> Iterator[tuple[bytes, Any]]:
     """Yield each record's bytes, and the `Event` in it.
 
-    Raise `InputError` for another or a damaged file. One that is cut short is refused too, unless it `may_be_cut`:
-    what follows its last whole record is then left out.
+    Raise `InputError` if the file is damaged, truncated, or of another format. If it `may_be_cut`, a truncated file
+    raises no error, and its incomplete last record is ignored.
     """
     from tensorboardX.proto.event_pb2 import Event  # imports torch
     from tensorboardX.record_writer import masked_crc32c
@@ -35,36 +35,36 @@ def read_events(path: Path, may_be_cut: bool = False) -> Iterator[tuple[bytes, A
     while start < len(content):
         head = content[start : start + LENGTH.size]
         length, checksum = LENGTH.unpack(head) if len(head) == LENGTH.size else (len(content), None)
-        # The data's own checksum is not verified: in Python that takes long.
+        # The checksum of the data is not verified: that would be slow in Python.
         if checksum is not None and masked_crc32c(head[:8]) != checksum:
-            raise InputError(f"{path}: is no event file of TensorBoard, or damaged; run it again")
+            raise InputError(f"{path}: is not an event file of TensorBoard, or is damaged; run the training again")
         end = start + LENGTH.size + length + CHECKSUM_BYTES
         if end > len(content):
             if may_be_cut:  # the process was killed while it wrote this record
                 return
-            raise InputError(f"{path}: is cut short; run it again")
+            raise InputError(f"{path}: is truncated; run the training again")
         try:
             event = Event.FromString(content[start + LENGTH.size : end - CHECKSUM_BYTES])
-        except Exception as error:  # protobuf's own class, whose module has moved between versions
-            raise InputError(f"{path}: is no event file of TensorBoard ({error}); run it again") from error
+        except Exception as error:  # a class of protobuf, whose module depends on the version
+            raise InputError(f"{path}: is not an event file ({error}); run the training again") from error
         yield content[start:end], event
         start = end
 
 
 class EventWriter:
-    """A writer that appends records to a folder's event files one by one, so that none is lost with a killed process.
+    """A writer of a folder's event files. It writes each record at once, so that a killed process loses none.
 
-    (tensorboardX's `SummaryWriter` writes in a thread of its own and loses the last records there.)
+    (tensorboardX's `SummaryWriter` writes in another thread, and would lose the last records.)
 
     Args:
-      folder: the files' folder; it is made with the first record.
+      folder: the files' folder; it is created with the first record.
     """
 
     def __init__(self, folder: Path):
         self.folder, self._writer, self._purge_step = folder, None, None
 
     def purge(self, step: int) -> None:
-        """Let TensorBoard drop what earlier files hold of `step` and later steps, which will be written again."""
+        """Make TensorBoard ignore what earlier files hold from `step` on. These steps will be written again."""
         self.close()
         self._purge_step = step
 
@@ -76,8 +76,8 @@ class EventWriter:
             self._add(step, summary=scalar(name, value))
 
     def gif(self, step: int, name: str, gif: bytes, frame_shape: tuple[int, ...]) -> None:
-        """Add a moving picture of `(height, width, channels)`, which TensorBoard plays among the images."""
-        # add_video needs moviepy and silently logs nothing without it; a GIF is an image to TensorBoard.
+        """Add a GIF with frames of shape `(height, width, channels)`. TensorBoard shows it among the images."""
+        # Without moviepy, add_video logs nothing and gives no error. TensorBoard treats a GIF as an image.
         from tensorboardX.proto.summary_pb2 import Summary
 
         height, width, channels = frame_shape
@@ -108,6 +108,6 @@ class EventWriter:
         from tensorboardX.event_file_writer import EventsWriter
 
         self.folder.mkdir(exist_ok=True)
-        # A file is named by the second: a resumed run must not overwrite the file of the run before it.
+        # The file's name has the time in whole seconds. The number prevents that a resumed run overwrites a file.
         earlier = len(list(self.folder.glob("events.out.tfevents*")))
         self._writer = EventsWriter(str(self.folder / "events"), f".{earlier}" if earlier else "")

@@ -1,4 +1,4 @@
-"""A training in its run folder: build its parts, train block by block, and write what each block produced."""
+"""Training in a run folder: build the parts, train block by block, and write what each block produced."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rl_il.infrastructure.dagger import ExpertTeacher
 from rl_il.infrastructure.evaluation import Evaluation, Evaluator
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
-from rl_il.infrastructure.rollouts import NO_EPISODES, Episodes
+from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics
 from rl_il.plugins import RULES, load
-from rl_il.runs.parts import Inputs, build_policy, count_expert_episodes
+from rl_il.runs.parts import Inputs, build_policy
 from rl_il.runs.run_folder import RunFolder
 from rl_il.runs.signals import noted_signals
 from rl_il.runs.summary import line_of, print_summary, summarise
@@ -30,12 +30,12 @@ GRACE = 1.0  # seconds that a block may still take after Ctrl-C
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run."""
+    """The result of a finished run."""
 
     folder: Path
     summary: dict[str, Any]  # what summary.json holds
     results: list[Evaluation]  # the rows of metrics.csv
-    expert_returns: np.ndarray  # (episodes,) of the live expert; empty without one
+    expert_returns: np.ndarray  # (episodes,) of the evaluated expert; empty without one
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def build(config: RunConfig, inputs: Inputs, verbose: bool) -> Parts:
     teacher = None if inputs.expert is None else ExpertTeacher(inputs.expert)
     watch = Watch(config.n_iter - 1, verbose)
     trainer = RLTrainer(config, inputs.source, policy, tuple(inputs.demonstrations), rule, teacher, watch)
-    inputs.demonstrations.clear()  # pictures are large, and the trainer drops them once they are in its buffer
-    # The expert and the policy are compared on recorded states.
+    inputs.demonstrations.clear()  # pictures need much memory, so only the trainer's buffer keeps them
+    # The evaluator compares expert and policy on recorded states, so both must be able to act on these.
     comparable = inputs.expert is not None and inputs.expert.answers_recorded and policy.answers_recorded
     expert = inputs.expert if comparable else None
     evaluator = Evaluator(config, inputs.source, inputs.n_eval_episodes, expert, trainer.validation, watch)
@@ -66,8 +66,8 @@ def build(config: RunConfig, inputs: Inputs, verbose: bool) -> Parts:
     return Parts(config, trainer, evaluator, inputs.expert, watch, verbose)
 
 
-def train_in_folder(parts: Parts, folder: RunFolder, expert_episodes: Episodes | None) -> RunResult:
-    """Measure the expert, train, and write the summary; where something stops the run, say how to continue."""
+def train_in_folder(parts: Parts, folder: RunFolder, expert_episodes: EpisodeStatistics | None) -> RunResult:
+    """Measure the expert, train, and write the summary. The message of an error says how to continue."""
     stopped: KeyboardInterrupt | None = None
     with noted_signals(GRACE) as check_signals:
         try:
@@ -82,27 +82,27 @@ def train_in_folder(parts: Parts, folder: RunFolder, expert_episodes: Episodes |
             stopped = interruption
             if getattr(interruption, "between_steps", False):
                 folder.save_stopped(parts.trainer, parts.watch)
-        except DivergedError as error:  # to continue would diverge again
+        except DivergedError as error:  # continuing would diverge again
             path = folder.path / "policy_last_good.pt"
             parts.trainer.policy.save(path)
-            raise DivergedError(f"{error}; the weights as they last were good are in {path}") from None
+            raise DivergedError(f"{error}; the last weights with finite numbers are in {path}") from None
         except InputError as error:
-            raise InputError(f"{error}{_how_to_go_on(folder)}") from error
+            raise InputError(f"{error}{_how_to_continue(folder)}") from error
         finally:
             folder.close()
             parts.watch.close()
     result = _finish(parts, folder, "interrupted" if stopped else "finished")
     if stopped:
-        how = f"interrupted; to go on: {_resume_command(folder)}"
+        how = f"interrupted; to continue: {_resume_command(folder)}"
         raise Interrupted(how, getattr(stopped, "signal_number", signal.SIGINT))
-    check_signals()  # one noted in the last block: this run is finished, but another must not start
+    check_signals()  # for a signal in the last block: this run is finished, but no other run may start
     return result
 
 
-def _measure_expert(parts: Parts) -> Episodes:
+def _measure_expert(parts: Parts) -> EpisodeStatistics:
     if parts.expert is None:
-        return NO_EPISODES
-    return parts.evaluator.measure(parts.expert, count_expert_episodes(parts.evaluator.n_episodes))
+        return NO_STATISTICS
+    return parts.evaluator.measure(parts.expert)
 
 
 def _finish_block(parts: Parts, folder: RunFolder, block: Block) -> None:
@@ -124,11 +124,11 @@ def _finish(parts: Parts, folder: RunFolder, status: str) -> RunResult:
     return RunResult(folder.path, summary, folder.evaluations, folder.expert[0])
 
 
-def _how_to_go_on(folder: RunFolder) -> str:
-    """Return what follows the message of an error in the middle of a run."""
+def _how_to_continue(folder: RunFolder) -> str:
+    """Return the end of an error message: how to continue, if there is a checkpoint."""
     if not folder.checkpoint.exists():
         return ""
-    return f" (there is a checkpoint; once the cause is gone: {_resume_command(folder)})"
+    return f" (there is a checkpoint; when the cause is fixed, continue with {_resume_command(folder)})"
 
 
 def _resume_command(folder: RunFolder) -> str:

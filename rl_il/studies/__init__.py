@@ -1,1 +1,1 @@
-"""What is made of many runs: tables, figures, answers."""
+"""Experiments that consist of several runs, and tools that examine policies and data sets."""

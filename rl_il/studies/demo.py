@@ -1,4 +1,4 @@
-"""The main job: what behavioural cloning makes of 1 and of 10 demonstrations, and DAgger of 1."""
+"""The demo: behavioural cloning from 1 and from 10 demonstrations, compared with DAgger from 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.video import RenderError, record_frames, tile, write_video
 from rl_il.report.figures import plot_learning_curve
 from rl_il.report.runs import Run, Variant, read_run
-from rl_il.report.tables import Result, markdown, results_table
+from rl_il.report.tables import PAIRED, Result, count, interval_caption, markdown, results_table
 from rl_il.runs.experiment import run
 from rl_il.runs.folders import new_folder
 from rl_il.runs.parts import build_policy
@@ -30,20 +30,25 @@ MANY_DEMOS = 10
 FILES = {
     "table.md": "table",
     "learning_curve.png": "learning curve",
-    "bc_1_demo.gif": "clone's video",
+    "bc_1_demo.gif": "BC's video",
     "dagger.gif": "DAgger's video",
 }
 
 
 def run_demo(config: RunConfig, seeds: Sequence[int], out: Path) -> str:
-    """Run the comparison for each seed; write table, figure and GIFs to a new folder; return the table.
+    """Run the comparison for each seed. Write the table, the figure and the GIFs to a new folder; return the table.
 
-    `config` is of the DAgger run, but for `n_demos`, `seed` and `logdir`. Each seed draws its own demonstrations,
-    weights, minibatches and episodes. If the folder `out` is taken, a number comes behind its name.
+    Args:
+      config: the settings of the DAgger run. This function sets `n_demos`, `seed` and `logdir`.
+      seeds: each seed chooses the demonstrations, weights, minibatches and episodes of its runs.
+      out: the new folder. If it exists, a number is appended to its name.
+
+    Raises:
+      InputError: an input is missing or does not fit, or a seed is repeated. Then no folder was made.
     """
     start = time.perf_counter()
     if len({*seeds}) < len(seeds):
-        raise InputError(f"--seeds must differ, got {' '.join(map(str, seeds))}")
+        raise InputError(f"the seeds must differ, got {' '.join(map(str, seeds))}")
     configs = [replace(config, seed=seed, n_demos=MANY_DEMOS) for seed in seeds]
     check_config(configs[0])
     out = new_folder(out, numbered=True)
@@ -57,12 +62,13 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path) -> str:
     results = results_of(untrained, Variant(many), Variant(dagger))
     untrained, expert, one, many, *improved = results
     table = markdown(results_table(results, expert))
+    caption = make_caption(config, len(seeds), results)
     with atomic_write(out / "table.md") as file:
-        file.write((table + "\n").encode())
+        file.write(f"{table}\n\n{caption}\n".encode())
     curve, levels = [replace(one, name="iteration 0"), *improved], [expert, many, untrained]
-    plot_learning_curve(out / "learning_curve.png", config.env_name, curve, levels, caption(config, seeds))
-    print(f"\n{config.env_name}, {seconds(time.perf_counter() - start)}\n\n{table}\n", flush=True)
-    median = np.argsort(one.seed_means)[len(seeds) // 2]  # neither the luckiest clone nor the unluckiest
+    plot_learning_curve(out / "learning_curve.png", config.env_name, curve, levels, caption)
+    print(f"\n{config.env_name}, {seconds(time.perf_counter() - start)}\n\n{table}\n\n{caption}\n", flush=True)
+    median = np.argsort(one.seed_means)[len(seeds) // 2]  # the seed whose BC policy has the median return
     try:
         record_gifs(dagger[median].folder, configs[median], out)
     except RenderError as error:
@@ -72,10 +78,10 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path) -> str:
 
 
 def run_seed(config: RunConfig, out: Path) -> tuple[np.ndarray, Run, Run]:
-    """Return the untrained policy's returns, cloning from many demonstrations, and DAgger from one."""
+    """Return the untrained policy's returns, and two runs: BC from 10 demonstrations, and DAgger from 1."""
     print("[1/3] the untrained policy", flush=True)
     env = make_env(config.env_name)
-    untrained, _ = measure(build_policy(config, env).actor(), config, env, "evaluation", config.eval_episodes)
+    untrained, _ = measure(build_policy(config, env).actor(), config, env, config.eval_episodes)
     print(f"[2/3] behavioural cloning from {MANY_DEMOS} demonstrations", flush=True)
     cloning, folder = replace(config, do_dagger=False, n_iter=1), out / f"bc_{MANY_DEMOS}_demos_seed_{config.seed}"
     many = run(replace(cloning, logdir=str(folder)))
@@ -86,7 +92,7 @@ def run_seed(config: RunConfig, out: Path) -> tuple[np.ndarray, Run, Run]:
 
 
 def results_of(untrained: Sequence[np.ndarray], many: Variant, dagger: Variant) -> list[Result]:
-    """Return all rows in order: the untrained policy, the expert, 1 demonstration, 10, then DAgger's iterations."""
+    """Return the rows of the table: untrained policy, expert, BC from 1 and from 10 demonstrations, DAgger."""
     return [
         Result("untrained policy", untrained, 0),
         dagger.expert,
@@ -96,19 +102,18 @@ def results_of(untrained: Sequence[np.ndarray], many: Variant, dagger: Variant) 
     ]
 
 
-def caption(config: RunConfig, seeds: Sequence[int]) -> str:
-    """Say how the numbers of the figure were measured."""
+def make_caption(config: RunConfig, n_seeds: int, results: Sequence[Result]) -> str:
+    """Return how the returns were measured, and the settings."""
     return (
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {config.eval_episodes} fresh episodes each; bands are"
-        f" 95 % bootstrap intervals over episodes within seeds. {config.n_layers} x {config.size}"
-        f" {config.activation}, {config.num_agent_train_steps_per_iter:,} gradient steps of"
-        f" {config.train_batch_size} rows and at least {config.batch_size:,} environment steps an iteration,"
-        f" learning rate {config.learning_rate:g}."
+        f"{count(n_seeds, 'seed')}, {count(config.eval_episodes, 'new episode')} each. {interval_caption(results)}"
+        f" {PAIRED} {config.n_layers} x {config.size} {config.activation},"
+        f" {config.num_agent_train_steps_per_iter:,} gradient steps of {config.train_batch_size} rows and at least"
+        f" {config.batch_size:,} environment steps an iteration, learning rate {config.learning_rate:g}."
     )
 
 
 def record_gifs(dagger_folder: Path, config: RunConfig, out: Path) -> None:
-    """Film the clone and DAgger's last policy in the same four fresh episodes, side by side."""
+    """Write a GIF of the BC policy and one of DAgger's last policy, both on the same four new episodes."""
     env = make_env(config.env_name)
     seeds = [int(seed) for seed in stream(config.seed, "video").integers(2**62, size=4)]
     policies = {"bc_1_demo.gif": dagger_folder / "policy_itr_0.pt", "dagger.gif": dagger_folder}

@@ -1,1 +1,1 @@
-"""Teaching by a person: they watch the agent act, and take over with keys when it errs."""
+"""Interactive teaching: a person watches the agent act, and takes over with keys when it makes a mistake."""

@@ -1,4 +1,4 @@
-"""Who acts in a session: the newest snapshot, its teacher (a person or the stand-in), and the rule that decides."""
+"""Who acts in a session: the newest snapshot or the teacher (a person or a script), and the rule that decides."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:  # they import torch
 
 
 class Player(Actor):
-    """The learner's snapshots as one actor: the one that is newest at an episode's start plays it."""
+    """The agent of a session: an actor that takes the learner's newest snapshot at the start of each episode."""
 
     def __init__(self, learner: Learner):
         self.learner, self.snapshot = learner, learner.newest
         self.ob_shape = self.snapshot.actor.ob_shape
 
     def watch(self, env: gym.Env) -> None:
-        """Take the environment of the episodes to come."""
+        """Store the environment of the following episodes."""
         self.env = env
 
     def reset(self, seed: int = 0) -> None:
@@ -35,18 +35,18 @@ class Player(Actor):
         self.swap()
 
     def swap(self) -> None:
-        """Let the newest snapshot play from here on; one with a memory begins with an empty one."""
+        """Let the newest snapshot act from now on. If it has a memory, the memory starts empty."""
         self.snapshot = self.learner.newest
         self.snapshot.actor.watch(self.env)
         self.snapshot.actor.reset(self.seed)
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
-        """Return the action of the snapshot that plays."""
+        """Return the action of the snapshot in use: int64 or float32, not clipped."""
         return self.snapshot.actor.get_action(obs)
 
 
 class Person(Teacher):
-    """The person who holds the keys: `held`, in the order in which they were pressed."""
+    """A person at the keyboard. `held` are the keys held now, in the order in which they were pressed."""
 
     source = HUMAN
 
@@ -55,32 +55,33 @@ class Person(Teacher):
         self.held: tuple[str, ...] = ()
 
     def wants(self, ob: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        """Return the action of the held keys; None where none is held."""
+        """Return the action of the held keys, or None if no key is held."""
         return self.keys.action(self.held) if self.keys else None
 
     def act(self, ob: np.ndarray) -> np.ndarray | None:
-        """Return the action of the held keys, or the idle action; None where the environment has no keys."""
+        """Return the action of the held keys, else the idle action; None if the environment has no keys."""
         action = self.wants(ob, None)
         return self.keys.idle_action if action is None and self.keys else action
 
 
-class StandIn(ExpertTeacher):
-    """A scripted teacher: an expert that presses the keys a person would press.
+class ScriptedTeacher(ExpertTeacher):
+    """A script that replaces the person. It presses the keys whose action is nearest to an expert's action.
 
-    It lets the agent act until agent and expert have disagreed for `disagreement_steps` steps in a row: a single
-    other action seldom matters, a run of them leads away. It then acts for `takeover_steps` steps, and on from there
-    until the agent would do what the expert does. Two actions agree if the same keys are nearest to them, so
-    continuous ones agree when a person could not tell them apart with these keys.
+    It takes over when agent and expert have disagreed for `disagreement_steps` steps in a row. It then acts for at
+    least `takeover_steps` steps, and until the agent agrees with the expert. Two actions agree if the same keys are
+    nearest to both, so small differences of continuous actions do not count.
 
     Args:
-      config: the numbers above, and how often it presses a wrong key while it acts.
+      expert: the expert whose actions the script follows.
+      keys: the environment's keys.
+      config: its `disagreement_steps`, `takeover_steps`, `noise` (the probability of a wrong key) and seed are read.
       first_episode: the number of the episode that starts with the first `reset`.
     """
 
     def __init__(self, expert: Expert, keys: KeyMap, config: TeachConfig, first_episode: int = 0):
         super().__init__(expert)
         self.keys, self.config, self.episode = keys, config, first_episode - 1
-        self._answer: np.ndarray | None = None  # the expert's at this step: it is asked once
+        self._answer: np.ndarray | None = None  # the expert's action at this step, so that it is asked only once
 
     def reset(self, seed: int = 0) -> None:
         """Start the next episode."""
@@ -91,19 +92,19 @@ class StandIn(ExpertTeacher):
         self._rng = stream(self.config.seed, "teacher", self.episode)
 
     def wants(self, ob: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        """Return the action of the keys that are pressed; None where the agent may do what it likes."""
+        """Return the action of the pressed keys, or None to let the agent act."""
         action = self.keys.action(self.choose(ob, own))
         if action is not None:
-            self._answer = None  # which is used at this step only
+            self._answer = None  # `act` is not called at this step
         return action
 
     def act(self, ob: np.ndarray) -> np.ndarray:
-        """Return the expert's action: the answer that `choose` had at this step, if it asked."""
+        """Return the expert's action; the expert is not asked again if `choose` asked it at this step."""
         answer, self._answer = self._answer, None
         return super().act(ob) if answer is None else answer
 
     def choose(self, ob: np.ndarray, own: np.ndarray) -> tuple[str, ...]:
-        """Return the keys to hold in the step from `ob`, where the agent would do `own`; none: it acts."""
+        """Return the keys to hold at `ob`; `own` is the agent's action. An empty tuple lets the agent act."""
         self._answer = super().act(ob)
         wanted = self.keys.nearest(self._answer)
         disagrees = self.keys.nearest(own) != wanted
@@ -122,16 +123,17 @@ class StandIn(ExpertTeacher):
 
 
 class Interventions(Rule):
-    """In the mode `demonstrate` the teacher acts always, in `teach` where it wants to, in `watch` never.
+    """The collection rule of a session.
 
-    In `watch` no step becomes a label.
+    `mode` says when the teacher acts: always (`demonstrate`), when it wants to (`teach`), or never (`watch`). In
+    `watch` no step becomes a label.
     """
 
     def __init__(self, labels: Labels):
         self.labels, self.mode = labels, "teach"
 
     def decide(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> Decision:
-        """Return the teacher's action or the learner's own."""
+        """Return the teacher's action or the agent's, and whether the step may become a label."""
         action = None
         if self.mode == "demonstrate":
             action = teacher.act(ob)

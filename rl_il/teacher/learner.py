@@ -1,4 +1,4 @@
-"""Learning while somebody teaches: gradient steps as they are earned, and snapshots that play."""
+"""Learning during a session: gradient steps for each environment step, and snapshots of the policy that act."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from rl_il.teacher.labels import Labels
 from rl_il.teacher.settings import TeachConfig
 from rl_il.types import Actor
 
-MAX_OWED = 1000.0  # gradient steps that may wait: a slow machine then makes fewer, and does not fall behind for good
-LOSS_MEMORY = 0.98  # of the running mean of the loss
+MAX_OWED = 1000.0  # maximum number of gradient steps that wait; a slow machine skips the others
+LOSS_MEMORY = 0.98  # weight of earlier losses in the running mean
 
 
 class Snapshot(NamedTuple):
-    """The policy as it was at one moment."""
+    """A copy of the policy after a number of gradient steps."""
 
     number: int
-    updates: int  # gradient steps it has had
+    updates: int  # gradient steps before it was taken
     actor: Actor
     weights: dict[str, Any]
 
 
 class Learner:
-    """Trains a policy on the labels there are.
+    """The learner of a session: it trains a policy on the session's labels.
 
-    Each environment step earns `updates_per_step` gradient steps, and after `rest_after` of them without a new label
-    nothing is earned until one comes. They are made by `work`, either where it is called (the same seed then gives
-    the same weights) or by a background thread between `start` and `stop`.
+    Each environment step adds `updates_per_step` gradient steps to those that are owed. After `rest_after` gradient
+    steps without a new label, training waits for one. `work` makes the owed steps. Either the caller calls it, and
+    the same seed gives the same weights; or a background thread does so between `start` and `stop`.
     """
 
     def __init__(self, policy: BasePolicy, labels: Labels, config: TeachConfig):
@@ -43,7 +43,7 @@ class Learner:
         self.loss: float | None = None  # a running mean
         self.since_label = 0  # gradient steps since the last new label
         self.newest = self._snapshot(0)
-        self.error: Exception | None = None  # what ended the thread
+        self.error: Exception | None = None  # the exception that ended the thread
         self.lock = threading.Lock()  # held while the policy changes
         self._seen = labels.added
         self._owed, self._owed_lock = 0.0, threading.Lock()
@@ -53,16 +53,16 @@ class Learner:
 
     @property
     def resting(self) -> bool:
-        """Whether it waits for a new label."""
+        """Return whether training waits for a new label."""
         return self.since_label >= self.config.rest_after
 
     def begin_episode(self, episode: int) -> None:
-        """Draw minibatches from the episode's own stream from now on."""
+        """Use the episode's random stream for the following minibatches."""
         with self.lock:
             self._rng = stream(self.config.seed, "training", episode)
 
     def grant(self) -> None:
-        """Count an environment step: it earns gradient steps."""
+        """Count one environment step, which adds `updates_per_step` owed gradient steps."""
         self._owe(self.config.updates_per_step)
         self._wake.set()
 
@@ -71,9 +71,9 @@ class Learner:
             self._owed = min(max(self._owed + steps, 0.0), MAX_OWED)
 
     def work(self, limit: float = MAX_OWED) -> int:
-        """Make the gradient steps that are owed, at most so many; return how many.
+        """Make the owed gradient steps, at most `limit`; return how many were made.
 
-        Raise `DivergedError` where the loss is not finite.
+        Raise `DivergedError` if the loss is not finite.
         """
         made = 0
         while made < limit and self._owed >= 1:
@@ -84,7 +84,7 @@ class Learner:
         return made
 
     def _update(self) -> bool:
-        """Make one gradient step, unless there is nothing to learn; return whether it was made."""
+        """Make one gradient step if there is something to learn; return whether it was made."""
         if self.labels.added > self._seen:
             self._seen, self.since_label = self.labels.added, 0
         rows = None if self.resting else self.labels.draw(self.config.train_batch_size, self._rng)
@@ -105,13 +105,13 @@ class Learner:
         return Snapshot(number, self.updates, self.policy.actor(), weights)
 
     def start(self) -> None:
-        """Work in the background from now on."""
+        """Start the background thread."""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the background work, after the gradient step under way."""
+        """Stop the background thread after its current gradient step."""
         self._stopping = True
         self._wake.set()
         if self._thread:
@@ -119,7 +119,7 @@ class Learner:
             self._thread = None
 
     def check(self) -> None:
-        """Raise what ended the background work, if anything did."""
+        """Raise the exception that ended the background thread, if there is one."""
         if self.error:
             raise self.error
 
@@ -129,11 +129,11 @@ class Learner:
                 if self.work(1) == 0:
                     self._wake.wait()
                     self._wake.clear()
-        except Exception as error:  # it is raised again where somebody sees it
+        except Exception as error:  # `check` raises it in the session's thread
             self.error = error
 
     def state(self) -> dict[str, Any]:
-        """Return what is needed besides the labels to go on: plain numbers and tensors. The caller holds `lock`."""
+        """Return what a resumed session needs in addition to its labels. The caller must hold `lock`."""
         return {
             "updates": self.updates,
             "loss": self.loss,
@@ -147,7 +147,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; the labels are there already."""
+        """Load `state`. The labels must have been added before."""
         with self.lock:
             self.policy.load_state_dict(state["snapshot"])
             number, updates = state["snapshot_number"], state["snapshot_updates"]

@@ -1,6 +1,8 @@
-"""What the page and the server say to each other, and where it waits: in the `Inbox`, and in the `Tab`.
+"""The messages between page and server, and their queues.
 
-Everything that comes in is checked here.
+`Inbox` holds the messages from the page, `Tab` those to the page.
+
+Every incoming message is checked here.
 """
 
 from __future__ import annotations
@@ -18,44 +20,44 @@ from websockets.exceptions import ConnectionClosed
 from rl_il.errors import InputError
 from rl_il.files import to_json
 
-MAX_BYTES = 4096  # of a message from the page
-MAX_KEYS = 32  # held at once
+MAX_BYTES = 4096  # maximum size of a message from the page
+MAX_KEYS = 32  # keys held at the same time
 MAX_NAME = 32  # characters of a key's or a mode's name
-MAX_COMMANDS = 32  # that wait in the inbox
-MAX_TEXTS = 500  # that wait to be sent
-MAX_UNACKNOWLEDGED = 2  # frames
-REPLACED = 4409  # closing code: another tab has taken the session
+MAX_COMMANDS = 32  # commands that wait in the inbox
+MAX_TEXTS = 500  # messages that wait to be sent to a tab
+MAX_UNACKNOWLEDGED = 2  # frames that were sent but are not drawn yet
+REPLACED = 4409  # WebSocket close code: another tab has taken over the session
 
 
 class Hello(NamedTuple):
-    """The first message: who is there."""
+    """The first message of a tab: its token, and whether it takes over from another tab."""
 
     token: str
     take_over: bool
 
 
 class Keys(NamedTuple):
-    """All keys that are held now, in the order in which they were pressed."""
+    """All keys that are held now, in the order in which they were pressed; `stamp` is the page's clock in ms."""
 
     held: tuple[str, ...]
     stamp: float | None
 
 
 class Ack(NamedTuple):
-    """The frame of this number was drawn."""
+    """The page has drawn the frame of this number."""
 
     seq: int
 
 
 class Command(NamedTuple):
-    """One of `COMMANDS`, with its value; the inbox adds `join` and `leave`."""
+    """One of `COMMANDS` with its value. The server adds `join` and `leave` when a tab connects or disconnects."""
 
     name: str
     value: Any = None
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether it is an ordinary number: neither true nor NaN, nor JSON's 1e999, which is infinite."""
+    """Return whether it is a finite number; JSON's true, NaN and 1e999 (infinite) are not."""
     return type(value) in (int, float) and abs(value) < 1e15
 
 
@@ -71,11 +73,11 @@ COMMANDS = {
     "save": lambda value: value is None,
     "speed": _is_number,
 }
-"""What the page may ask for, and the check of its value."""
+"""The commands that the page may send, with the check of their value."""
 
 
 def parse(text: str | bytes) -> Hello | Keys | Ack | Command:
-    """Return the message. Raise `InputError` for anything else; its text is short and quotes nothing."""
+    """Return the message. Raise `InputError` if the text is no valid message; the error does not quote it."""
     content = None
     with contextlib.suppress(ValueError, RecursionError):
         content = json.loads(text) if isinstance(text, str) else None
@@ -90,28 +92,28 @@ def parse(text: str | bytes) -> Hello | Keys | Ack | Command:
             return Ack(seq)
         case {"type": "command", "name": str(name)} if name in COMMANDS and COMMANDS[name](content.get("value")):
             return Command(name, content.get("value"))
-    raise InputError("the message is not JSON of a hello, keys, ack or command with the values that it needs")
+    raise InputError("the message was ignored: expected JSON of type hello, keys, ack or command, with its values")
 
 
 def notice(text: str, level: str = "info") -> dict[str, str]:
-    """Return a sentence for the page."""
+    """Return the message that shows `text` on the page for some seconds; `level` is `info` or `error`."""
     return {"type": "notice", "level": level, "text": text}
 
 
 class Inbox:
-    """What the page asked for, until the session's thread takes it; `changed` is set while something waits."""
+    """The page's keys and commands, until the session's thread takes them; `changed` is set when some arrive."""
 
     def __init__(self) -> None:
         self.changed = threading.Event()
         self._lock = threading.Lock()
         self._commands: list[Command] = []
-        self._keys: list[Keys] = []  # to be held in the next steps, one after the other: at most a tap and its end
+        self._keys: list[Keys] = []  # one for each of the next steps: at most a short press and its release
 
     def put(self, message: Keys | Command) -> bool:
         """Add a message; return whether there was room."""
         with self._lock:
             if isinstance(message, Keys):
-                # A key that was pressed and let go of since the last step is still held for one step.
+                # A key that was pressed and released between two steps still counts as held for one step.
                 tap = [] if message.held else [keys for keys in self._keys if keys.held]
                 self._keys = [*tap, message]
             elif len(self._commands) >= MAX_COMMANDS:
@@ -122,18 +124,18 @@ class Inbox:
         return True
 
     def leave(self) -> None:
-        """Note that nobody is there any more: no key is held, and what was asked for last is not done."""
+        """Note that the tab has disconnected: release all keys, and drop its waiting commands."""
         with self._lock:
             self._commands, self._keys = [Command("leave")], [Keys((), None)]
         self.changed.set()
 
     def take_keys(self) -> Keys | None:
-        """Return the keys to hold in the next step; None if they are as before."""
+        """Return the keys to hold in the next step; None if they have not changed."""
         with self._lock:
             return self._keys.pop(0) if self._keys else None
 
     def take(self) -> list[Command]:
-        """Return the commands since the last time, with `join` and `leave` where somebody came or went."""
+        """Return the commands since the last call, including `join` and `leave`."""
         with self._lock:
             self.changed.clear()
             taken, self._commands = self._commands, []
@@ -141,18 +143,18 @@ class Inbox:
 
 
 class Tab:
-    """One tab of the browser: its connection, and what waits to be sent there."""
+    """The server's side of one browser tab: its connection, and the messages that wait to be sent to it."""
 
     def __init__(self, connection: ServerConnection):
         self.connection = connection
         self._texts: deque[str] = deque()
-        self._frame: tuple[dict[str, Any], bytes] | None = None  # the newest, if it was not sent yet
-        self._sent = self._drawn = 0  # frames
+        self._frame: tuple[dict[str, Any], bytes] | None = None  # the newest one, until it is sent
+        self._sent = self._drawn = 0  # number of the last frame
         self._wake = asyncio.Event()
         self.sender = asyncio.create_task(self._send_all())
 
     def say(self, message: dict[str, Any]) -> None:
-        """Send the message after those before it; drop a tab that reads none of them."""
+        """Send the message in order. Drop the connection if the tab has stopped reading."""
         if len(self._texts) >= MAX_TEXTS:
             self.connection.transport.abort()
             return
@@ -160,17 +162,17 @@ class Tab:
         self._wake.set()
 
     def show(self, state: dict[str, Any], picture: bytes) -> None:
-        """Send the frame as soon as the tab can take it, unless a newer one comes before."""
+        """Send the frame as soon as the tab is ready for it, unless a newer frame replaces it before that."""
         self._frame = (state, picture)
         self._wake.set()
 
     def acknowledge(self, seq: int) -> None:
-        """Note that the tab has drawn this frame, and so is done with those before it."""
+        """Note that the tab has drawn this frame, and has drawn or dropped all frames before it."""
         self._drawn = min(max(self._drawn, seq), self._sent)
         self._wake.set()
 
     def dismiss(self) -> None:
-        """Close the connection: another tab has taken the session."""
+        """Close the connection, because another tab has taken over the session."""
         self._closing = asyncio.create_task(self.connection.close(REPLACED, "taken over"))
 
     async def _send_all(self) -> None:

@@ -1,12 +1,11 @@
-"""What a teaching run measures in each episode, for its run folder, TensorBoard and, if asked for, MLflow."""
+"""The metrics of a teaching session: a row for each episode in metrics.csv, TensorBoard and optionally MLflow."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,25 +14,23 @@ from rl_il.files import write_csv
 from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, sample_n_trajectories
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.seeding import stream
+from rl_il.statistics import bootstrap_interval
 from rl_il.teacher.session import Episode
 from rl_il.teacher.settings import TeachConfig
-from rl_il.types import LEARNER
-
-if TYPE_CHECKING:  # it imports torch
-    from rl_il.teacher.learner import Snapshot
+from rl_il.types import LEARNER, Actor
 
 
 def import_mlflow() -> Any:
-    """Return the optional package. Raise `InputError` with the command that installs it."""
+    """Import and return MLflow. Raise `InputError`, with the command that installs it, if it is missing."""
     try:
         import mlflow
     except ImportError as error:
-        raise InputError("--tracker mlflow: needs `pip install mlflow`") from error
+        raise InputError("--tracker mlflow needs a package; run `pip install mlflow`, or drop the flag") from error
     return mlflow
 
 
 class MLflowTracker:
-    """Sends settings and metrics to MLflow, to the place that its own environment variables name."""
+    """A run in MLflow, for settings and metrics. Variables such as MLFLOW_TRACKING_URI say where MLflow keeps it."""
 
     def __init__(self, config: TeachConfig, folder: Path):
         self.mlflow = import_mlflow()
@@ -42,9 +39,9 @@ class MLflowTracker:
             self.mlflow.set_experiment("rl_il")
             self.mlflow.start_run(run_name=folder.name)
             self.mlflow.log_params(dataclasses.asdict(config))
-        except Exception as error:  # of MLflow, its database, or the network
+        except Exception as error:  # MLflow, its database and the network raise errors of many classes
             why = _first_line(error)
-            raise InputError(f"--tracker mlflow: {why}; set MLFLOW_TRACKING_URI, or drop it") from error
+            raise InputError(f"--tracker mlflow: {why}; set MLFLOW_TRACKING_URI, or drop the flag") from error
 
     def log(self, scalars: dict[str, float], episode: int) -> None:
         """Send one episode's metrics."""
@@ -52,12 +49,12 @@ class MLflowTracker:
             return
         try:
             self.mlflow.log_metrics({name.replace(" ", "_"): scalars[name] for name in scalars}, step=episode)
-        except Exception as error:  # the run folder has them all; teaching goes on
+        except Exception as error:  # the run folder has all metrics, so the session continues
             self.broken = True
-            print(f"note: MLflow gets no more metrics: {_first_line(error)}", file=sys.stderr)
+            print(f"note: no more metrics are sent to MLflow: {_first_line(error)}", file=sys.stderr)
 
     def close(self) -> None:
-        """End the run there."""
+        """End the run in MLflow."""
         if not self.broken:
             self.mlflow.end_run()
 
@@ -70,30 +67,31 @@ COLUMNS = {"iteration": "episode", "Return": "return", "Length": "length", "Inte
 COLUMNS |= {"Labels_Human": "human", "Labels_Approved": "approved", "Snapshot": "snapshot", "Updates": "updates"}
 COLUMNS |= {"Training Loss": "loss", "Snapshot_AverageReturn": "snapshot_return"}
 COLUMNS |= {"Snapshot_Updates": "snapshot_updates"}
-"""The columns of metrics.csv, and what a message to the page calls them."""
+"""The columns of metrics.csv, with the names of their values in a message to the page."""
+UNMEASURED = dict.fromkeys(("snapshot_return", "snapshot_interval", "snapshot_updates"))
 
 
 def row_of(message: dict[str, Any]) -> dict[str, float]:
-    """Return the row of metrics.csv that says of an episode what the page was told; what is unknown is left out."""
+    """Return the row of metrics.csv for the page's message about an episode, without unknown values."""
     values = {**message, **message["labels"]}
     return {column: values[name] for column, name in COLUMNS.items() if values[name] is not None}
 
 
 class Metrics:
-    """Writes a row for each episode, and keeps what the page is told of it in `history`."""
+    """The metrics: a row for each episode. The messages about episodes are kept in `history`."""
 
     def __init__(self, folder: Path, tracker: MLflowTracker | None = None):
         self.folder, self.events, self.tracker = folder, EventWriter(folder), tracker
         self.history: list[dict[str, Any]] = []
-        self._measured: dict[str, float | None] = {"snapshot_return": None, "snapshot_updates": None}  # since a row
+        self._measured: dict[str, Any] = dict(UNMEASURED)  # since the last row
 
     def restore(self, episodes: int, history: list[dict[str, Any]]) -> None:
-        """Go on after so many episodes; TensorBoard drops what it has of later ones."""
+        """Continue after `episodes` episodes. TensorBoard then ignores what it has about later ones."""
         self.history = history
         self.events.purge(episodes)
 
     def log(self, episode: Episode, labels: dict[str, int], updates: int, loss: float | None) -> dict[str, Any]:
-        """Write the episode's row; return what the page is told."""
+        """Write the episode's row, and return the message about it."""
         message = {
             "type": "episode",
             "episode": episode.number,
@@ -108,7 +106,7 @@ class Metrics:
             "ended": episode.ended,
             **self._measured,
         }
-        self._measured = dict.fromkeys(self._measured)
+        self._measured = dict(UNMEASURED)
         self.history.append(message)
         write_csv(self.folder / "metrics.csv", [row_of(each) for each in self.history])
         scalars = row_of(message)
@@ -119,10 +117,15 @@ class Metrics:
         return message
 
     def add_snapshot_return(self, updates: int, returns: np.ndarray) -> dict[str, Any]:
-        """Keep what a snapshot scored alone for the next row; return what the page is told."""
-        mean = float(returns.mean())
-        self._measured = {"snapshot_return": mean, "snapshot_updates": updates}
-        return {"type": "snapshot_return", "updates": updates, "return": mean, "episodes": len(returns)}
+        """Keep a snapshot's measurement for the next row, and return the message about it.
+
+        The interval is for this one policy. It is None if there are fewer than five episodes.
+        """
+        mean, interval = float(returns.mean()), bootstrap_interval([returns])
+        known = None if np.isnan(interval).any() else list(interval)
+        self._measured = {"snapshot_return": mean, "snapshot_interval": known, "snapshot_updates": updates}
+        about = {"return": mean, "interval": known, "updates": updates}
+        return {"type": "snapshot_return", "episodes": len(returns), **about}
 
     def close(self) -> None:
         """Close the event file and the tracker."""
@@ -131,8 +134,11 @@ class Metrics:
             self.tracker.close()
 
 
-def measure(snapshot: Snapshot, source: RolloutSource, config: TeachConfig, itr: int) -> np.ndarray:
-    """Return `(eval_episodes,)` returns of the snapshot alone, on seeds that follow from the run's and `itr`."""
-    rng, actor = stream(config.seed, "evaluation", itr), deepcopy(snapshot.actor)  # the original may be playing
+def measure(actor: Actor, source: RolloutSource, config: TeachConfig) -> np.ndarray:
+    """Return `(eval_episodes,)` float64, the returns of whole episodes in which `actor` acts alone.
+
+    All measurements of a session, also that of the expert, use the same episode seeds, so they are paired.
+    """
+    rng = stream(config.seed, "evaluation")
     episodes = sample_n_trajectories(source, actor, config.eval_episodes, rng, config.ep_len)
     return returns_and_lengths(list(episodes))[0]

@@ -1,13 +1,13 @@
-"""A teaching run's folder: an episode a file as it ends, one file of all of them, and what is needed to go on.
+"""The run folder of a session: one file for each episode, and what is needed to resume the session.
 
   config.json                     the settings
-  session/episode_000000.npz ...  every step with who chose it and whether it is a label
-  demonstrations.npz              all of them in one file, written when the run ends
-  policy_itr_12.pt                the policy after that episode
-  metrics.csv, events.out...      a row an episode
+  session/episode_000000.npz ...  each episode's steps, with who chose each action and whether it is a label
+  demonstrations.npz              all episodes in one file, written when the session ends
+  policy_itr_12.pt                the policy after 12 episodes
+  metrics.csv, events.out...      one row for each episode
   checkpoint/                     weights, optimiser and counters
 
-`run_hw1.py --expert_data` takes the folder or the one file.
+`run_hw1.py --expert_data` takes the folder or demonstrations.npz.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ DEMONSTRATIONS = "demonstrations.npz"
 
 
 class Recording:
-    """Writes and reads one teaching run's folder."""
+    """The run folder of one session: methods to write and to read it."""
 
     def __init__(self, folder: Path, env_name: str):
         self.folder, self.env_name = folder, env_name
         self.checkpoint = Checkpoint(folder)
-        self.episodes: dict[int, tuple[int, int]] = {}  # saved ones: the numbers of their first step and the next
+        self.episodes: dict[int, tuple[int, int]] = {}  # the start and the stop of the steps of each saved episode
 
     @property
     def next_number(self) -> int:
-        """Return the number of the episode after the last one that was saved."""
+        """Return the number of the episode after the last saved one."""
         return max(self.episodes, default=-1) + 1
 
     def path(self, number: int) -> Path:
-        """Return the file of the episode of this number."""
+        """Return the file of the episode with this number."""
         return self.folder / SESSION / f"episode_{number:06d}.npz"
 
     def save_episode(self, number: int, start: int, trajectory: Trajectory) -> None:
-        """Write one episode, whole or not at all; `start` is the number of its first step."""
+        """Write one episode atomically; `start` is the number of its first step in the session."""
         save_trajectories(self.path(number), [trajectory], {"env_name": self.env_name, "episode": number})
         self.episodes[number] = (start, start + len(trajectory))
 
     def relabel(self, first_step: int, labels: Labels) -> None:
-        """Write the saved episodes again that reach beyond `first_step`, as they are labelled now."""
+        """Rewrite the saved episodes that have steps from `first_step` on, with their current labels."""
         for number, (start, stop) in list(self.episodes.items()):
             if stop > first_step:
                 (trajectory,) = load_trajectories(self.path(number), may_lack_labels=True)
@@ -72,7 +72,7 @@ class Recording:
         return path
 
     def save_learning(self, state: dict[str, Any], policy: BasePolicy) -> None:
-        """Write what is needed to go on after `state["itr"]` episodes, and the policy as it is then."""
+        """Save the policy, and the state from which the session can continue after `state["itr"]` episodes."""
         self.checkpoint.save(state)
         name = f"policy_itr_{state['itr']}.pt"
         policy.save(self.folder / name)
@@ -83,10 +83,10 @@ class Recording:
     def load(self, env: gym.Env, limit: int | None = None) -> list[Trajectory]:
         """Return the saved episodes in order; remove those after the first `limit`.
 
-        Raise `InputError` for a damaged file: it says which, and removing it is the user's choice.
+        Raise `InputError` if a file is damaged. The file is not removed, because that is the user's decision.
         """
         remove_leftovers(self.folder)
-        (self.folder / DEMONSTRATIONS).unlink(missing_ok=True)  # more is to come
+        (self.folder / DEMONSTRATIONS).unlink(missing_ok=True)  # it would be incomplete soon
         trajectories, step = [], 0
         for path in session_files(self.folder):
             number = int(path.stem.rsplit("_", 1)[1])

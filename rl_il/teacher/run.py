@@ -1,4 +1,4 @@
-"""From the settings to a finished teaching run: by a person through the page, or by the stand-in."""
+"""Running a session from its settings, with a person at the page or with the scripted teacher."""
 
 from __future__ import annotations
 
@@ -16,27 +16,33 @@ from rl_il.datasets import load_trajectories, save_trajectories
 from rl_il.errors import InputError, Interrupted
 from rl_il.files import check_writable
 from rl_il.options import from_json
+from rl_il.report.tables import count
 from rl_il.runs.folders import read_record
 from rl_il.runs.signals import noted_signals
 from rl_il.teacher.settings import TeachConfig
 from rl_il.teacher.teaching import Teaching, open_teaching
 from rl_il.types import Trajectory
 
-CheckSignals = Callable[[], None]  # raises KeyboardInterrupt once a signal came
+CheckSignals = Callable[[], None]  # raises KeyboardInterrupt after SIGINT or SIGTERM
 
 
 def teach(config: TeachConfig, command_line: Sequence[str] = (), resume: Path | None = None) -> Path:
-    """Teach as the settings say; return the run folder.
+    """Run a session and return its run folder.
+
+    Args:
+      config: the settings of the session.
+      command_line: the command that started the session, for config.json.
+      resume: the folder of the session to continue; None means a new session.
 
     Raises:
       InputError: something in the settings does not exist or does not fit.
-      Interrupted: Ctrl-C or SIGTERM; everything is saved, and the message says how to go on.
+      Interrupted: after Ctrl-C or SIGTERM. Everything is saved, and the message says how to resume.
     """
     if not config.teacher:
         check_port(config.port)
     with ExitStack() as stack:
         teaching = open_teaching(stack, config, resume, command_line)
-        print(f"run folder: {teaching.folder}" + (" (going on)" if resume else ""), flush=True)
+        print(f"run folder: {teaching.folder}" + (" (resumed)" if resume else ""), flush=True)
         history = teaching.metrics.history
         goal = None if config.episodes is None else len(history) + config.episodes
 
@@ -52,21 +58,23 @@ def teach(config: TeachConfig, command_line: Sequence[str] = (), resume: Path | 
         path = teaching.close(keep_running_episode=not (stopped and config.teacher))
         say_what_next(teaching, path)
         if stopped:
-            raise Interrupted(f"interrupted; to go on: python scripts/teach.py --resume {teaching.folder}", stopped)
+            raise Interrupted(
+                f"interrupted; to continue: python scripts/teach.py --resume {teaching.folder}", stopped
+            )
         return teaching.folder
 
 
 def check_port(port: int) -> None:
-    """Raise `InputError` for a port that is taken, before anything is made."""
+    """Raise `InputError` if the port cannot be used."""
     from rl_il.teacher.server import listen
 
     listen(port).close()
 
 
 def until_stopped(stack: ExitStack, teaching: Teaching, work: Callable[[CheckSignals], None]) -> int | None:
-    """Do the work; return the number of the signal that stopped it, None if it came to its end.
+    """Do the work; return the number of the signal that stopped it, or None if it finished.
 
-    Signals are noted until `stack` ends, so that saving is not stopped. Any other error closes the teaching.
+    Until `stack` ends, another signal does not interrupt saving. After any other error the session is closed.
     """
     try:
         work(stack.enter_context(noted_signals()))
@@ -79,14 +87,14 @@ def until_stopped(stack: ExitStack, teaching: Teaching, work: Callable[[CheckSig
 
 
 def settings_to_go_on(folder: Path, **changes: object) -> TeachConfig:
-    """Return the settings of the run in the folder, with some of them changed.
+    """Return the settings of the session in the folder, with `changes`.
 
-    Raises `InputError` where its config.json is missing or broken.
+    Raise `InputError` if its config.json is missing, damaged, or from another kind of run.
     """
     settings = read_record(folder).get("teaching")
     try:
         if not isinstance(settings, dict):
-            raise InputError(f"holds no settings of a teaching run; is {folder} the folder of one?")
+            raise InputError(f"holds no settings of a teaching session; maybe {folder} is not its folder")
         config = from_json(TeachConfig, settings)
     except InputError as error:
         raise InputError(f"{folder / 'config.json'}: {error}") from error
@@ -94,13 +102,13 @@ def settings_to_go_on(folder: Path, **changes: object) -> TeachConfig:
 
 
 def run_page(teaching: Teaching, check_signals: CheckSignals, finished: Callable[[], bool]) -> None:
-    """Serve the page until `finished()`."""
-    from rl_il.teacher.page import Page
+    """Serve the page until `finished()` returns true."""
+    from rl_il.teacher.page_loop import PageLoop
 
-    page = Page(teaching, teaching.config.port)
+    page = PageLoop(teaching, teaching.config.port)
     page.server.start()
     try:
-        print(f"open this page: {page.server.url}", "Ctrl-C saves and ends.", sep="\n", flush=True)
+        print(f"open this page: {page.server.url}", "Ctrl-C saves the session and ends it.", sep="\n", flush=True)
         with opened(page.server.url) if teaching.config.open else nullcontext():
             page.run(check_signals, finished)
     finally:
@@ -109,9 +117,9 @@ def run_page(teaching: Teaching, check_signals: CheckSignals, finished: Callable
 
 @contextmanager
 def opened(url: str) -> Iterator[None]:
-    """Open the page in the browser, by a file that only its owner can read.
+    """Open the page in the browser, through a temporary file that only its owner can read.
 
-    Every user of the machine can read a command line, and so a token in it.
+    Every user of the machine can read the browser's command line, so it must not contain the token.
     """
     with tempfile.TemporaryDirectory() as folder:  # mode 0700
         file = Path(folder) / "teach.html"
@@ -121,14 +129,15 @@ def opened(url: str) -> Iterator[None]:
 
 
 def say_what_next(teaching: Teaching, path: Path | None) -> None:
-    """Print where everything is, and the commands that come next."""
+    """Print what was saved, where, and the commands that use it."""
     labels = teaching.labels.counts
     name, folder = teaching.config.env_name, teaching.folder
     episodes = len(teaching.recording.episodes)
-    print(f"saved: {episodes} episodes, {labels['human']:,} labels by the teacher, {labels['approved']:,} approved")
+    by_teacher, approved = count(labels["human"], "label"), f"{labels['approved']:,}"
+    print(f"saved: {count(episodes, 'episode')}, {by_teacher} by the teacher, {approved} approved")
     if path:
         print(f"all episodes in one file: {path}")
-    print(f"teach on:      python scripts/teach.py --resume {folder}")
+    print(f"continue:      python scripts/teach.py --resume {folder}")
     if labels["human"] + labels["approved"]:
         print(f"train on them: python scripts/run_hw1.py --env_name {name} --expert_data {folder}")
         print(f"measure:       python scripts/evaluate.py --env_name {name} --policy {folder}", flush=True)
@@ -137,19 +146,23 @@ def say_what_next(teaching: Teaching, path: Path | None) -> None:
 def record_human_demos(
     config: TeachConfig, out: Path, n_demos: int, min_return: float = -np.inf, command_line: Sequence[str] = ()
 ) -> list[Trajectory]:
-    """Let a person act until `n_demos` whole episodes reach `min_return`; write those to `out` and return them.
+    """Let a person act until `n_demos` whole episodes reach `min_return`. Write these to `out` and return them.
 
-    The session's own folder keeps every episode as it ends.
+    The session's run folder keeps every episode.
 
     Args:
-      config: with the mode `demonstrate`.
+      config: the settings; the mode must be `demonstrate`.
+      out: the .npz file to write.
+      n_demos: the number of episodes to record.
+      min_return: the smallest return of an episode that counts.
+      command_line: the command that started the session, for config.json.
 
     Raises:
       InputError: `out` cannot be written, or no episode was finished.
-      Interrupted: Ctrl-C; what there is by then is written.
+      Interrupted: after Ctrl-C or SIGTERM; the episodes so far are written.
     """
     if out.suffix != ".npz":
-        raise InputError(f"{out}: a demonstration file's name must end in .npz")
+        raise InputError(f"{out}: the name of a demonstration file must end in .npz")
     check_writable(out)
     check_port(config.port)
     with ExitStack() as stack:
@@ -163,14 +176,14 @@ def record_human_demos(
         teaching.close()
         kept = write_demos(teaching, out, n_demos, min_return)
     if stopped:
-        raise Interrupted(f"interrupted; {len(kept)} episodes are written to {out}", stopped)
+        raise Interrupted(f"interrupted; {count(len(kept), 'episode')} written to {out}", stopped)
     if not kept:
-        raise InputError("the session ended before an episode was finished; nothing is written")
+        raise InputError("the session ended before an episode was finished; nothing was written")
     return kept
 
 
 def write_demos(teaching: Teaching, out: Path, n_demos: int, min_return: float) -> list[Trajectory]:
-    """Write the session's first `n_demos` whole episodes that reach `min_return` to one file; return them."""
+    """Write the first `n_demos` whole episodes whose return is at least `min_return` to `out`; return them."""
     if not teaching.recording.episodes:
         return []
     episodes = load_trajectories(teaching.folder, teaching.env, may_lack_labels=True)

@@ -1,4 +1,4 @@
-"""Teaching by the stand-in, without a page and as fast as it goes: the same seed gives the same numbers."""
+"""A session with the scripted teacher, without a page and at full speed. A seed always gives the same numbers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.report.tables import plain
+from rl_il.report.tables import count, plain, span
+from rl_il.statistics import MIN_EPISODES
 from rl_il.teacher.teaching import Teaching
 
-EPISODES = 10  # where nobody says how many
+EPISODES = 10  # if --episodes is not given
 
 
 def run_scripted(teaching: Teaching, check_signals: Callable[[], None]) -> None:
-    """Let the stand-in teach until as many episodes are finished as the settings say, from the run's beginning on.
+    """Let the scripted teacher teach until the session has `episodes` episodes, counted from its beginning.
 
-    Print a line an episode, then a table; leave `curve.png` in the run folder.
+    Print a line for each episode, then a table, then the expert's return. Write `curve.png` into the run folder.
     """
     config = teaching.config
     teaching.tell = print_message
@@ -27,16 +28,23 @@ def run_scripted(teaching: Teaching, check_signals: Callable[[], None]) -> None:
         teaching.session.step()
         teaching.learner.work()
     print(plain(summary_table(history)), flush=True)
+    expert = None
+    if config.eval_every > 0:
+        expert = float(teaching.measure_expert().mean())
+        print(f"the expert, on the same episodes as the snapshots: mean return {expert:.1f}", flush=True)
     path = teaching.folder / "curve.png"
-    plot_teaching(path, f"{config.env_name}, taught by its expert's keys", history)
+    plot_teaching(path, f"{config.env_name}, taught by its expert's keys", history, config.eval_episodes, expert)
     print(f"curve: {path}")
 
 
 def print_message(message: dict[str, Any]) -> None:
-    """Print what is told of an episode, and of a snapshot, as a line each."""
+    """Print one line for an episode or for the measurement of a snapshot."""
     if message["type"] == "snapshot_return":
+        episodes, interval = count(message["episodes"], "episode"), message["interval"]
+        known = f", 95 % interval of this policy {span(interval)}" if interval else ""
         print(
-            f"    the newest snapshot alone: {message['return']:.1f}, over {message['episodes']} episodes", flush=True
+            f"    the newest snapshot, alone: mean return {message['return']:.1f} over {episodes}{known}",
+            flush=True,
         )
     if message["type"] != "episode":
         return
@@ -51,7 +59,7 @@ def print_message(message: dict[str, Any]) -> None:
 
 
 def summary_table(history: list[dict[str, Any]]) -> list[list[str]]:
-    """Return a header, then a row for each tenth of the episodes (for each episode, if there are fewer than ten)."""
+    """Return a header, then a row for each tenth of the episodes, or for each episode if there are at most ten."""
     rows = [["episodes", "mean return", "by the teacher", "labels by the teacher", "approved"]]
     for part in np.array_split(np.arange(len(history)), min(10, len(history))):
         episodes = [history[i] for i in part]
@@ -65,9 +73,19 @@ def summary_table(history: list[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def plot_teaching(path: Path, title: str, history: list[dict[str, Any]]) -> None:
-    """Draw return and intervention rate of each episode against the number of labels at its end."""
-    from rl_il.report.figures import COLOURS, new_figure, save
+def plot_teaching(
+    path: Path, title: str, history: list[dict[str, Any]], eval_episodes: int, expert: float | None = None
+) -> None:
+    """Draw each episode's return and intervention rate against the number of labels at its end.
+
+    Args:
+      path: the file of the figure; its suffix gives the format.
+      title: the figure's title.
+      history: the messages about the session's episodes.
+      eval_episodes: the number of episodes in each evaluation of the agent acting alone.
+      expert: the expert's mean return, drawn as a horizontal line; None means no line.
+    """
+    from rl_il.report.figures import COLOURS, add_caption, new_figure, save
 
     labels = [sum(episode["labels"].values()) for episode in history]
     with new_figure(columns=2, size=(10, 4)) as (figure, (left, right)):
@@ -75,10 +93,15 @@ def plot_teaching(path: Path, title: str, history: list[dict[str, Any]]) -> None
         left.plot(labels, together, "o-", color=COLOURS[0], markersize=4, label="teacher and agent together")
         measured = [i for i, episode in enumerate(history) if episode["snapshot_return"] is not None]
         if measured:
-            alone = [history[i]["snapshot_return"] for i in measured]
-            left.plot([labels[i] for i in measured], alone, "D--", color=COLOURS[2], label="the agent alone, mean")
+            alone = np.array([history[i]["snapshot_return"] for i in measured])
+            ends = np.array([history[i].get("snapshot_interval") or [np.nan] * 2 for i in measured])
+            bars = np.abs(ends.T - alone)
+            settings = {"fmt": "D--", "color": COLOURS[2], "capsize": 3, "elinewidth": 1, "markersize": 4}
+            left.errorbar([labels[i] for i in measured], alone, bars, label="the agent alone, mean", **settings)
+        if expert is not None:
+            left.axhline(expert, color=COLOURS[3], linestyle=":", label=f"the expert ({expert:.0f})")
         left.set_ylabel("return")
-        left.legend()
+        left.legend(fontsize=9, framealpha=0.6)
         rates = [100 * episode["intervention_rate"] for episode in history]
         right.plot(labels, rates, "s-", color=COLOURS[1], markersize=4)
         right.set_ylabel("steps by the teacher, %")
@@ -86,4 +109,15 @@ def plot_teaching(path: Path, title: str, history: list[dict[str, Any]]) -> None
         for axes in (left, right):
             axes.set_xlabel("labels")
         figure.suptitle(title)
+        if measured:
+            add_caption(figure, caption(eval_episodes, expert is not None))
         save(figure, path)
+
+
+def caption(eval_episodes: int, with_expert: bool) -> str:
+    """Return a caption that explains the figure's evaluations and bars."""
+    text = f"The agent alone: mean return over {count(eval_episodes, 'episode')}, the same in each"
+    text += " evaluation" + (" and for the expert." if with_expert else ".")
+    if eval_episodes < MIN_EPISODES:
+        return f"{text} No interval is given below {MIN_EPISODES} episodes."
+    return f"{text} Bars: 95 % interval of this policy (over its episodes; other seeds are not covered)."

@@ -1,7 +1,7 @@
-"""The page's server: static files, and the messages and frames of one tab, over one port of 127.0.0.1.
+"""The page's server: it serves the static files and one tab's WebSocket, on one port of 127.0.0.1.
 
-It runs in a thread of its own and touches nothing of the session. What the page asks for waits in an `Inbox` until
-the session's thread takes it; frames go the other way, of which only the newest waits.
+It runs in a separate thread and never uses the session directly. The page's messages wait in an `Inbox` until the
+session's thread takes them. In the other direction only the newest frame waits.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from websockets.http11 import Request, Response
 from rl_il.errors import InputError
 from rl_il.teacher.messages import MAX_BYTES, Ack, Command, Hello, Inbox, Tab, notice, parse
 
-HOST = "127.0.0.1"  # and nothing else: everyone who reaches the page can steer and save
+HOST = "127.0.0.1"  # never another address: anyone who can open the page can act and save
 SOCKET = "/socket"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 FILES = {f"/{file.name}": file for file in (Path(__file__).parent / "static").iterdir() if file.suffix in KINDS}
 FILES["/"] = FILES.pop("/index.html")
-"""What is served under which path: a table, so that no path is ever looked up in the file system."""
+"""The served files by path. Only these paths are served; no path of a request is opened as a file."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -39,51 +39,51 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-MAX_CONNECTIONS = 32  # a browser opens up to six for the page's files
+MAX_CONNECTIONS = 32  # a browser opens up to six to load the page's files
 SECONDS_TO_HELLO = 5.0
-SECONDS_PER_MESSAGE = 0.001  # a flood waits where it comes from
-WRONG_TOKEN, TOO_LATE = 4401, 4408  # closing codes, as `messages.REPLACED`
+SECONDS_PER_MESSAGE = 0.001  # the minimum time for a message; faster messages wait in the browser
+WRONG_TOKEN, TOO_LATE = 4401, 4408  # WebSocket close codes, like `messages.REPLACED`
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket that listens on the port, 0 for any free one. Raise `InputError` if that is not possible."""
+    """Return a socket that listens on the port (0: any free port). Raise `InputError` if this is not possible."""
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
         why = error.strerror or error
-        raise InputError(f"--port {port}: cannot be used ({why}); give another, or 0 for any free one") from error
+        raise InputError(f"--port {port} cannot be used ({why}); give another, or 0 for any free port") from error
 
 
 class Refused(Exception):
-    """Ends a connection; holds the closing code and a reason."""
+    """An error that ends a connection. Its arguments are the WebSocket close code and the reason."""
 
 
 class Server:
-    """Serves the page from `start` to `stop`; `inbox` holds what the page asks for.
+    """The page's server. It runs between `start` and `stop`; `inbox` holds the page's messages.
 
     Args:
-      port: 0 takes any free one.
-      welcome: what a tab is told first; called in the server's thread.
-      token: that the page must know (None: a new one).
+      port: the port on 127.0.0.1; 0 means any free port.
+      welcome: a function that returns the first message to a tab. It is called in the server's thread.
+      token: the secret that the page must send; None means a new random token.
     """
 
     def __init__(self, port: int, welcome: Callable[[], dict[str, Any]], token: str | None = None):
         self.port, self.welcome, self.token = port, welcome, token or secrets.token_urlsafe(32)
         self.inbox = Inbox()
-        self._tab: Tab | None = None  # that holds the session
+        self._tab: Tab | None = None  # the tab that controls the session
 
     @property
     def url(self) -> str:
-        """The page's address. The token stands behind a #, which browsers keep to themselves."""
+        """Return the page's address. The token is after a #, because browsers do not send that part to servers."""
         return f"http://{HOST}:{self.port}/#token={self.token}"
 
     @property
     def watched(self) -> bool:
-        """Whether a tab holds the session."""
+        """Return whether a tab controls the session."""
         return self._tab is not None
 
     def start(self) -> None:
-        """Serve from now on. Raise `InputError` if the port is taken."""
+        """Start the server's thread. Raise `InputError` if the port cannot be used."""
         listener = listen(self.port)
         self.port = listener.getsockname()[1]
         self._names = [f"{name}:{self.port}" for name in (HOST, "localhost")]
@@ -92,17 +92,17 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close every connection and the port."""
+        """Close all connections and the port, and end the thread."""
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join()
 
     def say(self, message: dict[str, Any]) -> None:
-        """Send a message to the tab that holds the session, if there is one."""
+        """Send a message to the tab that controls the session, if there is one."""
         if tab := self._tab:
             self._loop.call_soon_threadsafe(tab.say, message)
 
     def show(self, state: dict[str, Any], picture: bytes) -> None:
-        """Send a frame to the tab that holds the session, if there is one."""
+        """Send a frame to the tab that controls the session, if there is one."""
         if tab := self._tab:
             self._loop.call_soon_threadsafe(tab.show, state, picture)
 
@@ -125,16 +125,16 @@ class Server:
             ping_interval=10,
             ping_timeout=10,
             server_header=None,
-            logger=logging.Logger("server", logging.CRITICAL + 1),  # a stranger's requests must not fill the terminal
+            logger=logging.Logger("server", logging.CRITICAL + 1),  # wrong requests must not fill the terminal
         )
         async with connections:
             await self._stopped.wait()
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Return one of the page's files, a refusal, or None where a socket may be opened if its origin is right."""
-        if request.headers.get_all("Host") not in [[name] for name in self._names]:  # others may be made to lead here
+        """Return one of the page's files, an error, or None to open the WebSocket if its origin is allowed."""
+        if request.headers.get_all("Host") not in [[name] for name in self._names]:  # protects against DNS rebinding
             return connection.respond(http.HTTPStatus.FORBIDDEN, "forbidden\n")
-        if getattr(request, "method", "GET") != "GET":  # older versions of websockets refuse others themselves
+        if getattr(request, "method", "GET") != "GET":  # older versions of websockets refuse other methods themselves
             return connection.respond(http.HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed\n")
         if request.path == SOCKET:
             return None
@@ -147,7 +147,7 @@ class Server:
         return response
 
     async def _talk(self, connection: ServerConnection) -> None:
-        """Serve one tab, from its hello to its end."""
+        """Serve one tab until its connection ends."""
         tab = Tab(connection)
         try:
             await self._admit(tab)
@@ -163,7 +163,7 @@ class Server:
                 self.inbox.leave()
 
     async def _admit(self, tab: Tab) -> None:
-        """Give the session to the tab, once it knows the token and the session is free or taken over."""
+        """Give the tab control of the session. While another tab has it, wait until `take_over` is sent."""
         try:
             hello = await asyncio.wait_for(self._hello(tab), SECONDS_TO_HELLO)
         except asyncio.TimeoutError:
@@ -172,7 +172,7 @@ class Server:
             tab.say({"type": "taken"})
         while self._tab and not hello.take_over:
             hello = await self._hello(tab)
-        before, self._tab = self._tab, tab  # from here on frames go to the new tab
+        before, self._tab = self._tab, tab  # from now on frames go to the new tab
         tab.say({"type": "welcome", **self.welcome()})
         if before:
             self.inbox.leave()
@@ -180,7 +180,7 @@ class Server:
         self.inbox.put(Command("join"))
 
     async def _hello(self, tab: Tab) -> Hello:
-        """Return the tab's hello. Raise `Refused` for any other message, or a wrong token."""
+        """Return the tab's hello. Raise `Refused` if the message is another one or the token is wrong."""
         with contextlib.suppress(InputError):
             message = parse(await tab.connection.recv())
             if isinstance(message, Hello):
@@ -190,9 +190,9 @@ class Server:
         raise Refused(WRONG_TOKEN, "wrong token")
 
     async def _listen(self, tab: Tab) -> None:
-        """Take the tab's messages until it leaves, no more than so many a second."""
+        """Receive the tab's messages, at a limited rate, until it disconnects."""
         async for text in tab.connection:
-            if self._tab is tab:  # else another tab holds the session now, and this one is being closed
+            if self._tab is tab:  # otherwise another tab has taken over, and this one is being closed
                 self._take(tab, text)
             await asyncio.sleep(SECONDS_PER_MESSAGE)
 
@@ -202,20 +202,20 @@ class Server:
             if isinstance(message, Ack):
                 tab.acknowledge(message.seq)
             elif not isinstance(message, Hello) and not self.inbox.put(message):
-                raise InputError("too many commands wait; try again")
+                raise InputError("too many commands are waiting; try again")
         except InputError as error:
             tab.say(notice(str(error), "error"))
 
 
-def bounded(most: int) -> type[ServerConnection]:
-    """Return a class of connections that drops each one, before it is read, while `most` are open."""
+def bounded(limit: int) -> type[ServerConnection]:
+    """Return a connection class that drops a new connection without reading it if `limit` connections are open."""
 
     connections = set()
 
     class Bounded(ServerConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
-            if len(connections) >= most:
+            if len(connections) >= limit:
                 transport.abort()
             else:
                 connections.add(self)

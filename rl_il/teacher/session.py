@@ -1,4 +1,4 @@
-"""The human loop as one state machine: who acts, and which steps become labels. No sockets, no threads."""
+"""The teaching session as a state machine: who acts, and which steps become labels."""
 
 from __future__ import annotations
 
@@ -26,35 +26,38 @@ if TYPE_CHECKING:  # they import torch
 
 SPEEDS = (0.25, 4.0)
 MAX_UNDO_SECONDS = 600.0
-FRAMES_PER_SECOND = 30.0  # of an environment that does not say
+FRAMES_PER_SECOND = 30.0  # of an environment without `render_fps`
 
 
 @dataclass(frozen=True)
 class Episode:
-    """What became of one episode."""
+    """An episode, finished or still running, and its circumstances."""
 
     number: int
-    mode: str  # in which it ended
+    mode: str  # at its end
     trajectory: Trajectory
-    start: int  # the number of its first step among all steps ever made
-    snapshot: int  # that played last
-    ended: str | None  # terminated, truncated or reset; None: not yet
+    start: int  # the number of its first step in the session
+    snapshot: int  # the number of the snapshot that acted last
+    ended: str | None  # terminated, truncated or reset; None if it has not ended yet
 
 
 class Session:
-    """One agent, its teacher, one environment.
+    """One agent, its teacher and one environment. It uses no sockets and no threads.
 
-    `demonstrate`: the teacher acts always (the idle action where no key is held). `teach`: held keys override the
-    agent; without one it acts, which is implicit approval. `watch`: the agent acts, and nothing becomes a label.
-    `paused` stops any of them.
+    `demonstrate`: the teacher always acts (with the idle action if no key is held). `teach`: held keys override the
+    agent; if no key is held, the agent acts, and its steps are approved. `watch`: the agent acts, and no step becomes
+    a label. While `paused` is true, nothing is stepped.
 
     Args:
-      env: the environment; nobody else may touch it.
-      keys: what the teacher's keys do; None: nobody can take over, and `watch` is the only mode.
-      on_end: called with each episode that ends.
-      modes: those that may be chosen.
-      teacher: who corrects the agent; None: the person who holds the keys.
-      first_episode: its number, for a session that goes on.
+      env: the environment; no other code may step it.
+      keys: the environment's keys. With None nobody can take over, and `watch` is the only mode.
+      labels: the training set.
+      learner: the learner; its snapshots act.
+      config: the settings of the session.
+      on_end: a function that is called with each episode that ends.
+      modes: the modes that may be chosen.
+      teacher: the teacher who corrects the agent; None means the person at the keyboard.
+      first_episode: the number of the first episode; above 0 in a resumed session.
     """
 
     def __init__(
@@ -71,49 +74,49 @@ class Session:
     ):
         self.env, self.keys, self.labels, self.learner, self.config = env, keys, labels, learner, config
         self.on_end, self.modes = on_end, modes
-        self.limit = episode_limit(env, config.ep_len) or sys.maxsize  # a person can end an episode without end
+        self.limit = episode_limit(env, config.ep_len) or sys.maxsize  # without a limit, only New episode ends it
         self.fps = float(env.metadata.get("render_fps") or FRAMES_PER_SECOND)
         self.player, self.rule = Player(learner), Interventions(labels)
         self.person = Person(keys)
         self.teacher = teacher or self.person
         self.set_mode(config.mode)
         self.paused, self.speed = False, 1.0
-        self.keys_stamp: float | None = None  # of the keys that the last step used
+        self.keys_stamp: float | None = None  # the stamp of the keys that the last step used
         self._stamp: float | None = None
         self.episode = first_episode - 1
         self.begin()
 
     def hold(self, codes: Sequence[str], stamp: float | None = None) -> None:
-        """Hold these keys from now on, in the order in which they were pressed. `stamp` marks this message."""
+        """Hold these keys from now on, in the order in which they were pressed. `stamp` identifies the message."""
         self.person.held, self._stamp = tuple(codes), stamp
 
     def release(self) -> None:
-        """Let go of all keys and pause: the teacher is gone."""
+        """Release all keys and pause, because the tab has disconnected."""
         self.hold(())
         self.paused = True
 
     def set_mode(self, mode: str) -> None:
-        """Change the mode. Raise `InputError` for one that does not exist here."""
+        """Change the mode. Raise `InputError` if this session does not allow it."""
         if mode not in self.modes:
             raise InputError(f"the mode must be one of {', '.join(self.modes)}, got {str(mode)[:50]!r}")
         check_keys(self.env, self.keys, mode)
         self.rule.mode = mode
 
     def set_speed(self, speed: float) -> None:
-        """Set how fast the environment's time passes."""
+        """Set the speed, in multiples of real time. Raise `InputError` outside `SPEEDS`."""
         low, high = SPEEDS
         if not low <= speed <= high:
             raise InputError(f"the speed must be between {low:g} and {high:g}, got {speed:g}")
         self.speed = speed
 
     def undo(self, seconds: float) -> int:
-        """Take back the labels of the last `seconds` of the environment's time; return how many there were."""
+        """Remove the labels of the last `seconds` of the environment's time; return their number."""
         if not 0 < seconds <= MAX_UNDO_SECONDS:
-            raise InputError(f"undo takes between 0 and {MAX_UNDO_SECONDS:g} seconds, got {seconds:g}")
+            raise InputError(f"undo needs between 0 and {MAX_UNDO_SECONDS:g} seconds, got {seconds:g}")
         return self.labels.undo(max(1, round(seconds * self.fps)))
 
     def reset(self) -> None:
-        """End the running episode where it is; its labels stay. The next step starts another."""
+        """End the running episode now and keep its labels. The next step starts a new episode."""
         if self.ended is None and len(self.rollout):
             self._end("reset")
         self.ended = self.ended or "reset"
@@ -129,7 +132,7 @@ class Session:
         self.rollout = next(self._steps)
 
     def step(self) -> bool:
-        """Make one step, or, after an episode's last, start the next one; return False while paused."""
+        """Make one step, or start a new episode if the last one has ended; return False while paused."""
         if self.paused:
             return False
         if self.ended is not None:
@@ -151,20 +154,20 @@ class Session:
 
     @property
     def mode(self) -> str:
-        """Return who acts: one of `MODES`."""
+        """Return the mode, one of `MODES`."""
         return self.rule.mode
 
     def so_far(self) -> Episode | None:
-        """Return the running episode up to now, with the labels that were not undone; None before its first step."""
+        """Return the episode so far with its current labels, or None before its first step."""
         if not len(self.rollout):
             return None
         labelled = self.labels.labelled(self.start, self.start + len(self.rollout))
-        # What the teacher answered is of no use: where it did not act, it let the learner's action pass.
+        # The teacher's answers are dropped, because at steps at which it did not act they are not labels.
         trajectory = replace(self.rollout.trajectory(), labelled=labelled, expert_acs=None, consulted=None)
         return Episode(self.episode, self.mode, trajectory, self.start, self.player.snapshot.number, self.ended)
 
     def state(self) -> dict[str, Any]:
-        """Return what the page shows of it: plain numbers and texts. The server may ask at any moment."""
+        """Return what the page shows of the session: numbers and texts. Any thread may call this method."""
         rollout = self.rollout
         by_teacher = [source != LEARNER for source in rollout.sources]
         steps = len(by_teacher)
@@ -192,9 +195,9 @@ class Session:
 
 
 def check_keys(env: gym.Env, keys: KeyMap | None, mode: str) -> None:
-    """Raise `InputError` where nobody could act as the mode asks."""
+    """Raise `InputError` if the mode needs keys and the environment has none."""
     if keys is None and mode != "watch":
         raise InputError(
-            f"{name_of(env)} has no keys, so nobody can act in it: only --mode watch works (keys are a row of ENVS in"
-            " rl_il/envs/table.py)"
+            f"{name_of(env)} has no keys, so nobody can take over: give --mode watch, or add keys to its"
+            " row of ENVS in rl_il/envs/table.py"
         )

@@ -1,4 +1,4 @@
-"""The settings of a teaching run; its fields are `teach.py`'s flags. Imports nothing slow."""
+"""The settings of a teaching session; the fields are the flags of `teach.py`. Importing this file is fast."""
 
 from __future__ import annotations
 
@@ -15,62 +15,66 @@ MODES = ("demonstrate", "teach", "watch")
 
 @dataclass(frozen=True)
 class TeachConfig:
-    """Everything that decides how a person, or the stand-in, teaches."""
+    """Everything that determines a session, taught by a person or by the scripted teacher."""
 
-    # The task and the teacher
-    env_name: str = option("MountainCar-v0", "Gymnasium name of the environment", "env")
-    ep_len: int | None = option(None, "longest episode in steps (default: the environment's own limit)")
+    env_name: str = option("MountainCar-v0", "name of a Gymnasium environment", "env", group="task and teacher")
+    ep_len: int | None = option(None, "maximum length of an episode, in steps (default: the environment's limit)")
     mode: str = option("teach", "who acts at first; the page can change it", choices=MODES)
     teacher: str | None = option(
         None,
-        "scripted: the expert presses the keys, without a page; scripted:0.1: and every tenth key is a wrong one",
+        "scripted: an expert presses the keys, without a page; scripted:0.1: one key in ten is wrong (default: you)",
     )
     expert_policy_file: str | None = option(
-        None, "the expert behind --teacher scripted (default: the one shipped for the environment)", "epf"
+        None, "the expert of --teacher scripted (default: the one included for the environment)", "epf"
     )
-    disagreement_steps: int = option(1, "the stand-in takes over after so many steps of disagreement in a row")
-    takeover_steps: int = option(15, "and acts for so many steps, or until they agree, whichever is later")
-    episodes: int | None = option(None, "end after so many episodes (default: go on until Ctrl-C; scripted: 10)")
+    disagreement_steps: int = option(
+        1, "the scripted teacher takes over after disagreeing for this many steps in a row"
+    )
+    takeover_steps: int = option(15, "it then acts for at least this many steps and until it agrees with the agent")
+    episodes: int | None = option(None, "end after this many episodes (default: none; with --teacher scripted: 10)")
     key_values: str | None = option(
-        None, "other strengths for keys of continuous actions, such as ArrowUp=0.4,ArrowLeft=-0.3"
+        None, "strengths of keys for continuous actions, such as ArrowUp=0.4,ArrowLeft=-0.3"
     )
 
-    # What is learnt, and how
     labels: str = option(
         "human",
-        "the steps that train: human, the teacher's alone; performed, the agent's own too; weighted, these with"
-        " --approval_weight",
+        "the steps that are trained on. human: only the teacher's. performed: also the agent's own steps, which"
+        " count as approved because you did not correct them. weighted: the same, but approved steps are drawn less"
+        " often (--approval_weight)",
         choices=("human", "performed", "weighted"),
+        group="training",
     )
     approval_weight: float = option(
-        0.2, "with --labels weighted, how often an approved step is drawn for each time that a teacher's is"
+        0.2, "with --labels weighted: how often an approved step is drawn, relative to a teacher's step"
     )
-    updates_per_step: float = option(4.0, "gradient steps an environment step; 0: record, and learn nothing")
-    publish_every: int = option(100, "gradient steps between two snapshots; an episode plays the newest")
-    hot_swap: bool = option(False, "take a new snapshot at once, in the middle of an episode")
-    rest_after: int = option(5000, "training rests after so many gradient steps without a new label")
-    train_batch_size: int = option(100, "rows in a minibatch")
-    max_replay_buffer_size: int = option(1_000_000, "most steps that are kept for training; the newest stay")
-    eval_every: int = option(5, "episodes between measurements of the newest snapshot alone; -1: never")
-    eval_episodes: int = option(5, "episodes a measurement")
+    updates_per_step: float = option(
+        4.0, "gradient steps for each environment step; 0: record only, without training"
+    )
+    publish_every: int = option(100, "gradient steps between two snapshots; each episode uses the newest one")
+    hot_swap: bool = option(False, "use a new snapshot at once, also in the middle of an episode")
+    rest_after: int = option(5000, "training waits for a new label after this many gradient steps without one")
+    train_batch_size: int = option(100, "labelled states in the minibatch of each gradient step")
+    max_replay_buffer_size: int = option(1_000_000, "maximum number of steps kept for training; the newest are kept")
+    eval_every: int = option(5, "episodes between two evaluations of the newest snapshot acting alone; -1: never")
+    eval_episodes: int = option(5, "episodes in each evaluation; the interval of the mean needs at least 5")
 
-    # The policy
-    n_layers: int = option(2, "hidden layers")
-    size: int = option(64, "units in a hidden layer")
-    activation: str = option("tanh", "nonlinearity after each hidden layer", choices=ACTIVATIONS)
-    learning_rate: float = option(2e-3, "Adam's step size", "lr")
-    weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
+    n_layers: int = option(2, "number of hidden layers", group="policy and optimiser")
+    size: int = option(64, "units in each hidden layer")
+    activation: str = option("tanh", "activation function after each hidden layer", choices=ACTIVATIONS)
+    learning_rate: float = option(2e-3, "learning rate of the optimiser, Adam", "lr")
+    weight_decay: float = option(0.0, "weight decay, decoupled from the gradient (AdamW)")
     loss: str | None = option(None, "what is minimised (default: nll for discrete actions, else mse)", choices=LOSSES)
 
-    # The run
-    seed: int = option(1, "root of every random stream")
-    logdir: str | None = option(None, "the run folder itself; must be new or empty (default: data/teach_...)")
-    tracker: str | None = option(None, "send the metrics there too; needs `pip install mlflow`", choices=("mlflow",))
-    port: int = option(8765, "the page's port on 127.0.0.1; 0: any free one")
+    seed: int = option(1, "seed of everything that is random", group="session")
+    logdir: str | None = option(None, "the run folder; it must be new or empty (default: data/teach_...)")
+    tracker: str | None = option(
+        None, "also send the metrics to MLflow; needs `pip install mlflow`", choices=("mlflow",)
+    )
+    port: int = option(8765, "the page's port on 127.0.0.1; 0: any free port")
     open: bool = option(False, "open the page in the browser")
 
     def __post_init__(self) -> None:
-        self.run_config()  # which checks what a run has too
+        self.run_config()  # checks the settings that are also in RunConfig
         for item in dataclasses.fields(self):
             value, choices = getattr(self, item.name), item.metadata["choices"]
             if choices and value is not None and value not in choices:
@@ -92,7 +96,7 @@ class TeachConfig:
     def _check_teacher(self) -> None:
         if self.teacher is None:
             if self.expert_policy_file:
-                raise InputError("--expert_policy_file is the expert behind --teacher scripted; add that, or drop it")
+                raise InputError("--expert_policy_file needs --teacher scripted; add it, or drop the expert")
             return
         name, colon, noise = self.teacher.partition(":")
         try:
@@ -103,14 +107,14 @@ class TeachConfig:
             expected = "scripted, or scripted:NOISE with 0 <= NOISE < 1"
             raise InputError(f"--teacher must be {expected}, got {self.teacher!r:.100}")
         if self.mode != "teach":
-            raise InputError(f"--teacher scripted takes over from the agent; drop --mode {self.mode}")
+            raise InputError(f"--teacher scripted works only in the mode teach; drop --mode {self.mode}")
 
     @property
     def noise(self) -> float:
-        """How often the stand-in presses a wrong key."""
+        """Return the probability that the scripted teacher presses a wrong key."""
         return float((self.teacher or "").partition(":")[2] or 0)
 
     def run_config(self) -> RunConfig:
-        """Return the settings that a run has too, for the code that builds policies."""
+        """Return the settings that `RunConfig` has too, for the code that builds policies."""
         shared = {item.name for item in dataclasses.fields(RunConfig)} & vars(self).keys()
         return RunConfig(**{name: getattr(self, name) for name in shared})

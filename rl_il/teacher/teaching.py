@@ -1,4 +1,4 @@
-"""A teaching run: session, learner and run folder put together."""
+"""A complete teaching session: the environment loop, the learner, the measurements and the run folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from rl_il.runs.checkpoint import lock_folder
 from rl_il.runs.folders import make_teach_folder
 from rl_il.runs.parts import build_policy
 from rl_il.runs.provenance import provenance
-from rl_il.teacher.acting import StandIn
+from rl_il.teacher.acting import ScriptedTeacher
 from rl_il.teacher.messages import notice
 from rl_il.teacher.metrics import Metrics, MLflowTracker, import_mlflow, measure
 from rl_il.teacher.recording import Recording
@@ -38,15 +39,22 @@ if TYPE_CHECKING:  # it imports torch
 
 
 class Teaching:
-    """Everything that one teaching run holds, from an open folder to a closed one.
+    """All parts of one teaching session, from opening its folder to closing it.
 
-    A scripted lesson trains and measures where either falls due, so that a seed gives one result; with a person both
-    happen in the background.
+    With the scripted teacher, training and measurements happen in the thread that steps the environment. So a seed
+    always gives the same result. With a person, both happen in the background.
 
     Args:
-      expert: who teaches, by keys; None: a person.
-      going_on: whether the folder holds a run to go on with.
-      modes: those that the session allows.
+      config: the settings of the session.
+      folder: the session's run folder, locked by the caller.
+      env: the environment; no other code may step it.
+      policy: the policy to train.
+      expert: the expert whose keys the scripted teacher presses; None means that a person teaches.
+      going_on: whether the folder holds a session to continue.
+      modes: the modes that may be chosen.
+
+    Raises:
+      InputError: a file of the folder is damaged, the environment has no keys, or MLflow cannot be reached.
     """
 
     def __init__(
@@ -59,34 +67,35 @@ class Teaching:
         going_on: bool = False,
         modes: Sequence[str] = MODES,
     ):
-        # torch, which a mistake in the arguments should not wait for
+        # They import torch, which takes a second. A mistake in the flags is reported before that.
         from rl_il.infrastructure.replay_buffer import ReplayBuffer
         from rl_il.teacher.labels import Labels
         from rl_il.teacher.learner import Learner
 
-        self.config, self.folder, self.env, self.scripted = config, folder, env, expert is not None
-        self.tell: Callable[[dict[str, Any]], None] = lambda message: None  # shows what happens
+        self.config, self.folder, self.env, self.expert = config, folder, env, expert
+        self.scripted = expert is not None
+        self.tell: Callable[[dict[str, Any]], None] = lambda message: None  # shows a message to the user
         self.recording = Recording(folder, config.env_name)
         buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view)
         self.labels = Labels(config.labels, config.approval_weight, buffer)
         self.learner = Learner(policy, self.labels, config)
         self.metrics = Metrics(folder, MLflowTracker(config, folder) if config.tracker else None)
-        self.unsaved_from = 0  # steps of the running episode that are saved already
+        self.unsaved_from = 0  # number of steps of the running episode that are saved
         self._measuring: Future[tuple[int, np.ndarray]] | None = None
         self._measurer = ThreadPoolExecutor(1)
         self._source: RolloutSource | None = None
         if going_on:
             self._load()
         keys, first = key_map_of(config, env), self.recording.next_number
-        teacher = StandIn(expert, keys, config, first) if expert else None
+        teacher = ScriptedTeacher(expert, keys, config, first) if expert else None
         self.session = Session(env, keys, self.labels, self.learner, config, self.end_episode, modes, teacher, first)
         if not self.scripted:
             self.learner.start()
 
     def _load(self) -> None:
-        """Go on with what the folder holds."""
+        """Load the episodes and the learning state that the folder holds."""
         saved, _ = self.recording.checkpoint.load() or (None, None)
-        # The stand-in performs episodes after the last checkpoint again; a person's are labels that stay.
+        # The scripted teacher repeats the episodes after the last checkpoint. A person cannot, so all are kept.
         done = saved["itr"] if saved else 0
         for trajectory in self.recording.load(self.env, done if self.scripted else None):
             self.labels.add(trajectory)
@@ -95,44 +104,53 @@ class Teaching:
         self.metrics.restore(done, saved["history"] if saved else [])
 
     def end_episode(self, episode: Episode) -> None:
-        """Save the episode, measure the snapshot where that is due, log, and save what was learnt."""
+        """Save the episode, start a measurement if one is due, log the metrics, and save the learning state."""
         if self.scripted:
             self.learner.work()
         self.recording.save_episode(episode.number, episode.start, episode.trajectory)
         self.unsaved_from = 0
         every = self.config.eval_every
         if every > 0 and (episode.number + 1) % every == 0 and self._measuring is None:
-            if self._source is None:  # in the background a process, which takes no time from the display
-                name = self.config.env_name
-                self._source = make_env(name) if self.scripted else RolloutWorkers(name, 1)
-            self._measuring = self._measurer.submit(self._measure, self.learner.newest, episode.number)
+            self._measuring = self._measurer.submit(self._measure, self.learner.newest, self._measuring_source())
         self.collect_measurement()
         self.tell(self.metrics.log(episode, self.labels.counts, self.learner.updates, self.learner.loss))
         self.save_learning(episode.number + 1)
 
-    def _measure(self, snapshot: Snapshot, itr: int) -> tuple[int, np.ndarray]:
-        """Return the gradient steps that the snapshot has had, and `(eval_episodes,)` returns."""
-        return snapshot.updates, measure(snapshot, self._source, self.config, itr)
+    def _measuring_source(self) -> RolloutSource:
+        """Return what rolls out the measurements. With a person it is a process, which does not delay the page."""
+        if self._source is None:
+            name = self.config.env_name
+            self._source = make_env(name) if self.scripted else RolloutWorkers(name, 1)
+        return self._source
+
+    def _measure(self, snapshot: Snapshot, source: RolloutSource) -> tuple[int, np.ndarray]:
+        """Return the snapshot's number of gradient steps, and its `(eval_episodes,)` returns."""
+        actor = deepcopy(snapshot.actor)  # the original may be acting in the session
+        return snapshot.updates, measure(actor, source, self.config)
+
+    def measure_expert(self) -> np.ndarray:
+        """Return the `(eval_episodes,)` returns of the scripted teacher's expert, on the snapshots' episodes."""
+        return measure(self.expert, self._measuring_source(), self.config)
 
     def collect_measurement(self) -> None:
-        """Take a snapshot's returns, if they are there."""
+        """Log the returns of a measurement, if one has finished."""
         if self._measuring is None or not (self.scripted or self._measuring.done()):
             return
         measuring, self._measuring = self._measuring, None
         try:
             updates, returns = measuring.result()
-        except InputError as error:  # no reason to end the lesson
+        except InputError as error:  # this error must not end the session
             self.tell(notice(f"the snapshot was not measured: {error}", "error"))
         else:
             self.tell(self.metrics.add_snapshot_return(updates, returns))
 
     @property
     def unsaved_steps(self) -> int:
-        """The number of steps of the running episode that a crash would lose."""
+        """Return the number of steps of the running episode that a crash would lose."""
         return 0 if self.session.ended else len(self.session.rollout) - self.unsaved_from
 
     def undo(self, seconds: float) -> int:
-        """Take back the labels of the last seconds, in the saved files too; return how many there were."""
+        """Remove the labels of the last `seconds`, also from the saved files; return their number."""
         before = len(self.labels)
         removed = self.session.undo(seconds)
         first = max(0, before - max(1, round(seconds * self.session.fps)))
@@ -141,7 +159,7 @@ class Teaching:
         return removed
 
     def save(self) -> Path | None:
-        """Write the running episode too, as far as it is; return the folder, None if there is nothing to save."""
+        """Save the unfinished episode as it is now; return the folder, or None if no episode has been saved."""
         episode = None if self.session.ended else self.session.so_far()
         if episode:
             self.recording.save_episode(episode.number, episode.start, episode.trajectory)
@@ -149,13 +167,13 @@ class Teaching:
         return self.folder if self.recording.episodes else None
 
     def save_learning(self, episodes: int) -> None:
-        """Write the policy, and what is needed to go on after so many episodes."""
-        with self.learner.lock:  # nothing changes while it is written
+        """Save the policy, and the state from which learning can continue after `episodes` episodes."""
+        with self.learner.lock:  # the policy must not change while it is written
             state = {"itr": episodes, "history": self.metrics.history, **self.learner.state()}
             self.recording.save_learning(state, self.learner.policy)
 
     def close(self, keep_running_episode: bool = True) -> Path | None:
-        """Stop learning, save, and close what is open; return the file of all episodes."""
+        """Stop learning, save, and release everything. Return the file with all episodes; None if there are none."""
         self.learner.stop()
         if keep_running_episode:
             self.save()
@@ -165,7 +183,7 @@ class Teaching:
         return path
 
     def abandon(self) -> None:
-        """Close what is open, without saving more than was saved."""
+        """Stop learning and release everything, without saving."""
         self.learner.stop()
         self.metrics.close()
         for source in (self._source, self.env):
@@ -175,10 +193,13 @@ class Teaching:
 
 
 def key_map_of(config: TeachConfig, env: gym.Env) -> KeyMap | None:
-    """Return the environment's keys with the strengths that the settings ask for."""
+    """Return the environment's keys, with the strengths of --key_values; None if it has no keys.
+
+    Raise `InputError` if --key_values does not fit.
+    """
     keys = key_map(env)
     if config.key_values and keys is None:
-        raise InputError(f"--key_values: {config.env_name} has no keys")
+        raise InputError(f"--key_values sets the strength of keys, but {config.env_name} has none; drop it")
     return keys.adjusted(config.key_values) if config.key_values else keys
 
 
@@ -189,9 +210,12 @@ def open_teaching(
     command_line: Sequence[str] = (),
     modes: Sequence[str] = MODES,
 ) -> Teaching:
-    """Return the run in its locked folder; a mistake in the settings is found before the folder is made."""
+    """Return a new session, or the one to resume. Its folder stays locked until `stack` ends.
+
+    Raise `InputError`, before the folder is made, if the settings have a mistake.
+    """
     env = make_env(config.env_name)
-    if not config.teacher and not is_picture(env.observation_space):  # it is shown, and does not observe what is
+    if not config.teacher and not is_picture(env.observation_space):  # the page needs pictures to show
         env.close()
         env = make_drawing_env(config.env_name)
     check_keys(env, key_map_of(config, env), config.mode)

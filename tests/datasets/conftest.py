@@ -4,7 +4,7 @@ import pytest
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes arrays to a file of demonstrations; returns its path."""
+    """Return a function that writes arrays to a file of demonstrations, and returns its path."""
 
     def write(**arrays):
         np.savez(tmp_path / "demos.npz", **arrays)

@@ -7,7 +7,7 @@ from rl_il.datasets import load_trajectories
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_both_generations_load_equal(tmp_path, generation):
+def test_files_of_both_years_are_read(tmp_path, generation):
     path = write_demonstrations(tmp_path / "x.pkl", generation, (4, 3))
     for t, original in zip(load_trajectories(path), demonstrations(generation, (4, 3)), strict=True):
         np.testing.assert_array_equal(t.obs[:-1], original["observation"])
@@ -18,11 +18,11 @@ def test_both_generations_load_equal(tmp_path, generation):
         assert t.obs.dtype == original["observation"].dtype
         assert (t.acs.dtype, t.rewards.dtype) == (np.float32, np.float64)
         assert np.abs(t.labels).max() > 1  # not clipped
-        assert (t.terminated, t.truncated) == (False, False)  # whose time limit is unknown
+        assert (t.terminated, t.truncated) == (False, False)  # the time limit is unknown
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_with_an_environment_its_dtypes_and_limit_hold(tmp_path, generation, shared_env):
+def test_the_environments_dtypes_and_time_limit_are_used(tmp_path, generation, shared_env):
     env = shared_env("HalfCheetah-v4")
     first, second = load_trajectories(write_demonstrations(tmp_path / "x.pkl", generation, (999, 1000)), env)
     assert {first.obs.dtype, second.obs.dtype} == {env.observation_space.dtype}

@@ -23,7 +23,7 @@ TEN = {"observations": np.arange(20.0).reshape(10, 2), "actions": np.zeros(10, i
 
 
 def load_csv(path, limit):
-    """A new file format: one episode, a row for each step, the action last."""
+    """Load a new file format: one episode, with a row for each step and the action in the last column."""
     with path.open(newline="") as file:
         rows = np.array([[float(cell) for cell in row] for row in csv.reader(file)])
     obs = np.concatenate((rows[:, :-1], rows[-1:, :-1]))
@@ -44,7 +44,7 @@ def test_a_new_format_needs_one_function_and_one_row(tmp_path, monkeypatch, shar
 
 
 @pytest.mark.parametrize("name", ["demos.csv", "demos"])
-def test_another_suffix_is_refused(tmp_path, name):
+def test_an_unknown_suffix_is_refused(tmp_path, name):
     (tmp_path / name).write_text("1 2 3")
     refusal(load_trajectories, tmp_path / name, holds=[".npz", ".pkl"])
 
@@ -64,13 +64,13 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path):
         ({"terminations": [0, 0, 0, 0, 1], "truncations": [0, 1, 0, 0, 0]}, [(False, True), (True, False)]),
     ],
 )
-def test_the_time_limit_tells_ends_apart_unless_the_file_does(write, register_env, flags, ends):
+def test_the_time_limit_tells_terminated_and_truncated_apart_unless_the_file_does(write, register_env, flags, ends):
     env = make_env(register_env(Box(-99, 99, (2,)), Discrete(3), max_episode_steps=3))
     trajectories = load_trajectories(write(**GOOD, dones=[0, 1, 0, 0, 1], **flags), env)
     assert [(t.terminated, t.truncated) for t in trajectories] == ends
 
 
-def test_a_flat_file_loads_whole_and_refuses_n_demos(write, shared_env):
+def test_a_file_without_ends_is_one_trajectory_and_n_demos_is_refused(write, shared_env):
     path = write(**GOOD)
     (t,) = load_trajectories(path, shared_env("MountainCar-v0"))
     assert len(t) == 5
@@ -103,7 +103,7 @@ def test_demonstrations_are_drawn_by_the_generator(write):
 # Fit -------------------------------------------------------------------------------------------------------
 
 
-def test_arrays_take_the_environments_dtypes(write, shared_env):
+def test_arrays_get_the_environments_dtypes(write, shared_env):
     (t,) = load_trajectories(write(observations=OBS, actions=ACS.astype(np.float32)), shared_env("MountainCar-v0"))
     assert (t.obs.dtype, t.acs.dtype) == (np.float32, np.int64)
     assert t.acs.tolist() == ACS.tolist()
@@ -137,7 +137,7 @@ LANDER = {"observations": np.zeros((5, 8))}
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")
-def test_what_was_recorded_elsewhere_is_refused(write, shared_env, name, arrays, words):
+def test_arrays_that_do_not_fit_the_environment_are_refused(write, shared_env, name, arrays, words):
     refusal(load_trajectories, write(**(GOOD | arrays)), shared_env(name), holds=words)
 
 

@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from refusals import refusal
 
 from rl_il.datasets import load_trajectories, save_trajectories
-from rl_il.datasets.npz import PER_STEP, read_meta, read_npz
+from rl_il.datasets.npz import STEP_ARRAYS, read_meta, read_npz
 from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.types import LEARNER, Trajectory
@@ -119,7 +119,7 @@ def test_rewards_and_last_observations_are_split_too(write):
 
 
 @pytest.mark.parametrize("ends", [{"dones": [0] * 5}, {"terminations": LAST}])
-def test_pieces_beyond_the_time_limit_mark_no_ends(write, register_env, ends):
+def test_a_file_with_an_episode_beyond_the_time_limit_does_not_say_where_episodes_end(write, register_env, ends):
     env = make_env(register_env(Box(-9, 9, (2,), np.float32), Discrete(3), max_episode_steps=4))
     path = write(**GOOD, **ends)
     assert len(load_trajectories(path, env)) == 1
@@ -129,7 +129,7 @@ def test_pieces_beyond_the_time_limit_mark_no_ends(write, register_env, ends):
 # Damaged files -----------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_no_npz_is_refused(tmp_path):
+def test_a_file_that_is_not_an_npz_is_refused(tmp_path):
     path = tmp_path / "x.npz"
     for content in (b"", b"PK\x03\x04 a broken zip", pickle.dumps(RunsCode(tmp_path / "ran"))):
         path.write_bytes(content)
@@ -154,7 +154,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_a_header_that_lies_is_refused_and_not_run(tmp_path, monkeypatch, header):
+def test_a_false_header_is_refused_and_not_run(tmp_path, monkeypatch, header):
     monkeypatch.chdir(tmp_path)
     with zipfile.ZipFile("x.npz", "w") as file:
         for name in ("observations", "actions"):
@@ -186,7 +186,7 @@ def with_value(array, value):
         ({"observations": OBS[:0], "actions": ACS[:0]}, ["observations"]),
         (GOOD | {"actions": ACS[:4]}, ["observations", "5", "actions", "4"]),
         (GOOD | {"rewards": np.zeros((5, 2))}, ["5", "10"]),
-        *((GOOD | {key: [0, 1]}, ["5", key, "2"]) for key in PER_STEP[2:]),
+        *((GOOD | {key: [0, 1]}, ["5", key, "2"]) for key in STEP_ARRAYS[2:]),
         (GOOD | {"executed_actions": np.zeros((5, 2))}, ["(5, 2)", "(5,)"]),
         (GOOD | {"observations": np.array(3.0)}, ["observations"]),
         (GOOD | {"dones": BOTH, "final_observations": OBS[:3]}, ["final_observations", "(2, 2)", "(3, 2)"]),

@@ -21,7 +21,7 @@ def only(check, trajectories, env=None):
 
 
 def episode(obs, acs=None, seed=0, **fields):
-    """An episode over the rows `obs (T, D)`; random continuous actions in [-1, 1] x [-2, 2] unless they are given."""
+    """Return an episode with the observations `obs (T, D)`, and actions drawn from [-1, 1] x [-2, 2] by default."""
     obs = np.asarray(obs, np.float32)
     acs = np.random.default_rng(seed).uniform([-1, -2], [1, 2], (len(obs), 2)) if acs is None else np.asarray(acs)
     return Trajectory(np.concatenate((obs, obs[-1:])), acs, **{"rewards": np.ones(len(obs))} | fields)
@@ -45,7 +45,7 @@ def discrete(shared_env):
 
 
 @pytest.mark.parametrize("check", CHEAP_CHECKS)
-def test_nothing_is_said_about_clean_data(check, continuous):
+def test_clean_data_have_no_finding(check, continuous):
     assert found(check, CLEAN) == []
     assert found(check, CLEAN, continuous) == []
 
@@ -58,8 +58,8 @@ def test_constant_numbers_are_counted_over_all_episodes():
     for seed in range(3):
         obs = np.random.default_rng(seed).normal(size=(9, 6))
         obs[:, [1, 2, 3]] = 0
-        obs[:, 4] = [7] * 8 + [seed]  # not to the end
-        obs[:, 5] = seed  # constant in each episode, not in all
+        obs[:, 4] = [7] * 8 + [seed]  # it changes in the last row
+        obs[:, 5] = seed  # constant within an episode, but not over all
         trajectories.append(episode(obs, seed=seed))
     finding = only("constant_numbers", trajectories)
     assert (finding.severity, finding.numbers) == (WARNING, {"of": "observation", "dimensions": [1, 2, 3]})
@@ -83,10 +83,10 @@ def test_repeated_numbers_are_pairs_without_the_constants():
         trajectories.append(episode(obs, seed=seed))
     finding = only("duplicate_numbers", trajectories)
     assert finding.numbers["pairs"] == [[1, 4], [1, 6]]
-    assert "2 of 7" in finding.text and "4 is 1" in finding.text
+    assert "2 of 7" in finding.text and "4 equals 1" in finding.text
 
 
-def test_numbers_that_differ_in_one_row_are_no_duplicates():
+def test_numbers_that_differ_in_one_row_are_not_duplicates():
     obs = np.random.default_rng(0).normal(size=(1000, 2))
     obs[:, 1] = obs[:, 0]
     obs[1] += [0, 1]  # not one of the rows that are compared first
@@ -103,7 +103,7 @@ def test_pixels_are_not_examined_for_constant_numbers():
 
 def test_repeated_episodes_are_counted_once():
     copy = dataclasses.replace(CLEAN[0])
-    finding = only("duplicate_episodes", [*CLEAN[:3], copy, CLEAN[1]])  # and not again as start states
+    finding = only("duplicate_episodes", [*CLEAN[:3], copy, CLEAN[1]])  # not as repeated start states too
     assert finding.numbers == {"episodes": [3, 4]} and "2 of 5" in finding.text
     other = dataclasses.replace(CLEAN[0], acs=-CLEAN[0].acs)
     finding = only("duplicate_episodes", [CLEAN[0], other])
@@ -118,7 +118,7 @@ def classes(*counts):
     return [episode(np.random.default_rng(0).normal(size=(len(acs), 2)), acs)]
 
 
-def test_balanced_classes_get_a_note_with_their_shares(discrete):
+def test_balanced_labels_get_a_note_with_the_share_of_each_action(discrete):
     finding = only("class_balance", classes(10, 30, 60), discrete)
     assert (finding.severity, finding.numbers, finding.short) == (NOTE, {"counts": [10, 30, 60]}, "")
     assert "0: 10.0 %, 1: 30.0 %, 2: 60.0 %" in finding.text
@@ -131,20 +131,20 @@ def test_balanced_classes_get_a_note_with_their_shares(discrete):
         ((996, 4, 200), "hardly", [1], ["1", "4 of 1,200"]),
     ],
 )
-def test_classes_that_are_never_or_hardly_seen(discrete, counts, key, actions, words):
+def test_actions_that_are_never_or_hardly_ever_a_label(discrete, counts, key, actions, words):
     note, finding = found("class_balance", classes(*counts), discrete)
     assert note.severity == NOTE
     assert (finding.severity, finding.numbers[key]) == (WARNING, actions)
     assert all(word in finding.text for word in words)
 
 
-def test_without_an_environment_the_greatest_class_is_the_last():
+def test_without_an_environment_the_largest_label_is_the_last_action():
     _, finding = found("class_balance", classes(5, 0, 5))
     assert finding.numbers == {"counts": [5, 0, 5], "never": [1]}
     assert found("class_balance", [episode(np.zeros((2, 2)), [0, 10**12])]) == []
 
 
-def test_labels_out_of_bounds_by_dimension(continuous):
+def test_labels_outside_the_bounds_are_counted_for_each_dimension(continuous):
     acs = np.zeros((10, 2))
     acs[:4, 0] = [1.5, -1.5, 3, 1.0001]
     acs[:2, 1] = [2, -2]  # on the bound
@@ -153,20 +153,20 @@ def test_labels_out_of_bounds_by_dimension(continuous):
     assert finding.numbers == {"share": 0.2, "shares": [0.4, 0.0], "largest": 3.0}
     assert "20.0 %" in finding.text and "0: 40 %, 1: 0 %" in finding.text
     finding = only("bounds", [episode(np.zeros((10, 2)), np.full((10, 2), 1.5))], continuous)
-    assert finding.severity == WARNING and "50 %" in finding.short  # of another scale
+    assert finding.severity == WARNING and "50 %" in finding.short  # so many that the scale is probably wrong
 
 
 # Ends and returns ------------------------------------------------------------------------------------------
 
 
-def test_time_limits_that_were_stored_as_ends_or_exceeded(shared_env):
+def test_episodes_that_reach_the_time_limit_as_terminated_or_exceed_it(shared_env):
     rows = [episode(np.eye(2)[[0] * n], [0] * n, terminated=True) for n in (5, 4, 5)]
     rows.append(episode(np.zeros((5, 2)), [0] * 5, truncated=True))
     finding = only("time_limits", rows, shared_env("TimedCorridor-v0"))  # 5 steps
     assert finding.numbers == {"episodes": [0, 2]} and "2 of 4" in finding.text
     finding = only("time_limits", [walk(4), walk(7), walk(9)], shared_env("TimedCorridor-v0"))
     assert finding.numbers == {"episodes": [1, 2], "longest": 9}
-    assert found("time_limits", rows) == []  # whose limit?
+    assert found("time_limits", rows) == []  # the limit is not known
     assert found("time_limits", rows, shared_env("EndlessCorridor-v0")) == []
 
 
@@ -174,16 +174,16 @@ def returning(*returns):
     return [dataclasses.replace(walk(4), rewards=np.full(4, value / 4)) for value in returns]
 
 
-def test_episodes_of_far_smaller_return():
+def test_episodes_with_a_far_lower_return():
     finding = only("poor_episodes", returning(280, 275, 290, -100, 285, 281))
-    assert finding.numbers == {"episodes": [3], "least": -100, "median": 280.5}
+    assert finding.numbers == {"episodes": [3], "min": -100, "median": 280.5}
     assert found("poor_episodes", returning(280, 275, 290, 230, 285, 281)) == []  # within 10 standard deviations
     assert found("poor_episodes", returning(100, 100, 100, 100, 99)) == []  # within 10 %
-    assert found("poor_episodes", returning(280, 281, 282, -100)) == []  # too few to tell
+    assert found("poor_episodes", returning(280, 281, 282, -100)) == []  # too few episodes
     assert only("poor_episodes", [walk(4, rewards=np.full(4, np.nan))]).severity == NOTE
 
 
-# The line --------------------------------------------------------------------------------------------------
+# The quick look --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_episodes_of_far_smaller_return():
         ([walk(20, 2, rewards=np.full(20, np.nan))], ["1 episode", "unknown"], ["actions 0, 1"]),
     ],
 )
-def test_the_line_says_how_much_there_is_and_what_is_odd(discrete, trajectories, words, odd):
+def test_the_quick_look_has_counts_returns_and_findings(discrete, trajectories, words, odd):
     line = quick_look(trajectories, discrete)
     assert "\n" not in line and ("odd" in line) == bool(odd)
     for word in (*words, *odd):
         assert word in line
 
 
-def test_numbers_and_counts_are_put_into_words():
+def test_ranges_and_counts_as_text():
     assert ranges([1, 2, 3, 7]) == "1 to 3, 7"
     assert ranges(range(0, 20, 2)) == "0, 2, 4, 6, ..."
     assert (counted(1, "episode"), counted(1200, "step")) == ("1 episode", "1,200 steps")

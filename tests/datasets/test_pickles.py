@@ -1,4 +1,4 @@
-"""Pickles of other programs load equal from every protocol; hostile ones run nothing."""
+"""Pickles of other programs are read correctly from every protocol, and hostile ones run no code."""
 
 import copyreg
 import os
@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from course_files import PROTOCOLS, demonstrations, expert_tree, write_pickle
-from hostile_pickles import CROOKED, EXTENSION, attacks
+from hostile_pickles import EXTENSION, MALFORMED, attacks
 
 from rl_il.datasets.pickles import ALLOWED, load_pickle
 from rl_il.errors import InputError
@@ -54,19 +54,19 @@ def test_every_protocol_and_both_numpy_names_load(tmp_path, name, protocol, old_
     assert_same_tree(load_pickle(path), TREES[name])
 
 
-def test_bytes_written_by_python_2_load_equal(tmp_path):
+def test_bytes_written_by_python_2_are_read(tmp_path):
     path = write_pickle(tmp_path / "x.pkl", TREES["2022"], 2, python2=True)
     assert b"_codecs" not in path.read_bytes()
     assert_same_tree(load_pickle(path), TREES["2022"])
 
 
-def test_a_type_of_numbers_is_read_as_its_name(tmp_path):
+def test_a_dtype_is_read_as_its_name(tmp_path):
     path = tmp_path / "file.pkl"
-    path.write_bytes(pickle.dumps({"dtype": np.dtype(np.float32)}))  # as in a space of Gymnasium's
+    path.write_bytes(pickle.dumps({"dtype": np.dtype(np.float32)}))  # as in the pickle of a Gymnasium space
     assert load_pickle(path) == {"dtype": "float32"}
 
 
-def test_arrays_may_be_written_to(tmp_path):
+def test_arrays_are_writable(tmp_path):
     (array,) = load_pickle(write_pickle(tmp_path / "x.pkl", [np.zeros(3)], 5))
     array[:] = 1
     assert array.tolist() == [1, 1, 1]
@@ -74,7 +74,7 @@ def test_arrays_may_be_written_to(tmp_path):
 
 @pytest.fixture
 def extension():
-    """An extension that this process has already used: pickle would serve it from a cache."""
+    """Register an extension that this process has already used, so that pickle would take it from a cache."""
     copyreg.add_extension("os", "system", EXTENSION)
     copyreg._extension_cache[EXTENSION] = os.system
     yield
@@ -82,12 +82,12 @@ def extension():
     copyreg._extension_cache.pop(EXTENSION, None)
 
 
-@pytest.mark.parametrize("kind", ["attacks", "crooked"])
-def test_hostile_pickles_are_refused_and_run_nothing(tmp_path, monkeypatch, kind, extension):
+@pytest.mark.parametrize("kind", ["attacks", "malformed"])
+def test_hostile_pickles_are_refused_and_run_no_code(tmp_path, monkeypatch, kind, extension):
     monkeypatch.chdir(tmp_path)
-    hostile = attacks(tmp_path / "ran") if kind == "attacks" else CROOKED
+    hostile = attacks(tmp_path / "ran") if kind == "attacks" else MALFORMED
     assert len(hostile) >= 30
-    before = {key: dict(vars(stand_in)) for key, stand_in in ALLOWED.items()}
+    before = {key: dict(vars(substitute)) for key, substitute in ALLOWED.items()}
     for attack, content in hostile.items():
         (tmp_path / "attack.pkl").write_bytes(content)
         copyreg._extension_cache[EXTENSION] = os.system
@@ -96,10 +96,10 @@ def test_hostile_pickles_are_refused_and_run_nothing(tmp_path, monkeypatch, kind
             load_pickle(tmp_path / "attack.pkl")
             pytest.fail(attack)
         assert os.listdir(tmp_path) == ["attack.pkl"], f"{attack} ran"
-    assert {key: dict(vars(stand_in)) for key, stand_in in ALLOWED.items()} == before
+    assert {key: dict(vars(substitute)) for key, substitute in ALLOWED.items()} == before
 
 
-def test_the_attacks_work_on_pythons_own_unpickler(tmp_path, extension):
+def test_the_attacks_succeed_with_pythons_own_unpickler(tmp_path, extension):
     import pickle
 
     sentinel = tmp_path / "ran"

@@ -21,14 +21,14 @@ def test_every_key_of_a_row_is_an_action_of_its_environment(name, shared_env):
     np.testing.assert_array_equal(keys.action([keys.do_nothing]), keys.idle_action)
 
 
-def test_doing_nothing_is_a_choice_and_pressing_nothing_is_none():
+def test_the_key_that_does_nothing_is_a_choice_and_no_key_is_none():
     assert MOUNTAIN_CAR.action([]) is None
     assert MOUNTAIN_CAR.action(["KeyX"]) is None
     assert MOUNTAIN_CAR.action(["ArrowDown"]) == 1
     assert MOUNTAIN_CAR.action(["ArrowDown"]).dtype == np.int64
 
 
-def test_of_two_keys_the_one_pressed_last_decides():
+def test_the_key_pressed_last_decides():
     assert MOUNTAIN_CAR.action(["ArrowLeft", "ArrowRight"]) == 2
     assert MOUNTAIN_CAR.action(["ArrowRight", "ArrowLeft"]) == 0
     assert MOUNTAIN_CAR.action(["ArrowRight", "KeyX"]) == 2
@@ -40,14 +40,14 @@ def test_continuous_keys_set_their_axes_together():
     assert action.dtype == np.float32
     np.testing.assert_allclose(CAR_RACING.action(["ArrowLeft", "ArrowDown", "ArrowRight"]), [0.5, 0, 0.1])
     np.testing.assert_allclose(CAR_RACING.action(["ArrowUp", "Space"]), [0, 0, 0])
-    np.testing.assert_allclose(CAR_RACING.action(["ArrowUp"]), [0, 0.2, 0])  # nothing is left of the others
+    np.testing.assert_allclose(CAR_RACING.action(["ArrowUp"]), [0, 0.2, 0])  # the other axes are 0 again
 
 
 @pytest.mark.parametrize(
     "action, codes",
     [([0.9, -0.8], ("ArrowDown", "ArrowLeft")), ([-1, 0.6], ("ArrowRight",)), ([0.4, 0.4], ("ArrowUp",))],
 )
-def test_the_nearest_keys(action, codes):
+def test_the_nearest_keys_of_a_continuous_action(action, codes):
     assert LUNAR_LANDER_CONTINUOUS.nearest(np.array(action)) == codes
 
 
@@ -61,17 +61,17 @@ def test_without_a_key_that_does_nothing_some_key_is_nearest():
     assert keys.nearest(np.array([0.1, 0.2])) == ("ArrowRight",)
 
 
-def test_strengths_can_be_adjusted():
+def test_the_values_of_keys_can_be_changed():
     keys = CAR_RACING.adjusted("ArrowUp=0.4,ArrowLeft=-0.3")
     np.testing.assert_allclose(keys.action(["ArrowUp", "ArrowLeft"]), [-0.3, 0.4, 0], rtol=1e-6)
     np.testing.assert_allclose(keys.action(["ArrowRight"]), [0.5, 0, 0])
 
 
 @pytest.mark.parametrize("text", ["ArrowUp", "ArrowUp=fast", "ArrowUp=nan", "Space=1", "KeyX=1", "", "ArrowUp=1;2"])
-def test_other_strengths_are_refused(text):
+def test_invalid_key_values_are_refused(text):
     with pytest.raises(InputError, match="--key_values"):
         CAR_RACING.adjusted(text)
-    with pytest.raises(InputError):  # integer actions have no strength
+    with pytest.raises(InputError):  # keys of integer actions have no value
         MOUNTAIN_CAR.adjusted("ArrowLeft=1")
 
 
@@ -82,7 +82,7 @@ def test_without_a_row_integer_actions_get_digits(shared_env):
     assert key_map(shared_env("BipedalWalker-v3")) is None
 
 
-def test_letters_follow_the_digits_and_none_of_them_pauses():
+def test_letters_follow_the_digits_without_the_pause_key():
     keys = digit_keys(40)
     assert len(keys.keys) == 35 and len(keys.names) == 40
     assert keys.action(["KeyQ"]) == 10

@@ -1,4 +1,4 @@
-"""The scripted driver, on a road whose speeds and angles can be worked out by hand, and on real tracks."""
+"""The scripted driver, on a road with speeds and angles computed by hand, and on real tracks."""
 
 import pickle
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ NORTH, EAST = np.array([0.0, 1.0]), np.array([1.0, 0.0])
 
 
 def straight(corner_speeds=(), length=60):
-    """A line northwards from the origin, a point a metre; its end is far from its start."""
+    """Return a line to the north from the origin, with a point at each metre."""
     points = np.stack([np.zeros(length), np.arange(length)], axis=1).astype(float)
     return RacingLine(points, np.ones(length), np.array([*corner_speeds, *[1e3] * (length - len(corner_speeds))]))
 
@@ -38,10 +38,10 @@ def circle(radius, points=400):
 # The line ------------------------------------------------------------------------------------------------
 
 
-def test_on_a_circle_it_is_as_fast_as_its_tyres_hold():
+def test_on_a_circle_it_is_as_fast_as_the_tyres_allow():
     line = racing_line(circle(100.0))
     radius = np.linalg.norm(line.points, axis=1)
-    assert radius.max() - radius.min() < 1e-9 and 98 < radius[0] < 100  # a little inside: it cuts the corner
+    assert radius.max() - radius.min() < 1e-9 and 98 < radius[0] < 100  # slightly inside, since it cuts the corner
     np.testing.assert_allclose(line.corner_speeds, np.sqrt(120.0 * radius), rtol=1e-3)
     np.testing.assert_allclose(line.steps, 2 * np.pi * radius / 400, rtol=1e-3)
 
@@ -50,7 +50,7 @@ def test_the_line_stays_within_four_metres_of_the_centre():
     corner = np.concatenate(
         [[(x, 0.0) for x in np.arange(0, 100, 3.5)], [(98.0, y) for y in np.arange(3.5, 100, 3.5)]]
     )
-    centre = np.concatenate([corner, corner[::-1] + 0.1])  # there and back again: hairpins at both ends
+    centre = np.concatenate([corner, corner[::-1] + 0.1])  # there and back, with a hairpin at each end
     cut = np.linalg.norm(racing_line(centre).points - centre, axis=1)
     assert cut.max() == pytest.approx(4)
 
@@ -58,7 +58,7 @@ def test_the_line_stays_within_four_metres_of_the_centre():
 # Looking ahead -------------------------------------------------------------------------------------------
 
 
-def test_it_aims_at_the_line_as_far_ahead_as_asked():
+def test_it_aims_at_the_line_at_the_given_distance():
     aim, _ = look_ahead(straight(), start=3, aim_distance=7.5)
     assert aim.tolist() == [0.0, 10.5]
 
@@ -80,7 +80,7 @@ def test_it_does_not_see_what_the_picture_does_not_show():
 # Driving -------------------------------------------------------------------------------------------------
 
 
-def test_on_the_line_it_drives_straight_on():
+def test_on_the_line_it_drives_straight_ahead():
     steer, gas, brake = drive(straight(), car(speed=30))
     assert (steer, gas, brake) == (0, 1, 0)  # 60 m/s too slow
     assert drive(straight(), car(speed=90 - 5)).tolist() == pytest.approx([0, 0.08 * 5, 0])
@@ -112,7 +112,7 @@ def test_off_the_road_it_is_slow():
 
 
 def test_facing_away_it_turns_round_slowly():
-    steer, gas, brake = drive(straight(), car(x=1, heading=EAST, speed=30))  # the line is behind its left
+    steer, gas, brake = drive(straight(), car(x=1, heading=EAST, speed=30))  # the line is behind it, on the left
     assert (steer, gas) == (pytest.approx(-0.4), 0)
     assert brake == pytest.approx(0.04 * (30 - 22))
 
@@ -131,7 +131,7 @@ def test_the_cars_state_is_read_as_gymnasium_keeps_it():
 
 @pytest.fixture
 def track(monkeypatch):
-    """CarRacing that draws no picture: the driver does not look at it, and it is most of a step's cost."""
+    """Yield a CarRacing that draws no picture: drawing takes most of a step's time."""
     env = make_env("CarRacing-v3")
     blank = np.zeros(PICTURE, np.uint8)
     monkeypatch.setattr(env.unwrapped, "_render", lambda mode: blank)
@@ -141,14 +141,14 @@ def track(monkeypatch):
 
 def test_it_finishes_its_laps_fast(track):
     driver = load_expert(None, track)
-    for seed in (101, 102, 103):  # a new track each
+    for seed in (101, 102, 103):  # each has a new track
         trajectory = sample_trajectory(track, driver, seed)
         assert trajectory.terminated and trajectory.episode_return > 890
         assert track.action_space.contains(trajectory.acs[0])
 
 
 def test_it_comes_back_after_a_crash(track):
-    """It labels states that learners reach: here, after a second of full gas and full lock."""
+    """Learners reach such states: here, after a second with full gas and the wheels fully turned."""
     driver = CarDriver(PICTURE)
     ob, _ = track.reset(seed=7)
     driver.watch(track)
@@ -168,7 +168,7 @@ def test_it_comes_back_after_a_crash(track):
     assert read_car(track.unwrapped.car).forward_speed > 20
 
 
-def test_it_answers_only_in_the_environment_it_watches(track):
+def test_it_answers_only_in_the_environment_that_it_watches(track):
     driver, ob = CarDriver(PICTURE), np.zeros(PICTURE, np.uint8)
     with pytest.raises(InputError, match=r"\(96, 96, 3\)"):
         driver.get_action(ob)
@@ -177,10 +177,10 @@ def test_it_answers_only_in_the_environment_it_watches(track):
     assert driver.get_action(ob).shape == (3,)
     with pytest.raises(InputError, match=r"\(2, 96, 96, 3\)"):
         driver.get_action(np.stack([ob, ob]))
-    assert pickle.loads(pickle.dumps(driver)).env is None  # it travels without it
+    assert pickle.loads(pickle.dumps(driver)).env is None  # it is pickled without it
 
 
-def test_workers_drive_as_one_process_does():
+def test_workers_drive_like_one_process():
     driver = CarDriver(PICTURE)
     workers = RolloutWorkers("CarRacing-v3", 2)
     try:

@@ -1,4 +1,4 @@
-"""The course's pickled experts against what the course computes."""
+"""The course's pickled experts, compared with what the course computes."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ HIDDEN = "GaussianPolicy hidden FeedforwardNet"
 
 
 def deep_set(tree, keys, value):
-    """Replaces what is under the keys; None removes it."""
+    """Replace the value under the keys, or remove it if `value` is None."""
     *path, last = keys.split()
     for key in path:
         tree = tree[key]
@@ -52,13 +52,13 @@ def test_it_acts_as_computed_by_hand(tmp_path, shared_env):
     deep_set(tree, f"{HIDDEN} layer_0 AffineLayer", first)
     deep_set(tree, "GaussianPolicy out AffineLayer", {"W": np.array([[4.0]]), "b": np.array([[-1.0]])})
     actor = load_actor(write_pickle(tmp_path / "x.pkl", tree), shared_env(CONTINUOUS))
-    # (1, 2) after standardising, 5.5 hidden; (1, -2), -2.5 hidden, a hundredth of it after the leak
+    # Standardised (1, 2), hidden 5.5; and standardised (1, -2), hidden -2.5, of which leaky ReLU leaves a hundredth.
     assert actor.get_action(np.array([[3.0, 1.0], [3.0, -3.0]]))[:, 0] == pytest.approx([21.0, -1.1], rel=1e-5)
 
 
 @pytest.mark.parametrize(("mean", "variance", "spread"), [(1e6, 1.0, 1.0), (0.3, -1e-9, 1e-6)])
 def test_it_computes_in_double_precision(tmp_path, shared_env, mean, variance, spread):
-    """A variance that rounding made negative counts as none."""
+    """A variance that rounding made negative is taken as zero."""
     tree = expert_tree(2, 1)
     means = np.array([[mean, -mean]])
     deep_set(tree, f"{STANDARDIZER} mean_1_D", means)
@@ -86,7 +86,7 @@ def test_the_ant_expert_gets_zeros_for_the_contact_forces(tmp_path, shared_env, 
     obs = np.random.default_rng(0).normal(size=(20, 27))
     assert_acts_like_the_course(actor, tree, obs, padded=np.concatenate([obs, np.zeros((20, 84))], axis=1))
     load_actor(write_pickle(path, expert_tree(27, 8)), shared_env("Ant-v4"))
-    assert capsys.readouterr() == ("", "")  # one that fits needs no note
+    assert capsys.readouterr() == ("", "")  # there is no note if the file fits
     deep_set(tree, f"{HIDDEN} layer_0 AffineLayer W", np.zeros((17, 8)))
     refuse(write_pickle(path, tree), shared_env("Ant-v4"), "layer 0")
 

@@ -1,4 +1,4 @@
-"""Zips as Stable-Baselines3 writes them, made by hand; `test_sb3_itself.py` compares with the library."""
+"""Zips as Stable-Baselines3 writes them, made by hand. `test_sb3_itself.py` compares with the library."""
 
 import io
 import json
@@ -21,13 +21,13 @@ RNG = np.random.default_rng(0)
 
 
 def linear(name, n_in, n_out):
-    """A linear layer's tensors under its name."""
+    """Return a linear layer's tensors, by name."""
     weight, bias = RNG.normal(size=(n_out, n_in)), RNG.normal(size=n_out)
     return {f"{name}.weight": torch.tensor(weight).float(), f"{name}.bias": torch.tensor(bias).float()}
 
 
 def network(algorithm, n_in, n_out):
-    """The tensors of the policy network (one hidden layer of 5) and of others that must not be taken for it."""
+    """Return the tensors of the policy network (one hidden layer of 5) and of others, which must not be used."""
     names = {
         "ppo": ("mlp_extractor.policy_net.0", "action_net"),
         "dqn": ("q_net.q_net.0", "q_net.q_net.2"),
@@ -53,7 +53,7 @@ def write_zip(path, tensors, data=None):
 
 
 def raw_output(tensors, names, obs, activation):
-    """The network's output by plain NumPy, before any head."""
+    """Return the output of the network's last layer, computed with plain NumPy."""
     (w0, b0), (w1, b1) = ((tensors[f"{n}.weight"].numpy(), tensors[f"{n}.bias"].numpy()) for n in names)
     return activation(obs @ w0.T + b0) @ w1.T + b1
 
@@ -63,7 +63,7 @@ def relu(x):
 
 
 @pytest.mark.parametrize(("algorithm", "activation"), [("ppo", np.tanh), ("dqn", relu)])
-def test_a_discrete_policy_takes_its_likeliest_action(tmp_path, shared_env, algorithm, activation):
+def test_a_discrete_policy_takes_its_most_likely_action(tmp_path, shared_env, algorithm, activation):
     tensors, names = network(algorithm, 8, 4)
     obs = RNG.normal(size=(50, 8)).astype(np.float32)
     acs = load_actor(write_zip(tmp_path / "x.zip", tensors), shared_env("LunarLander-v3")).get_action(obs)
@@ -110,19 +110,19 @@ def test_the_activation_is_the_flags_the_files_or_the_default(tmp_path, shared_e
 
 
 class VecNormalize:
-    """Pickled under Stable-Baselines3's name, with the attributes that it saves."""
+    """A class that is pickled under Stable-Baselines3's name, with the attributes that the library saves."""
 
 
 class RunningMeanStd:
-    """The same."""
+    """As `VecNormalize`."""
 
 
 def write_normaliser(path, **changes):
-    """What `VecNormalize.save` writes, by classes that take the library's names."""
+    """Write what `VecNormalize.save` writes, with classes under the library's names."""
     statistics, normaliser = RunningMeanStd(), VecNormalize()
     statistics.mean, statistics.var = np.arange(8.0), np.arange(1.0, 9.0)
     settings = {"obs_rms": statistics, "epsilon": 1e-8, "clip_obs": 1.5, "norm_obs": True}
-    settings["np_random"] = np.random.default_rng(0)  # spaces carry generators
+    settings["np_random"] = np.random.default_rng(0)  # the library's file has generators too
     normaliser.__dict__.update(settings | changes)
     data = pickle.dumps(normaliser, 2)
     for module, name in (("vec_env.vec_normalize", "VecNormalize"), ("running_mean_std", "RunningMeanStd")):
@@ -131,7 +131,7 @@ def write_normaliser(path, **changes):
 
 
 @pytest.mark.parametrize(("folder", "normalised"), [("", True), ("LunarLanderContinuous-v3", True), ("", False)])
-def test_observations_are_normalised_where_they_were(tmp_path, shared_env, folder, normalised):
+def test_observations_are_normalised_as_in_training(tmp_path, shared_env, folder, normalised):
     tensors, names = network("sac", 8, 2)
     (tmp_path / folder).mkdir(exist_ok=True)
     write_normaliser(tmp_path / folder / "vecnormalize.pkl", norm_obs=normalised)
@@ -206,7 +206,7 @@ def test_the_activation_flag_is_for_zips_only(tmp_path, shared_env):
     refuse(tmp_path / "x.npz", shared_env("LunarLander-v3"), "--expert_activation", flag="tanh")
 
 
-def test_a_file_of_the_hub_is_fetched_or_refused_in_one_line(tmp_path, shared_env, monkeypatch):
+def test_a_file_of_the_hub_is_downloaded_or_refused_in_one_line(tmp_path, shared_env, monkeypatch):
     env, hub, asked = shared_env("LunarLander-v3"), types.ModuleType("huggingface_hub"), []
 
     def download(repo, name):

@@ -1,4 +1,4 @@
-"""Our reading of a zip against Stable-Baselines3's own; `make test-sb3` installs it and runs this file."""
+"""Zips read here and by Stable-Baselines3 itself. `make test-sb3` installs the library and runs this file."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ CASES = [
 
 
 def differences(model, actor, obs, discrete):
-    """Largest difference of the actions; for discrete ones, the fraction that differ."""
+    """Return the largest difference of the actions or, if they are discrete, the fraction that differ."""
     expected, _ = model.predict(obs, deterministic=True)
     got = actor.get_action(obs)
     return np.mean(got != expected) if discrete else np.abs(got - expected).max()

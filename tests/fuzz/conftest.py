@@ -1,4 +1,4 @@
-"""How many inputs Hypothesis tries (a few, or 20,000 of each kind in `make fuzz`), and what came of them."""
+"""Settings of Hypothesis (few inputs, or 20,000 of each kind for `make fuzz`), and a count of the outcomes."""
 
 from collections import Counter, defaultdict
 
@@ -16,17 +16,17 @@ settings.register_profile("large", max_examples=20_000, derandomize=False, **COM
 settings.load_profile("small")
 
 OUTCOMES = defaultdict(Counter)
-"""Kind of input to how many became a value, an `InputError`, or a crash of the library that reads it."""
+"""For each kind of input: how many gave a value, an `InputError`, or a crash of the library that reads it."""
 
 
 @pytest.fixture
 def outcomes(request):
-    """The counter of this test's inputs."""
+    """Return the counter of this test's inputs."""
     return OUTCOMES[request.node.name]
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Prints the counts after the tests."""
+    """Print the counts after the tests."""
     for name, counts in OUTCOMES.items():
         listed = ", ".join(f"{n:,} {outcome}" for outcome, n in sorted(counts.items()))
         terminalreporter.write_line(f"{name}: {counts.total():,} inputs; {listed}")

@@ -1,8 +1,8 @@
-"""Files damaged by Hypothesis: a good file is cut into parts, and a few of them are replaced, moved or left out.
+"""Files damaged by Hypothesis: a good file is split into parts, and some of them are replaced, moved or left out.
 
-What a part is depends on the format: an instruction of a pickle, a word of JSON or of an array's header, a cell of a
-table, a member of a zip, or a byte. The rest of the file stays right (lengths, checksums), so that the damage is
-read and not only found.
+A part depends on the format: an opcode of a pickle, a word of JSON or of an array's header, a cell of a table, a
+member of a zip file, or a byte. The rest of the file stays correct, with its lengths and checksums, so that a reader
+does not stop before the damage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 
 def spread(number: int) -> int:
-    """A place anywhere in the file: Hypothesis likes small numbers."""
+    """Return a large number for a small one, since Hypothesis prefers small ones: a position anywhere in the file."""
     return number * 2654435761 % 2**32
 
 
@@ -32,15 +32,15 @@ WORDS += [b"9" * 400, b"9" * 5000, b"[" * 3000, b"\0", b"\n", b'"\n"', "é".enco
 TOKENS = st.one_of(st.sampled_from(OPCODES), st.sampled_from(PICKLED), st.sampled_from(WORDS), st.binary(max_size=8))
 STEPS = st.tuples(
     st.sampled_from(["flip", "flip", "flip", "replace", "replace", "insert", "delete", "copy", "cut"]),
-    st.integers(0, 2**20).map(spread),  # where
-    st.integers(0, 2**20).map(spread),  # from where
+    st.integers(0, 2**20).map(spread),  # the position
+    st.integers(0, 2**20).map(spread),  # the position that is copied from
     TOKENS,
 )
 EDITS = st.lists(STEPS, min_size=1, max_size=3)
 
 
 def edit(parts: Sequence[bytes], steps: Sequence[tuple]) -> bytes:
-    """The parts, changed by each step in turn, as one file."""
+    """Return the parts as one file, after each step has changed them."""
     parts = list(parts)
     for step, place, source, token in steps:
         i, j = place % (len(parts) + 1), source % (len(parts) + 1)
@@ -69,12 +69,12 @@ def by_opcodes(data: bytes) -> list[bytes]:
 
 
 def by_words(data: bytes) -> list[bytes]:
-    """Of JSON, of a table, or of an array's header."""
+    """Return the words of JSON, of a table, or of an array's header."""
     return re.findall(rb'"[^"]*"|\'[^\']*\'|[\w.+-]+|\s+|.', data)
 
 
 def damage_npy(data: bytes, steps: Sequence[tuple]) -> bytes:
-    """An array with another header, whose length is right, or with other bytes."""
+    """Return an array with another header, whose length is correct, or with other bytes."""
     start = 10 + int.from_bytes(data[8:10], "little")
     if steps[0][1] % 2:
         return data[:start] + edit(by_bytes(data[start:]), steps)
@@ -83,7 +83,7 @@ def damage_npy(data: bytes, steps: Sequence[tuple]) -> bytes:
 
 
 def damage_zip(data: bytes, steps: Sequence[tuple]) -> bytes:
-    """A zip with one member damaged by what it is, left out, or put in another's place; its checksums are right."""
+    """Return a zip file with correct checksums, but with one member damaged, left out, or replaced by another."""
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         members = {name: file.read(name) for name in file.namelist()}
     names = sorted(members)
@@ -106,7 +106,7 @@ PARTS = {"pkl": by_opcodes, "json": by_words, "csv": by_words, "data": by_words}
 
 
 def damage(file: str, data: bytes, steps: Sequence[tuple]) -> bytes:
-    """The file damaged by what its suffix, or its whole name, says it is."""
+    """Return the file damaged in the way that its suffix, or its whole name, asks for."""
     kind = file.rsplit("/", 1)[-1].rsplit(".", 1)[-1]
     if kind in ("npz", "zip", "pt", "pth"):
         return damage_zip(data, steps)
@@ -114,7 +114,7 @@ def damage(file: str, data: bytes, steps: Sequence[tuple]) -> bytes:
 
 
 def damaged(file: str, seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """One of the good files, damaged by what it is or byte by byte."""
+    """Return a strategy: one of the good files, damaged in its format's way or byte by byte."""
     seed = st.sampled_from(seeds)
     by_format = st.builds(lambda data, steps: damage(file, data, steps), seed, EDITS)
     return st.one_of(by_format, by_format, st.builds(lambda data, steps: edit(by_bytes(data), steps), seed, EDITS))

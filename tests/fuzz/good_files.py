@@ -1,4 +1,4 @@
-"""Small good files of every format, to be damaged. All are for an environment that observes two numbers."""
+"""Small good files of every format, to be damaged. All are for an environment with observations of two numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLAIN = {"observations": RNG.normal(size=(5, 2)), "actions": np.array([0, 1, 2, 
 
 
 def written(write: Callable[[Path], object], name: str = "x") -> bytes:
-    """What a function writes into a file."""
+    """Return the bytes that a function writes to a file."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / name)
         return (Path(folder) / name).read_bytes()
@@ -67,21 +67,21 @@ def experts() -> list[bytes]:
 
 @functools.cache
 def pickles() -> list[bytes]:
-    """Demonstrations and an expert of the course, and a normaliser of Stable-Baselines3."""
+    """Return demonstrations and an expert of the course, and a normaliser of Stable-Baselines3."""
     trees = [demonstrations(2022, (3, 2), 2, 1), demonstrations(2023, (3, 2), 2, 1), expert_tree(2, 1, (3,))]
     data = [pickle.dumps(tree, protocol) for tree in trees for protocol in (0, 2, 4, 5)]
     return [*data, *(old.replace(b"numpy._core", b"numpy.core") for old in data[:2]), normaliser()]
 
 
 class Saved:
-    """Pickled, and then renamed to a class of Stable-Baselines3."""
+    """An object whose class is renamed, in its pickle, to one of Stable-Baselines3."""
 
     def __init__(self, **attributes):
         self.__dict__.update(attributes)
 
 
 def normaliser() -> bytes:
-    """What `VecNormalize.save` writes."""
+    """Return a file as `VecNormalize.save` writes it."""
     statistics = Saved(mean=np.zeros(2), var=np.ones(2), count=1e4)
     settings = {"epsilon": 1e-8, "clip_obs": 10.0, "norm_obs": True, "np_random": np.random.default_rng(0)}
     data = pickle.dumps(Saved(obs_rms=statistics, **settings), 2)
@@ -90,7 +90,7 @@ def normaliser() -> bytes:
 
 @functools.cache
 def run_folder() -> dict[str, bytes]:
-    """The files of a run that a report reads."""
+    """Return the files of a run that a report reads, by name."""
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(env_name="MountainCar-v0", n_iter=2, do_dagger=True)
         run = write_run(Path(folder) / "run", config, {0: [10.0, 20.0], 1: [30.0, 25.0]})

@@ -1,4 +1,4 @@
-"""The readers under test, each with a check of what it returns. As a script: reads the files that are named to it."""
+"""The readers under test, each with a check of its result. As a script, this reads the files in its arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rl_il.runs.folders import read_config
 from rl_il.studies.doctor.examine import examine, to_dict
 
 ENVS = ("MountainCar-v0", "MountainCarContinuous-v0")
-MAX_MESSAGE = 2000  # characters; a longer one repeats the file
+MAX_MESSAGE = 2000  # characters; a longer message would repeat the file
 
 
 @functools.cache
@@ -50,7 +50,7 @@ def read_actor(path: Path, env_name: str) -> None:
     env = env_of(env_name)
     actor = load_actor(path, env)
     actor.reset(0)
-    with np.errstate(all="ignore"):  # weights as large as floats can be
+    with np.errstate(all="ignore"):  # the weights may be as large as floats can be
         for batch in ((), (3,)):
             acs = actor.get_action(np.zeros((*batch, 2), np.float32))
             assert acs.shape == (*batch, *env.action_space.shape)
@@ -88,7 +88,7 @@ def read_config_json(folder: Path, text: bytes) -> None:
 
 
 def read_checkpoint_json(folder: Path, text: bytes) -> None:
-    """No text names a file with its true checksum, so none is a checkpoint but one that names no file."""
+    """Load a checkpoint. No text has the right checksum of a file, so only one that names no file is accepted."""
     for name in ("checkpoint/state_1.pt", "data/itr_1.npz"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"whatever")
@@ -109,11 +109,11 @@ JSONS = {
     ),
     "expert": functools.partial(read_meta_json, read_actor, {"w0": np.ones((2, 3)), "b0": np.ones(3)}),
 }
-"""Read a text in a folder, by what it is."""
+"""Functions that read a text in a folder, for each kind of text."""
 
 
 def outcome(read, path: Path, what: str | bytes) -> str:
-    """`values` or `InputErrors`; raises what is neither."""
+    """Return `values` or `InputErrors`; any other exception is raised."""
     try:
         read(path, what)
     except InputError as error:

@@ -1,7 +1,7 @@
-"""Whatever is in a file, a reader returns a good value or raises an `InputError`, and runs nothing.
+"""For any content of a file, a reader returns a valid value or raises an `InputError`, and runs no code in it.
 
-`make fuzz` tries 20,000 inputs of each kind (500 in a process of their own). Torch reads a policy's `.pt`, and a
-crash of torch is counted, not defended against.
+`make fuzz` tries 20,000 inputs of each kind, but 500 of those that are read in another process. These are read by
+torch, and a crash of torch is counted, but is not an error.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ IN_A_CHILD = 500 if settings().max_examples > 1000 else 10
 
 @pytest.fixture(autouse=True)
 def limits(tmp_path, monkeypatch):
-    """Puts what an attack would write where it is seen, and keeps an announced size from filling the machine."""
+    """Run the test in an empty folder, where an attack would write, and limit the memory that a file can ask for."""
     monkeypatch.chdir(tmp_path)
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -71,7 +71,7 @@ def write(folder, files):
 
 @st.composite
 def run_folders(draw):
-    """The files of a run folder, some of which are damaged or gone."""
+    """Draw the files of a run folder, some of which are damaged or missing."""
     files = dict(good_files.run_folder())
     for name in draw(st.lists(st.sampled_from(sorted(files)), min_size=1, max_size=2, unique=True)):
         files[name] = draw(damaged(name, [files[name]])) if draw(st.integers(0, 19)) else None
@@ -88,7 +88,7 @@ def test_a_run_folder(tmp_path, outcomes):
 
 
 def test_json(tmp_path, outcomes):
-    """The JSON of runs, checkpoints, demonstrations and experts; that of whole run folders is above."""
+    """Single JSON files of runs, checkpoints, demonstrations and experts."""
     texts = good_files.jsons()
 
     @given(
@@ -119,7 +119,7 @@ def test_torch_in_a_process_of_its_own(tmp_path, outcomes, suffix):
         answers = child.stdout.split()
         outcomes.update(answers)
         if len(answers) < len(left):
-            died_of_a_signal = child.returncode < 0  # torch crashed; anything else is an exception of ours
+            died_of_a_signal = child.returncode < 0  # torch crashed; otherwise this package raised an exception
             assert died_of_a_signal, f"{left[len(answers)]}: {child.stderr}"
             outcomes["crashes"] += 1
         del left[: len(answers) + 1]
@@ -136,7 +136,7 @@ def test_torch_in_a_process_of_its_own(tmp_path, outcomes, suffix):
     ],
 )
 def test_good_files_are_read_and_damage_changes_them(tmp_path, file, seeds, read):
-    """The fuzzing starts from files that load."""
+    """Otherwise the tests above would start from files that are refused anyway."""
     for seed in seeds():
         (tmp_path / file).write_bytes(seed)
         assert "values" in {readers.outcome(read, tmp_path / file, env_name) for env_name in readers.ENVS}

@@ -24,14 +24,14 @@ def build():
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_it_is_torchs_own_to_the_last_digit(weight_decay):
+def test_it_equals_torchs_adamw_to_the_last_digit(weight_decay):
     ours, theirs = build(), build()
     train(ours, AdamW(ours.parameters(), 0.02, weight_decay))
     train(theirs, torch.optim.AdamW(theirs.parameters(), lr=0.02, weight_decay=weight_decay, fused=True))
     assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
 
 
-def test_what_has_no_gradient_is_left_alone():
+def test_a_parameter_without_a_gradient_does_not_change():
     used, unused = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
     optimizer = AdamW([unused, used], 0.5, weight_decay=0.1)
     used.sum().backward()
@@ -53,7 +53,7 @@ def test_packing_changes_nothing():
         assert torch.equal(second, torch.cat([m.reshape(-1) for m in plain_adam.second_moments]))
         assert torch.equal(counts, torch.stack(plain_adam.counts))
     twin = copy.deepcopy(packed)
-    whole.zero_()  # the packed tensor and the parameters share their memory, which a copy does not
+    whole.zero_()  # the packed tensor and the parameters share memory, but a copy does not
     assert all((p == 0).all() for p in packed.parameters())
     assert not any((p == 0).all() for p in twin.parameters())
 

@@ -10,7 +10,7 @@ LABELS = torch.tensor([[0.5, 1.0, 0.0], [-0.25, 0.0, 1.0], [0.0, 0.5, 0.5], [1.0
 
 
 def pictures(channels: int = 1) -> torch.Tensor:
-    """Four stacks of two pictures of 12 x 20; every pixel of the first has another value."""
+    """Return four stacks of two pictures of 12 x 20. All pixels of the first picture differ."""
     numbers = torch.arange(4 * 2 * 12 * 20 * channels).reshape(4, 2, 12, 20, channels)
     return (numbers % 240).to(torch.uint8)
 
@@ -34,11 +34,11 @@ def test_brightness_scales_a_rows_pictures_within_bytes():
     factors = np.random.default_rng(1).uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS, 4).astype(np.float32)
     expected = np.clip(before.numpy() * factors[:, None, None, None, None], 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(obs, expected)
-    assert expected.max() == 255  # some would have left the range
+    assert expected.max() == 255  # some would have been above it
     assert torch.equal(acs, LABELS) and obs.dtype == torch.uint8
 
 
-def test_a_mirrored_row_steers_the_other_way():
+def test_a_mirrored_row_steers_in_the_other_direction():
     before = pictures()
     obs, acs = flip_steer(before, LABELS, np.random.default_rng(2))
     mirrored = np.random.default_rng(2).random(4) < 0.5
@@ -48,7 +48,7 @@ def test_a_mirrored_row_steers_the_other_way():
         np.testing.assert_array_equal(acs[i], LABELS[i] * torch.tensor([-1.0 if mirrored[i] else 1.0, 1, 1]))
 
 
-def test_they_follow_one_another_and_leave_the_buffer_alone():
+def test_several_are_applied_in_order_and_the_buffer_does_not_change():
     before, labels = pictures(), LABELS.clone()
     kept = before.clone()
     batch = augment(Batch(before, labels, "noise"), ["flip_steer", "shift"], np.random.default_rng(3))
@@ -59,7 +59,7 @@ def test_they_follow_one_another_and_leave_the_buffer_alone():
 
 
 @pytest.mark.parametrize("name", plugins.AUGMENTATIONS)
-def test_single_pictures_are_changed_as_stacks_are(name):
+def test_single_pictures_are_changed_like_stacks(name):
     stacked = augment(Batch(pictures(), LABELS), [name], np.random.default_rng(4))
     single = augment(Batch(pictures()[:, 0], LABELS), [name], np.random.default_rng(4))
     assert torch.equal(single.obs, stacked.obs[:, 0]) and torch.equal(single.acs, stacked.acs)

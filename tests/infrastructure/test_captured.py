@@ -1,4 +1,4 @@
-"""The capture itself needs a GPU (`make test-gpu`); what is done around it does not."""
+"""CUDA graphs. The capture itself needs a GPU (`make test-gpu`), the other tests do not."""
 
 import contextlib
 import copy
@@ -16,7 +16,7 @@ from rl_il.policies.mlp_policy import MLPPolicySL
 
 
 def fake_capture(work):
-    """As a graph: what `work` does is done again, on the same memory, and its result lies where it lay."""
+    """Replay `work` as a graph does: on the same memory, with its result in the same place."""
     for _ in range(captured.WARM_UP):
         work()
     result = work().clone()
@@ -24,17 +24,17 @@ def fake_capture(work):
 
 
 def add(x, y, total):
-    """What `total` was before x + y was added to it."""
+    """Add x + y to `total` in place, and return its value before."""
     before = total.clone()
     total += x + y
     return before
 
 
-def test_a_replay_reads_the_new_batch_and_goes_on(monkeypatch):
+def test_a_replay_reads_the_new_batch_and_keeps_the_state(monkeypatch):
     monkeypatch.setattr(captured, "capture", fake_capture)
     total = torch.tensor([1.0])
     step = captured.captured(add, (torch.tensor([5.0]), torch.tensor([7.0])), (total,))
-    assert total.item() == 1  # the warm-up left nothing behind
+    assert total.item() == 1  # the warm-up has no lasting effect
     assert step(torch.tensor([10.0]), torch.tensor([100.0])).item() == 1
     assert step(torch.tensor([20.0]), torch.tensor([200.0])).item() == 111
     assert total.item() == 331
@@ -45,7 +45,7 @@ def failing(work):
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def test_a_capture_that_fails_leaves_nothing_behind(monkeypatch):
+def test_a_capture_that_fails_changes_nothing(monkeypatch):
     monkeypatch.setattr(captured, "capture", failing)
     total = torch.tensor([1.0])
     with pytest.raises(RuntimeError, match="capturing"):
@@ -53,7 +53,7 @@ def test_a_capture_that_fails_leaves_nothing_behind(monkeypatch):
     assert total.item() == 1
 
 
-def test_a_capture_that_fails_leaves_training_to_the_eager_step(monkeypatch):
+def test_after_a_capture_that_fails_training_is_eager(monkeypatch):
     monkeypatch.setattr(compiled, "captured", lambda *_: failing(int))
     monkeypatch.setattr(CompiledUpdate, "_compile", lambda self, buffer: None)
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
@@ -74,7 +74,7 @@ def test_on_a_gpu_captured_and_eager_training_agree(discrete):
     fast = MLPPolicySL((4,), 3, discrete, seed=3, learning_rate=1e-3, size=32, device="cuda")
     buffer, on_gpu = ReplayBuffer(), ReplayBuffer(device="cuda")
     update = CompiledUpdate(fast, 64)
-    for part in range(2):  # the second round has other room
+    for part in range(2):  # the second part has other storage
         more = [data, recording(1500, discrete, part + 1)]
         buffer.add(more)
         on_gpu.add(copy.deepcopy(more))

@@ -20,7 +20,7 @@ TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 class Sines(Flatten):
-    """Has parameters of its own: some trained, some unused, some frozen."""
+    """An encoder with parameters: some trained, some unused, some frozen."""
 
     def __init__(self, ob_shape):
         super().__init__(ob_shape)
@@ -33,7 +33,7 @@ class Sines(Flatten):
 
 
 class Wavy(MLPPolicySL):
-    """Has an encoder and a loss of its own."""
+    """A policy with its own encoder and loss."""
 
     def build_encoder(self):
         return Sines(self.ob_shape)
@@ -77,7 +77,7 @@ def test_compiled_and_eager_training_agree(case):
     eager.fit_normalization(recording(500, discrete).obs)
     fast, buffer, losses = copy.deepcopy(eager), stored(500, discrete), []
     update = CompiledUpdate(fast, 64)
-    for part in range(2):  # the second round has another room, other buffers and a smaller minibatch
+    for part in range(2):  # the second part has other storage, other statistics and a smaller minibatch
         buffer.add([recording(1500, discrete, part + 1)])
         step = update.on(buffer, buffer.batch)
         for rows in [*buffer.draws(64, np.random.default_rng(part), 99), torch.tensor([7])]:
@@ -85,13 +85,12 @@ def test_compiled_and_eager_training_agree(case):
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4, atol=1e-5)
     assert_same(eager, fast)
     assert [c.item() for c in fast.optimizer.counts] == [c.item() for c in eager.optimizer.counts]
-    for policy in (eager, fast):  # the optimiser's state is the same too: either goes on where the other stopped
+    for policy in (eager, fast):  # the optimisers' states are the same too, so each can continue the other's training
         policy.update(*buffer.batch(torch.arange(8)))
     assert_same(eager, fast)
 
 
-def test_the_compiled_step_keeps_parameters_in_their_range():
-    """Labels without noise pull the standard deviation to nothing."""
+def test_the_compiled_step_keeps_the_standard_deviation_in_its_range():
     policy, buffer = MLPPolicySL((4,), 3, False, n_layers=0, loss="nll", learning_rate=0.1), ReplayBuffer()
     buffer.add([Trajectory(np.zeros((9, 4), np.float32), np.zeros((8, 3), np.float32), np.zeros(8))])
     step = CompiledUpdate(policy, 8).on(buffer, buffer.batch)
@@ -100,7 +99,7 @@ def test_the_compiled_step_keeps_parameters_in_their_range():
     assert policy.head.log_std.tolist() == [-5, -5, -5]
 
 
-def test_two_policies_of_one_shape_do_not_share_a_step():
+def test_two_policies_of_the_same_shape_do_not_share_a_step():
     buffer = stored(discrete=True)
     first, second = (MLPPolicySL((4,), 3, True, seed=seed, size=8) for seed in (1, 2))
     steps = [CompiledUpdate(policy, 100).on(buffer, buffer.batch) for policy in (first, second)]
@@ -136,7 +135,7 @@ def test_a_policy_may_change_between_two_iterations(change):
     assert_same(eager, fast)
 
 
-def test_parameters_of_different_ages_are_refused():
+def test_parameters_with_different_numbers_of_steps_are_refused():
     policy, buffer = MLPPolicySL((4,), 3, False, size=8), stored()
     policy.head.network[0].weight.requires_grad_(False)
     policy.update(*buffer.batch(torch.arange(100)))
@@ -157,7 +156,7 @@ def test_only_a_smaller_minibatch_is_trained_eagerly(monkeypatch):
     assert eager == [20]
 
 
-def test_the_cheap_tanh_is_tanh():
+def test_the_cheap_tanh_equals_tanh():
     x = torch.linspace(-12, 12, 100_001)
     torch.testing.assert_close(compiled.cheap_tanh(x), x.tanh(), rtol=0, atol=3e-7)
 
@@ -170,7 +169,7 @@ def test_labels_of_a_wrong_shape_are_refused():
 
 
 class Peeking(MLPPolicySL):
-    """Its loss asks for a number, which a compiled step cannot."""
+    """A policy whose loss reads a Python number from a tensor, which cannot be compiled."""
 
     def loss(self, observations, actions):
         loss = super().loss(observations, actions)
@@ -178,7 +177,7 @@ class Peeking(MLPPolicySL):
 
 
 class Clipping(MLPPolicySL):
-    """Does more in its update than a compiled step would."""
+    """A policy whose `update` does more than a compiled step."""
 
     compilable = False
 
@@ -187,7 +186,7 @@ class Clipping(MLPPolicySL):
 
 
 class Momentum(MLPPolicySL):
-    """Has an optimiser of its own."""
+    """A policy with another optimiser."""
 
     @functools.cached_property
     def optimizer(self):
@@ -197,7 +196,7 @@ class Momentum(MLPPolicySL):
 @pytest.mark.parametrize(
     ("policy_class", "reason"), [(Momentum, "SGD"), (Peeking, "data-dependent"), (Clipping, "Clipping")]
 )
-def test_training_goes_on_eagerly(policy_class, reason, capsys):
+def test_training_continues_eagerly_and_the_note_says_why(policy_class, reason, capsys):
     trainer = build(policy_class((2,), 3, True, n_layers=1, size=8, seed=3), n_iter=2, compile="on")
     assert len(trainer.run_training_loop()) == 2
     note = capsys.readouterr().err
@@ -216,7 +215,7 @@ def test_a_machine_without_a_compiler(compiler, monkeypatch, tmp_path, capsys):
     assert (compiler or "g++") in capsys.readouterr().err
 
 
-def test_a_compiled_run_is_the_eager_one_to_five_digits():
+def test_a_compiled_run_equals_the_eager_one_to_five_digits():
     demonstrations = [walk(length, action=length % 3) for length in range(3, 40)]
     settings = {"n_iter": 3, "n_epochs": 2, "train_batch_size": 50, "normalize_obs": True}
     policies = [network_policy(learning_rate=1e-3) for _ in range(2)]

@@ -28,7 +28,7 @@ def test_every_state_gets_the_experts_action():
     np.testing.assert_array_equal(labelled.labels, [0, 1, 2, 0, 1])
     assert labelled.labelled_steps.all()
     assert labelled.labels.dtype == np.int64
-    for name in ("obs", "acs", "rewards", "source"):  # what was executed stays
+    for name in ("obs", "acs", "rewards", "source"):  # the executed actions stay
         np.testing.assert_array_equal(getattr(labelled, name), getattr(before, name))
     assert (labelled.terminated, labelled.truncated) == (False, True)
     assert before.expert_acs is None
@@ -64,13 +64,13 @@ def test_the_expert_is_asked_once_about_the_selected_states(rule, asked):
 
 
 class Insisting(ExpertTeacher):
-    """Interferes at even steps, and cannot be asked afterwards."""
+    """A teacher that takes over at even steps and cannot be asked afterwards."""
 
     def wants(self, ob, own):
         return np.int64(2) if ob[0] % 2 == 0 else None
 
     def act(self, ob):
-        return None  # it has nothing to say where it does not interfere
+        return None  # it has no answer where it does not take over
 
     def label(self, obs):
         return None
@@ -82,7 +82,7 @@ class Interventions(Rule):
         return Decision(own, LEARNER) if wanted is None else Decision(wanted, EXPERT)
 
 
-def test_what_a_teacher_insists_on_is_its_label():
+def test_the_action_of_a_teacher_that_takes_over_is_its_label():
     env, teacher = make_env("Corridor-v0"), Insisting(ConstantActor(0))
     teacher.answers_recorded = False
     rolled = sample_trajectory(env, ConstantActor(1), 2, rule=Interventions(), teacher=teacher)  # of 5 steps
@@ -94,7 +94,7 @@ def test_what_a_teacher_insists_on_is_its_label():
 
 
 @pytest.mark.parametrize("chosen", [np.arange(4), np.ones(3, bool)])
-def test_a_rule_that_selects_no_states_is_refused(chosen):
+def test_a_selection_that_is_no_mask_is_refused(chosen):
     class Wrong(Rule):
         def select(self, trajectories, budget, rng):
             return [chosen]
@@ -112,7 +112,7 @@ def test_a_rule_that_selects_no_states_is_refused(chosen):
         (np.array([[0, 0], [1, np.nan], [0, 0], [0, 0]]), "row 1"),
     ],
 )
-def test_labels_that_are_no_actions_are_refused(labels, named):
+def test_labels_that_are_not_actions_are_refused(labels, named):
     acs = np.zeros((4, 2), np.float32) if labels.shape == (4, 2) else np.zeros(4, int)
     with pytest.raises(InputError, match=named):
         label_with(ScriptedActor(lambda obs: labels, (2,)), walk(4, acs=acs))
@@ -122,7 +122,7 @@ def test_labels_that_are_no_actions_are_refused(labels, named):
 
 
 @pytest.mark.parametrize(("expert", "afterwards"), [(StepModuloThree(), True), (CorridorReader(), False)])
-def test_an_expert_answers_afterwards_unless_it_reads(expert, afterwards):
+def test_an_expert_answers_afterwards_unless_it_reads_the_simulator(expert, afterwards):
     teacher = ExpertTeacher(expert)
     assert teacher.answers_recorded is afterwards
     assert (teacher.label(walk(2).obs) is not None) is afterwards
@@ -130,17 +130,17 @@ def test_an_expert_answers_afterwards_unless_it_reads(expert, afterwards):
     assert teacher.wants(walk(2).obs[0], np.int64(1)) is None
 
 
-def test_an_expert_that_reads_labels_during_the_rollout():
+def test_an_expert_that_reads_the_simulator_labels_during_the_rollout():
     learner = ConstantActor(np.array([0.5, -3.0], np.float32), PICTURE)
     rolled = roll_out("PictureCorridor-v0", learner, StepCounter(), DAgger(), seed=2)
     labelled = label_with(StepCounter(), rolled)
     np.testing.assert_allclose(labelled.labels, [[t / 100] * 2 for t in range(5)])
-    np.testing.assert_allclose(labelled.acs, [[0.5, -1.0]] * 5)  # executed: clipped
+    np.testing.assert_allclose(labelled.acs, [[0.5, -1.0]] * 5)  # the executed actions are clipped
     assert (labelled.source == LEARNER).all() and labelled.labelled_steps.all()
 
 
 class Remembering(ConstantActor):
-    """Answers how many observations of the episode it has seen, which it can only if each comes once, in turn."""
+    """An expert whose answer is the number of observations so far: it must see each one once, in order."""
 
     remembers = True
 
@@ -154,7 +154,7 @@ class Remembering(ConstantActor):
 
 
 @pytest.mark.parametrize("beta_decay", [0, 0.5])
-def test_a_teacher_that_must_watch_is_asked_once_a_step(beta_decay):
+def test_a_teacher_that_remembers_is_asked_once_at_each_step(beta_decay):
     rule = DAgger(beta_decay)
     rule.begin_round(None, None, 1)
     rolled = roll_out("Corridor-v0", ConstantActor(1), Remembering(0), rule)
@@ -174,7 +174,7 @@ def test_vanilla_dagger_asks_nobody_while_it_acts():
 
 @pytest.mark.parametrize("itr", [1, 3])
 def test_beta_is_how_often_the_expert_acts(itr):
-    """Ross et al.: beta_i = p^i. Over 4,000 steps its share is within five standard deviations of that."""
+    """Beta_i is p^i (Ross et al.). The tolerance is five standard deviations over 4,000 steps."""
     rule, teacher = DAgger(beta_decay=0.6), ExpertTeacher(StepModuloThree())
     rule.begin_round(None, None, itr)
     rule.begin_episode(seed=1)
@@ -199,12 +199,12 @@ def test_who_acts_follows_from_the_seed_and_is_recorded():
     assert {*rolled.source.tolist()} == {LEARNER, EXPERT}
 
 
-# A rule of one's own -------------------------------------------------------------------------------------
+# A rule of the user's -------------------------------------------------------------------------------------
 
 
 class TakeOver(Rule):
-    """From an episode's third step on the teacher is asked twice and acts, and after the fourth the episode is cut
-    off. The second step may not be labelled, and the last one is not selected."""
+    """A rule that asks the teacher twice and lets it act from an episode's third step on, and cuts the episode off
+    after the fourth. The second step may not be labelled, and the last one is not selected."""
 
     def begin_episode(self, seed):
         self.step = 0
@@ -223,7 +223,7 @@ class TakeOver(Rule):
 @pytest.mark.parametrize(
     ("expert", "asked", "again"), [(StepModuloThree, [2, 3], [[0]]), (CorridorReader, [0, 1, 2, 3], [])]
 )
-def test_an_episode_of_another_rule_by_hand(expert, asked, again):
+def test_an_episode_with_another_rule_by_hand(expert, asked, again):
     class Counting(expert):
         def get_action(self, obs):
             questions.append(obs[..., 0].tolist())
@@ -231,14 +231,14 @@ def test_an_episode_of_another_rule_by_hand(expert, asked, again):
 
     questions, rule = [], TakeOver()
     rolled = roll_out("Corridor-v0", ConstantActor(1), Counting(), rule)  # of 6 steps, if it were not cut
-    assert questions == asked  # once a step, and only where it must be
+    assert questions == asked  # once for each step, and only if necessary
     assert (len(rolled), rolled.terminated, rolled.truncated) == (4, False, False)
     np.testing.assert_array_equal(rolled.acs, [1, 1, 2, 0])
     np.testing.assert_array_equal(rolled.source, [LEARNER, LEARNER, EXPERT, EXPERT])
     np.testing.assert_array_equal(rolled.labelled, [True, False, True, True])
     np.testing.assert_array_equal(np.flatnonzero(rolled.consulted), asked)
     labelled = label_with(Counting(), rolled, rule)
-    assert questions == asked + again  # afterwards about the selected states that it was not asked about
+    assert questions == asked + again  # afterwards for the selected states without an answer
     np.testing.assert_array_equal(np.flatnonzero(labelled.consulted), sorted({*asked, 0}))
     np.testing.assert_array_equal(labelled.labelled_steps, [True, False, True, False])
     np.testing.assert_array_equal(labelled.labels[labelled.labelled], [0, 2])

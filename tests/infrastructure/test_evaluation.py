@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.validation import hold_out, validate
 from rl_il.policies.actors import ScriptedActor
+from rl_il.seeding import episode_seeds, stream
 from rl_il.statistics import bootstrap_interval
 from rl_il.types import Trajectory
 
@@ -25,7 +27,7 @@ def build(expert=None, held=(), **settings) -> Evaluator:
 
 
 def seeds_of(policy) -> list[list[int]]:
-    """The seeds of each evaluation's episodes; each evaluation has its frozen actor."""
+    """Return the episode seeds of each evaluation, which has its own frozen actor."""
     return [actor.seeds for actor in policy.actors]
 
 
@@ -44,26 +46,38 @@ def test_the_courses_scalars_by_hand():
     scalars = return_scalars("Eval", np.array([1.0, 3.0, 5.0, 7.0]), np.array([10, 20, 30, 41]))
     assert scalars == {
         "Eval_AverageReturn": 4.0,
-        "Eval_StdReturn": math.sqrt(5),  # the population's; a sample's would be 2.58
+        "Eval_StdReturn": math.sqrt(5),  # divided by n; with n - 1 it would be 2.58
         "Eval_MaxReturn": 7.0,
         "Eval_MinReturn": 1.0,
         "Eval_AverageEpLen": 25.25,
     }
 
 
-def test_one_episode_has_no_interval():
-    assert np.isnan(Evaluation(0, 0, {}, np.ones(1), np.ones(1, int)).interval).all()
+@pytest.mark.parametrize(("episodes", "known"), [(1, False), (4, False), (5, True)])
+def test_a_few_episodes_have_no_interval(episodes, known):
+    interval = Evaluation(0, 0, {}, np.arange(float(episodes)), np.ones(episodes, int)).interval
+    assert np.isfinite(interval).tolist() == [known, known]
 
 
-def test_an_iterations_evaluations_have_the_same_seeds():
+def test_all_evaluations_of_a_run_have_the_same_seeds():
     policy = CountingPolicy()
     for evaluator in (build(), build(), build(seed=2)):
         for itr in (0, 0, 1):
             evaluator(policy, itr)
     seeds = seeds_of(policy)
-    assert seeds[0] == seeds[1] == seeds[3] and seeds[2] == seeds[5]
-    different = [*seeds[0], *seeds[2], *seeds[6], *seeds[8]]
-    assert len(set(different)) == len(different) == 4 * 6
+    assert all(each == seeds[0] for each in seeds[:6]) and all(each == seeds[6] for each in seeds[6:])
+    assert len({*seeds[0], *seeds[6]}) == 2 * 6
+
+
+def test_the_expert_and_each_iteration_start_from_the_same_seeds():
+    evaluator = build()
+    started = evaluator.env.unwrapped.seeds
+    for itr in (0, 3):
+        evaluator(CountingPolicy(), itr)
+    evaluator.measure(ConstantActor(2))
+    first, later, expert = started[:6], started[6:12], started[12:]
+    assert first == later == expert
+    assert expert == list(itertools.islice(episode_seeds(stream(evaluator.config.seed, "evaluation")), 6))
 
 
 def test_the_episode_length_limits_an_evaluation():
@@ -71,19 +85,16 @@ def test_the_episode_length_limits_an_evaluation():
 
 
 @pytest.mark.parametrize("expert", [None, StepModuloThree()])
-def test_success_is_counted_where_the_environment_says_it(monkeypatch, expert):
+def test_success_is_counted_if_the_environment_defines_it(monkeypatch, expert):
     monkeypatch.setitem(ENVS, "Corridor-v0", EnvSpec(success=lambda trajectory: len(trajectory) > 4))
     found = build(expert)(CountingPolicy(), 0)
     assert found.scalars["Eval_SuccessRate"] == np.mean(found.lengths > 4)
     assert 0 < found.scalars["Eval_SuccessRate"] < 1
 
 
-def test_the_live_expert_is_measured_on_seeds_of_its_own():
-    expert, policy = ConstantActor(2), CountingPolicy()
-    evaluator = build()
-    evaluator(policy, 0)
-    returns, lengths = evaluator.measure(expert, 10)
-    assert len(set(expert.seeds) - set(seeds_of(policy)[0])) == 10
+def test_the_expert_is_measured_by_hand():
+    expert = ConstantActor(2)
+    returns, lengths = build().measure(expert)
     assert lengths.tolist() == [corridor_length(seed) for seed in expert.seeds]
     np.testing.assert_array_equal(returns, 2 * lengths)
 
@@ -107,7 +118,7 @@ def test_distance_of_continuous_actions_by_hand():
 # Steps that are held out ---------------------------------------------------------------------------------
 
 
-def test_held_out_steps_are_looked_at_in_every_evaluation():
+def test_held_out_steps_are_used_in_every_evaluation():
     policy, evaluator = CountingPolicy(), build(held=[walk(7)])
     without = evaluator(policy, 2, roll_out=False)
     assert (without.scalars, len(without.returns), policy.actors) == ({"Validation Loss": 7}, 0, [])
@@ -130,7 +141,7 @@ def test_validation_is_the_mean_over_all_steps(monkeypatch):
     found = validate(Policy(), buffer, np.random.default_rng(0))
     assert found == {"Validation Loss": pytest.approx((0 + 1 + 2 + 3 + 4 + 0 + 1 + 2) / 8)}
     rng = np.random.default_rng(0)
-    rng.integers(2**62)  # the seed of actions that a head draws
+    rng.integers(2**62)  # the seed of the head's random actions
     for noise, rows in zip(noises, [3, 3, 2], strict=True):
         np.testing.assert_array_equal(noise, rng.standard_normal((rows, 2), np.float32))
 
@@ -147,7 +158,7 @@ def test_a_fraction_of_each_episode_is_held_out(fraction, counts):
         np.testing.assert_array_equal(one.obs, whole.obs)
 
 
-def test_stacked_observations_hold_out_each_episodes_end():
+def test_with_stacked_observations_the_end_of_each_episode_is_held_out():
     kept, held = hold_out([walk(10), walk(2)], 0.3, np.random.default_rng(0), whole_ends=True)
     assert [t.obs[:, 0].tolist() for t in kept] == [[*range(8)], [0, 1, 2]]
     assert [t.obs[:, 0].tolist() for t in held] == [[7, 8, 9, 10]]

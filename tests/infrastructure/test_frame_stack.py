@@ -1,4 +1,4 @@
-"""The replay buffer's stacks of successive observations."""
+"""Stacks of successive observations in the replay buffer."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from rl_il.types import Trajectory
 
 
 def counted(first: int, steps: int, **fields) -> Trajectory:
-    """Steps `first, first + 1, ...`, each observed as its number (a byte) and labelled with it."""
+    """Return steps `first, first + 1, ...`. The observation (uint8) and the label of a step are its number."""
     numbers = np.arange(first, first + steps + 1, dtype=np.uint8)
     return Trajectory(numbers[:, None], numbers[:-1].astype(np.int64), np.zeros(steps), **fields)
 
 
 def stacks(buffer: ReplayBuffer) -> dict[int, list[int]]:
-    """Each drawable step's label, and what was stacked for it."""
+    """Return the stack of each step that can be drawn, by its label."""
     found = {}
     for rows in buffer.in_order(2):
         obs, acs, _ = buffer.batch(rows)
@@ -24,16 +24,16 @@ def stacks(buffer: ReplayBuffer) -> dict[int, list[int]]:
     return found
 
 
-def test_an_observation_comes_with_those_before_it():
+def test_an_observation_is_stacked_with_those_before_it():
     buffer = ReplayBuffer(frame_stack=3)
     buffer.add([counted(10, 4), counted(20, 2)])
-    assert buffer.obs.shape == (6, 1)  # each is stored once
+    assert buffer.obs.shape == (6, 1)  # each observation is stored once
     assert stacks(buffer) == {
         10: [10, 10, 10], 11: [10, 10, 11], 12: [10, 11, 12], 13: [11, 12, 13], 20: [20, 20, 20], 21: [20, 20, 21],
     }  # fmt: skip
 
 
-def test_unlabelled_steps_are_looked_back_at_but_not_drawn():
+def test_unlabelled_steps_are_stacked_but_not_drawn():
     buffer = ReplayBuffer(frame_stack=2)
     buffer.add([counted(30, 3, labelled=np.zeros(3, bool))])
     assert len(buffer) == 0
@@ -49,7 +49,7 @@ def test_unlabelled_steps_are_looked_back_at_but_not_drawn():
 
 
 @pytest.mark.filterwarnings("ignore:the replay buffer holds")
-def test_the_oldest_rows_of_a_ring_see_no_overwritten_ones():
+def test_stacks_of_the_oldest_rows_have_no_overwritten_rows():
     buffer = ReplayBuffer(max_size=6, frame_stack=3)
     buffer.add([counted(0, 5)])
     buffer.add([counted(20, 3)])  # in the places of steps 5 (none), 0 and 1

@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def slow_clock(monkeypatch):
-    """Every look at the clock finds it a second later."""
+    """A clock that advances by a second each time that it is read."""
     clock = itertools.count(1000.0)
     monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
     monkeypatch.setattr("rl_il.infrastructure.progress.time.perf_counter", lambda: next(clock))
@@ -36,7 +36,7 @@ def test_seconds_are_readable(value, text):
 
 
 @pytest.mark.parametrize("show", [show_progress, show_watch, lambda items, _: Watch()(items, "train", 1)])
-def test_every_item_comes_in_order_and_late(show):
+def test_all_items_come_in_order_and_only_when_needed(show):
     drawn = []
     items = show((drawn.append(i) or i for i in range(5)), 5)
     assert next(items) == 0
@@ -45,7 +45,7 @@ def test_every_item_comes_in_order_and_late(show):
 
 
 @pytest.mark.parametrize("show", [show_progress, show_watch])
-def test_a_terminal_shows_a_line_that_vanishes(monkeypatch, slow_clock, show):
+def test_a_terminal_shows_a_line_that_is_removed(monkeypatch, slow_clock, show):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert list(show(range(20), 20)) == list(range(20))
@@ -61,7 +61,7 @@ def test_nothing_is_drawn_into_a_pipe(capsys, slow_clock, show):
     assert capsys.readouterr() == ("", "")
 
 
-def test_one_line_goes_on_over_several_calls(monkeypatch, slow_clock):
+def test_one_line_continues_over_several_calls(monkeypatch, slow_clock):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     watch = Watch(3, verbose=True)
@@ -71,7 +71,7 @@ def test_one_line_goes_on_over_several_calls(monkeypatch, slow_clock):
     assert "15/20" in terminal.getvalue()
 
 
-def test_a_watch_adds_up_each_kind_of_work(slow_clock):
+def test_a_watch_sums_the_time_of_each_kind_of_work(slow_clock):
     watch = Watch()
     for kind in ("train", "train", "log"):
         with watch.phase(kind):

@@ -11,14 +11,14 @@ from rl_il.types import Trajectory
 
 
 def numbered(first: int, steps: int, **fields) -> Trajectory:
-    """Steps `first, first + 1, ...`: the observation of step i is [i, -i], its action i."""
+    """Return steps `first, first + 1, ...`. The observation of step i is [i, -i], and its action is i."""
     numbers = np.arange(first, first + steps + 1)
     obs = np.stack([numbers, -numbers], axis=1).astype(np.float32)
     return Trajectory(obs, numbers[:-1], np.zeros(steps), **fields)
 
 
 def numbers_in(buffer: ReplayBuffer) -> list[int]:
-    """Which steps the buffer holds, sorted; checks that each observation still has its own label."""
+    """Return the stored steps, sorted. Check that each observation still has its own label."""
     np.testing.assert_array_equal(buffer.obs[:, 0], buffer.acs)
     np.testing.assert_array_equal(buffer.obs[:, 1], -buffer.acs)
     return sorted(buffer.acs.tolist())
@@ -37,9 +37,9 @@ def test_contents_are_what_was_added():
     buffer, trajectory = ReplayBuffer(), walk(3, action=1, expert_acs=np.array([2, 1, 2]))
     assert len(buffer) == 0
     buffer.add([trajectory, walk(2, action=2)])
-    trajectory.obs[:] = 99  # it has its own
+    trajectory.obs[:] = 99  # the buffer has a copy
     assert len(buffer) == 5
-    np.testing.assert_array_equal(buffer.obs, [[0, 3], [1, 3], [2, 3], [0, 2], [1, 2]])  # no last observations
+    np.testing.assert_array_equal(buffer.obs, [[0, 3], [1, 3], [2, 3], [0, 2], [1, 2]])  # without last ones
     np.testing.assert_array_equal(buffer.acs, [2, 1, 2, 2, 2])
     assert buffer.batch(torch.tensor([3, 0, 3])).obs.tolist() == [[0, 2], [0, 3], [0, 2]]
     batch = buffer.sample(12, np.random.default_rng(0))
@@ -70,24 +70,24 @@ def test_only_floats_change_their_dtype(obs_dtype, acs_dtype, stored):
     assert (batch.obs.shape, batch.acs.shape) == ((2, 2, 2), (2, 5))
 
 
-def test_room_doubles_up_to_the_limit_and_nothing_else_is_copied():
+def test_the_storage_doubles_up_to_the_limit_and_is_not_copied_otherwise():
     buffer, places = ReplayBuffer(max_size=10_000), []
     for i in range(1000):
         buffer.add([numbered(10 * i, 10)])
         places.append((capacity(buffer), buffer.obs.data_ptr(), buffer.acs.data_ptr()))
     moves = [place for before, place in itertools.pairwise(places) if place != before]
-    assert [places[0][0], *(room for room, *_ in moves)] == [1024, 2048, 4096, 10_000]  # the last leap spares a copy
+    assert [places[0][0], *(room for room, *_ in moves)] == [1024, 2048, 4096, 10_000]  # the last one avoids a copy
     assert numbers_in(buffer) == list(range(10_000))
 
 
 @pytest.mark.parametrize(("max_size", "steps", "most"), [(5, 3, 5), (1_000_000, 5000, 9999)])
-def test_a_first_add_gets_its_room_at_once(max_size, steps, most):
+def test_the_first_add_allocates_its_storage_at_once(max_size, steps, most):
     buffer = ReplayBuffer(max_size)
     buffer.add([numbered(0, steps)])
     assert steps <= capacity(buffer) <= most
 
 
-def test_a_full_buffer_stays_in_its_place():
+def test_a_full_buffer_is_not_moved():
     buffer = ReplayBuffer(max_size=50)
     buffer.add([numbered(0, 50)])
     place = buffer.obs.data_ptr()
@@ -99,7 +99,7 @@ def test_a_full_buffer_stays_in_its_place():
 
 @pytest.mark.filterwarnings("ignore:the replay buffer holds")
 @pytest.mark.parametrize(("max_size", "longest"), [(1, 3), (7, 20), (100, 9), (1500, 40)])
-def test_random_adds_leave_what_a_list_would_hold(max_size, longest):
+def test_random_adds_leave_the_same_steps_as_a_list(max_size, longest):
     rng = np.random.default_rng(max_size)
     buffer, model, added = ReplayBuffer(max_size), [], 0
     for _ in range(200):
@@ -116,8 +116,21 @@ def test_random_adds_leave_what_a_list_would_hold(max_size, longest):
         assert numbers_in(buffer) == model[-max_size:]
 
 
+@pytest.mark.filterwarnings("ignore:the replay buffer holds")
+@pytest.mark.parametrize("frame_stack", [1, 3])
+def test_each_row_is_at_its_number_modulo_the_size(frame_stack):
+    buffer, added = ReplayBuffer(max_size=5, frame_stack=frame_stack), 0
+    for steps in (3, 17, 1, 6, 5, 2):
+        buffer.add([numbered(added, steps)])
+        added += steps
+        assert buffer.added == added
+        newest = np.arange(max(0, added - 5), added)
+        np.testing.assert_array_equal(buffer.acs[newest % 5], newest)
+        np.testing.assert_array_equal(buffer.obs[newest % 5, 0], newest)
+
+
 @pytest.mark.parametrize("first", [4, 0])
-def test_dropping_is_said_once(first):
+def test_the_warning_about_dropped_steps_comes_once(first):
     buffer = ReplayBuffer(max_size=4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -132,12 +145,12 @@ def test_dropping_is_said_once(first):
 
 def test_draws_are_uniform_over_the_rows_that_were_added():
     buffer = ReplayBuffer()
-    buffer.add([numbered(1000, 10)])  # the rest of the room is not initialised
+    buffer.add([numbered(1000, 10)])  # the rest of the storage is not initialised
     draws = list(buffer.draws(100, np.random.default_rng(0), n_steps=200))
     assert len(draws) == 200
     assert all(rows.shape == (100,) for rows in draws)
     counts = np.bincount(buffer.batch(torch.cat(draws)).acs - 1000, minlength=10)
-    assert len(counts) == 10 and chi_square(counts) < 30  # 9 freedoms
+    assert len(counts) == 10 and chi_square(counts) < 30  # 9 degrees of freedom
 
 
 def test_passes_visit_each_row_once():

@@ -25,7 +25,7 @@ DEMONSTRATIONS = (walk(3, action=2), walk(5, action=1))
 
 
 class RecordingRule(DAgger):
-    """Keeps what it was given: (iteration, frozen learner) of each round, and each episode."""
+    """DAgger that keeps (iteration, frozen learner) of each round, and each episode."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class RecordingRule(DAgger):
 
 
 def build(policy=None, demonstrations=DEMONSTRATIONS, n_iter=1, rule=None, watch=None, **settings):
-    """A trainer in the corridor; with more than one iteration, DAgger with the expert `StepModuloThree`."""
+    """Return a trainer in the corridor. With several iterations it is DAgger with the expert `StepModuloThree`."""
     steps = {"num_agent_train_steps_per_iter": 3, "batch_size": 10, "train_batch_size": 4}
     config = RunConfig(env_name="Corridor-v0", n_iter=n_iter, do_dagger=n_iter > 1, **steps | settings)
     parts = (rule or RecordingRule(), ExpertTeacher(StepModuloThree())) if n_iter > 1 else (None, None)
@@ -105,7 +105,7 @@ def test_collection_uses_new_episodes_each_iteration():
 
 
 @pytest.mark.parametrize("interval", [None, "7", "10,25"])
-def test_eager_training_is_the_textbooks_to_the_last_digit(interval):
+def test_eager_training_equals_a_plain_torch_loop_to_the_last_digit(interval):
     policy, twin = network_policy(weight_decay=0.1), network_policy()
     trainer = build(policy, num_agent_train_steps_per_iter=50, eval_interval=interval)
     blocks = trainer.run_training_loop()
@@ -171,7 +171,7 @@ def test_a_block_ends_where_an_evaluation_is_due(steps, interval, ends, evaluate
     assert [block.steps for block in blocks if block.ends_iteration] == [steps] * 2
     assert [block.gradient_steps for block in blocks] == ends + [steps + end for end in ends]
     losses = np.concatenate([block.losses for block in blocks])
-    np.testing.assert_array_equal(losses, np.arange(2 * steps))  # the fake policy counts
+    np.testing.assert_array_equal(losses, np.arange(2 * steps))  # the fake policy counts its updates
     assert [block.expert_labels for block in blocks] == [8] * len(ends) + [trainer.expert_labels] * len(ends)
     assert [block.env_steps for block in blocks] == [0] * len(ends) + [trainer.env_steps] * len(ends)
     assert [len(block.trajectories) for block in blocks if block.steps != ends[0]] == [0] * 2 * len(ends[1:])
@@ -196,13 +196,13 @@ def test_minibatches_of_eight_rows(settings, updates):
     trainer.run_training_loop()
     batches = trainer.policy.batches
     assert [len(acs) for _, acs in batches] == updates
-    if "n_epochs" in settings:  # each pass has each row once
+    if "n_epochs" in settings:  # each pass has every row once
         rows = np.sort(np.concatenate([obs @ [10, 1] for obs, _ in batches]).reshape(settings["n_epochs"], 8))
         np.testing.assert_array_equal(rows, [np.sort(trainer.buffer.obs.numpy() @ [10, 1])] * settings["n_epochs"])
 
 
 def poison(policy, step: int, what: str) -> None:
-    """The policy's given update ends with a loss or a weight that is not a number."""
+    """Make this update of the policy end with a loss or a weight that is not-a-number."""
     update, calls = policy.update, []
 
     def poisoned(*batch):
@@ -215,8 +215,8 @@ def poison(policy, step: int, what: str) -> None:
     policy.update = poisoned
 
 
-@pytest.mark.parametrize(("what", "named"), [("loss", 13), ("weight", 20)])  # weights are looked at after a block
-def test_divergence_leaves_the_weights_from_before_the_block(what, named):
+@pytest.mark.parametrize(("what", "named"), [("loss", 13), ("weight", 20)])  # weights are checked after a block
+def test_after_divergence_the_policy_has_the_weights_from_before_the_block(what, named):
     policy, other = network_policy(), network_policy()
     poison(policy, 13, what)
     trainer = build(policy, num_agent_train_steps_per_iter=30, eval_interval="10")
@@ -253,10 +253,10 @@ def test_steps_are_held_out_in_every_iteration():
     assert len(trainer.buffer) + len(trainer.validation) == trainer.expert_labels
 
 
-# Chance ---------------------------------------------------------------------------------------------------
+# Random streams ---------------------------------------------------------------------------------------------------
 
 
-def test_nothing_but_the_seeds_own_streams_decides(monkeypatch):
+def test_only_the_streams_of_the_seed_matter(monkeypatch):
     def train(between, **settings):
         settings |= {"n_iter": 3, "val_fraction": 0.2, "batch_size": 40, "seed": 7}
         trainer = build(network_policy(), [walk(60)], rule=DAgger(), **settings)
@@ -277,10 +277,10 @@ def test_nothing_but_the_seeds_own_streams_decides(monkeypatch):
     assert train(disturb, eval_interval="2") == plain
 
 
-# What takes long -----------------------------------------------------------------------------------------
+# Progress of slow work -----------------------------------------------------------------------------------------
 
 
-def test_what_takes_long_is_watched():
+def test_progress_of_slow_work_is_shown():
     watched = []
 
     def watch(items, kind, itr, total=None, done=0):
@@ -293,7 +293,7 @@ def test_what_takes_long_is_watched():
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_episodes_that_are_not_needed_any_more_are_closed(monkeypatch, verbose):
+def test_episodes_that_are_no_longer_needed_are_closed(monkeypatch, verbose):
     begun = []
 
     def begin_episodes(*args, begin=rl_trainer.begin_episodes, **kwargs):
@@ -305,7 +305,7 @@ def test_episodes_that_are_not_needed_any_more_are_closed(monkeypatch, verbose):
     assert [list(episodes) for episodes in begun] == [[]]
 
 
-# What the trainer must not know --------------------------------------------------------------------------
+# What the trainer must not do --------------------------------------------------------------------------
 
 
 def test_the_trainer_is_short_and_does_not_log_draw_or_print():
@@ -325,7 +325,7 @@ def test_the_trainer_is_short_and_does_not_log_draw_or_print():
 
 
 def assignments_to_a_trainer(tree: ast.Module) -> list[int]:
-    """Return the lines that assign an attribute of what is called `trainer`."""
+    """Return the line numbers where an attribute of a variable named `trainer` is assigned."""
     stored = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store | ast.Del)]
     found = [(node.lineno, node.value) for node in stored]
     for node in ast.walk(tree):

@@ -42,7 +42,7 @@ def test_pixels_keep_their_dtype_and_shape():
     ("env_name", "max_path_length", "steps", "terminated", "truncated"),
     [
         ("Corridor-v0", None, 6, True, False),
-        ("Corridor-v0", 6, 6, True, False),  # the end was reached with the last step allowed
+        ("Corridor-v0", 6, 6, True, False),  # it ends with the last step allowed
         ("Corridor-v0", 2, 2, False, True),
         ("TimedCorridor-v0", None, 5, False, True),
         ("TimedCorridor-v0", 3, 3, False, True),
@@ -68,7 +68,7 @@ def test_a_continuous_action_is_clipped_for_execution_only(source, action, execu
     assert (trajectory.expert_acs is None) is (source != EXPERT)
 
 
-def test_both_see_the_environment_before_they_are_reset():
+def test_actor_and_teacher_see_the_environment_before_their_reset():
     order = []
 
     class Noting(CorridorReader):
@@ -94,7 +94,7 @@ def test_an_episode_is_yielded_at_its_start_and_after_each_step(actor):
     for rollout in episode_steps(env, actor, seed=1):
         lengths.append(len(rollout))
         assert (rollout.seed, rollout.ob.tolist()) == (1, [len(rollout), 4])
-        assert env.unwrapped.steps == len(rollout)  # nothing is done ahead of what is asked for
+        assert env.unwrapped.steps == len(rollout)  # no step is made in advance
         assert rollout.ended is (len(rollout) == 4)
         if lengths[-1]:
             assert rollout.own == rollout.acs[-1] == actor.get_action(rollout.obs[-2]) or actor.reads_simulator
@@ -105,7 +105,7 @@ def test_an_episode_is_yielded_at_its_start_and_after_each_step(actor):
         np.testing.assert_array_equal(getattr(rollout.trajectory(), name), getattr(whole, name))
 
 
-def test_an_episode_under_way_has_not_ended():
+def test_an_unfinished_episode_has_not_ended():
     steps = episode_steps(make_env("Corridor-v0"), ConstantActor(2), seed=3)
     with pytest.raises(InputError, match="at least one step"):
         next(steps).trajectory()
@@ -115,7 +115,7 @@ def test_an_episode_under_way_has_not_ended():
     assert (part.terminated, part.truncated) == (False, False)
 
 
-def test_an_environment_that_writes_into_one_array():
+def test_an_environment_may_reuse_one_array_for_observations():
     class Reusing(Corridor):
         ob = np.zeros(2, np.float32)
 
@@ -134,7 +134,7 @@ def test_exactly_n_episodes_each_from_its_own_seed():
     env, actor = make_env("Corridor-v0"), ConstantActor(1)
     sampled, seeds = sample_n_trajectories(env, actor, 20, np.random.default_rng(0)), first_seeds(0, 20)
     trajectories = [next(sampled)]
-    assert env.unwrapped.seeds == seeds[:1]  # each comes as soon as it is finished
+    assert env.unwrapped.seeds == seeds[:1]  # the others are not begun yet
     trajectories += sampled
     assert env.unwrapped.seeds == actor.seeds == seeds
     assert [len(trajectory) for trajectory in trajectories] == [corridor_length(seed) for seed in seeds]
@@ -150,7 +150,7 @@ def test_sample_trajectories_stops_as_soon_as_it_has_enough(min_timesteps):
     assert sum(lengths) >= min_timesteps > sum(lengths[:-1])
 
 
-def test_many_episodes_pass_limit_and_source_on():
+def test_limit_and_source_are_passed_on_to_each_episode():
     settings = {"max_path_length": 2, "source": EXPERT}
     env, actor = make_env("Corridor-v0"), ConstantActor(1)
     for trajectories in (
@@ -186,7 +186,7 @@ def test_enough_is_a_number_of_episodes_or_of_steps():
     assert [len(t) for t in enough(episodes(), 100, n_episodes=3)] == [3, 5, 4]
 
 
-def test_an_environment_that_fails_is_named_with_place_and_seed(monkeypatch):
+def test_the_error_of_an_environment_names_its_place_and_the_seed(monkeypatch):
     def step(self, action):
         if self.steps == 2:
             raise KeyError("left wheel")

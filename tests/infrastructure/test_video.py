@@ -13,7 +13,7 @@ from rl_il.policies.actors import RandomActor
 
 
 def stripes(n: int, height: int = 20, width: int = 30) -> np.ndarray:
-    """`n` frames that differ: a white line moves down a black picture."""
+    """Return `n` different frames: a white line moves down a black picture."""
     frames = np.zeros((n, height, width, 3), np.uint8)
     for i in range(n):
         frames[i, i] = 255
@@ -30,19 +30,19 @@ def test_frames_of_a_corridor_by_hand():
 
 def test_frames_of_a_lander():
     frames, fps = record_frames("LunarLander-v3", RandomActor(make_env("LunarLander-v3")), 0, max_path_length=10)
-    assert frames.shape == (5, 200, 300, 3)  # 50 a second, every third drawn: steps 0, 3, 6, 9 and the end; halved
+    assert frames.shape == (5, 200, 300, 3)  # steps 0, 3, 6, 9 and the last, of 50 per second; and half the size
     assert frames.dtype == np.uint8
     assert fps == pytest.approx(50 / 3)
     assert len(np.unique(frames[0])) > 1
 
 
 @pytest.mark.parametrize(("max_path_length", "max_frames", "steps"), [(None, 20, 20), (100, 20, 20), (5, 20, 5)])
-def test_a_long_episode_is_cut(max_path_length, max_frames, steps):
+def test_a_long_episode_is_cut_off(max_path_length, max_frames, steps):
     frames, _ = record_frames("EndlessCorridor-v0", ConstantActor(1), 0, max_path_length, max_frames)
     assert len(frames) == steps + 1  # the last state is drawn too
 
 
-def test_tiles_lie_side_by_side_and_the_shorter_stand_still():
+def test_tiles_are_next_to_each_other_and_shorter_ones_repeat_their_last_frame():
     short, long, other = (np.full((n, 2, 3, 3), value, np.uint8) for n, value in ((2, 10), (3, 20), (1, 30)))
     short[0, 0, 0] = 9
     long[:, 0, 0] = [[1] * 3, [2] * 3, [3] * 3]
@@ -59,7 +59,7 @@ def test_a_gif_has_its_frames_and_their_duration(tmp_path, fps, milliseconds):
     write_video(tmp_path / "new" / "walk.gif", stripes(6), fps)
     with Image.open(tmp_path / "new" / "walk.gif") as image:
         assert (image.format, image.n_frames) == ("GIF", 6)
-        assert image.info["loop"] == 0  # for ever
+        assert image.info["loop"] == 0  # without end
         for i in range(6):
             image.seek(i)
             assert image.info["duration"] == milliseconds
@@ -97,7 +97,7 @@ def test_mp4_with_its_package(tmp_path, height, width):
 
 
 @pytest.mark.parametrize("env_name", ["BlindCorridor-v0.*no display", "FacelessCorridor-v0"])
-def test_where_nothing_can_be_drawn_the_environment_is_named(env_name):
+def test_the_error_of_an_environment_that_cannot_draw_names_it(env_name):
     for draw in (record_frames, lambda *args: frames_at(*args, steps=[0])):
         with pytest.raises(RenderError, match=env_name):
             draw(env_name.split(".")[0], ConstantActor(1), 0)
@@ -109,8 +109,8 @@ def test_where_nothing_can_be_drawn_the_environment_is_named(env_name):
 def test_frames_at_chosen_steps_by_hand():
     frames, trajectory = frames_at("Corridor-v0", ConstantActor(1), seed=3, steps=[4, 0, 2])  # 6 steps
     assert frames.shape == (3, 20, 30, 3)
-    assert frames[:, 0, 0, 0].tolist() == [40, 0, 20]  # each before its step, in the order asked for
-    assert len(trajectory) == 5  # nothing is rolled out beyond the last of them
+    assert frames[:, 0, 0, 0].tolist() == [40, 0, 20]  # each before its step, in the given order
+    assert len(trajectory) == 5  # the episode is not rolled out further
     np.testing.assert_array_equal(trajectory.obs, [[t, 6] for t in range(6)])
 
 

@@ -73,7 +73,7 @@ def test_an_error_reaches_the_parent_and_no_process_is_left():
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Two workers, and the groups of seeds that they are asked for."""
+    """Yield two workers, and the groups of seeds that are requested from them."""
     monkeypatch.setattr("rl_il.infrastructure.workers.GROUPS_PER_WORKER", 2)
     groups = []
     with closing(RolloutWorkers("Corridor-v0", 2)) as workers:
@@ -82,10 +82,10 @@ def asked(monkeypatch):
         yield workers, groups
 
 
-def test_workers_begin_before_they_are_waited_for(asked):
+def test_workers_begin_episodes_in_advance(asked):
     workers, groups = asked
     episodes = begin_episodes(workers, ConstantActor(1), np.random.default_rng(0))
-    assert groups == [[seed] for seed in first_seeds(0, 3)]  # one more than there are workers, so that none waits
+    assert groups == [[seed] for seed in first_seeds(0, 3)]  # one more than workers, so that none has to wait
     assert len(next(episodes)) == corridor_length(groups[0][0])
     next(episodes)
     assert groups == [[seed] for seed in first_seeds(0, 5)]
@@ -96,7 +96,7 @@ def test_workers_begin_before_they_are_waited_for(asked):
     assert len(list(few)) == 7
 
 
-def test_many_episodes_are_asked_for_in_groups(asked):
+def test_many_episodes_are_requested_in_groups(asked):
     workers, groups = asked
     episodes = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
     seeds = first_seeds(0, 14)
@@ -105,13 +105,13 @@ def test_many_episodes_are_asked_for_in_groups(asked):
     left = sample_n_trajectories(workers, ConstantActor(1), 14, np.random.default_rng(0))
     next(left)
     left.close()
-    assert list(left) == []  # nor the rest of a group that is finished
+    assert list(left) == []  # not even the rest of a finished group
     again = sample_n_trajectories(workers, ConstantActor(1), 4, np.random.default_rng(0))
     assert [len(trajectory) for trajectory in again] == [corridor_length(seed) for seed in seeds[:4]]
 
 
 class LethalActor(ConstantActor):
-    """Ends its process as a segmentation fault would, unless `deaths` have ended already."""
+    """An actor that ends its process as a segmentation fault does, until `deaths` processes have ended."""
 
     def __init__(self, folder: Path, deaths: int):
         super().__init__(1)
@@ -137,7 +137,7 @@ def test_a_dead_workers_episodes_are_rolled_out_by_another(deaths, groups, tmp_p
 
 
 class HangingActor(LethalActor):
-    """Waits for ever, unless a process has done so already."""
+    """An actor that hangs in the first process that uses it."""
 
     def get_action(self, obs):
         if not any(self.folder.iterdir()):
@@ -155,7 +155,7 @@ def test_a_hanging_workers_episodes_are_rolled_out_by_another(tmp_path, capsys, 
         assert " 3 s" in capsys.readouterr().err
 
 
-def test_one_death_ends_one_pool_whoever_waits_for_it(tmp_path, capsys):
+def test_after_one_death_the_pool_is_replaced_once(tmp_path, capsys):
     with closing(RolloutWorkers("Corridor-v0", 1)) as workers:
         first = begin_episodes(workers, LethalActor(tmp_path, 1), np.random.default_rng(0), n=2)
         second = begin_episodes(workers, ConstantActor(1), np.random.default_rng(1), n=2)
@@ -164,7 +164,7 @@ def test_one_death_ends_one_pool_whoever_waits_for_it(tmp_path, capsys):
         assert capsys.readouterr().err.count("worker process died") == 1
 
 
-def test_workers_that_always_die_are_given_up_with_a_traceback(tmp_path, capfd):
+def test_workers_that_always_die_are_an_error_with_a_traceback(tmp_path, capfd):
     with closing(RolloutWorkers("Corridor-v0", 1)) as workers, pytest.raises(InputError, match=r"Corridor-v0.* 3 "):
         episodes_of(workers, LethalActor(tmp_path, 99), 1)
     assert len(list(tmp_path.iterdir())) == 3
@@ -179,7 +179,7 @@ def test_workers_refuse_an_endless_environment_too():
 
 
 class Witness(ConstantActor):
-    """Does 1 where its process has imported torch, or has made it from a pickle more than once."""
+    """An actor whose action is 1 if its process has imported torch, or has unpickled it more than once."""
 
     made = 0
 
@@ -191,7 +191,7 @@ class Witness(ConstantActor):
         return np.int64("torch" in sys.modules or Witness.made > 1)
 
 
-def test_a_worker_imports_no_torch_and_makes_the_actor_once():
+def test_a_worker_imports_no_torch_and_unpickles_the_actor_once():
     with closing(RolloutWorkers("fakes:Corridor-v0", 1)) as workers:
         rng = np.random.default_rng(0)
         network = NumpyActor([(rng.normal(size=(2, 3)), rng.normal(size=3))], "tanh", "argmax", (2,))

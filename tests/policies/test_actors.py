@@ -15,7 +15,7 @@ IDENTITY = (np.eye(2), np.zeros(2))
 
 
 def by_hand(output="identity", **settings) -> NumpyActor:
-    """Two inputs to [x0 + x1, x0 - x1 + 1] with no hidden layer."""
+    """Return a network without hidden layers: [x0 + x1, x0 - x1 + 1]."""
     return NumpyActor([(np.array([[1, 1], [1, -1]]), np.array([0, 1]))], "tanh", output, (2,), **settings)
 
 
@@ -49,10 +49,10 @@ def test_a_network_acts_as_its_policy_does(activation, discrete, normalised):
     if normalised:
         policy.fit_normalization(obs)
     outputs = policy.head.network(policy.encoder(torch.from_numpy(obs)))
-    policy.head.network[-1].bias.data -= outputs.mean(axis=0).detach()  # or one discrete action may win everywhere
+    policy.head.network[-1].bias.data -= outputs.mean(axis=0).detach()  # so that several actions occur
     actor = policy.actor()
     assert isinstance(actor, NumpyActor)
-    actor = pickle.loads(pickle.dumps(actor))  # as it is sent to another process
+    actor = pickle.loads(pickle.dumps(actor))  # as for another process
     acs, expected = actor.get_action(obs), policy.get_action(obs)
     assert (acs.dtype, acs.shape) == (expected.dtype, expected.shape)
     np.testing.assert_allclose(acs, expected, atol=1e-5)
@@ -87,7 +87,7 @@ def test_a_slice_and_pixels_are_read():
 
 
 @pytest.mark.parametrize(("dtype", "is_positive"), [(np.float32, False), (np.float64, True)])
-def test_it_computes_in_the_precision_asked_for(dtype, is_positive):
+def test_it_computes_in_the_given_precision(dtype, is_positive):
     actor = NumpyActor([(np.ones((2, 1)), np.zeros(1))], "tanh", "identity", (2,), dtype=dtype)
     sum_of_both = actor.get_action(np.array([1 + 1e-9, -1.0]))  # single precision has no 1 + 1e-9
     assert (sum_of_both[0] > 0) == is_positive
@@ -118,7 +118,7 @@ def test_a_network_that_does_not_fit_is_an_error(settings, message):
 
 
 @pytest.mark.parametrize(("env_name", "shape"), [("Corridor-v0", ()), ("CorridorContinuous-v0", (2,))])
-def test_chance_fills_the_action_space_and_repeats(env_name, shape):
+def test_random_actions_fill_the_space_and_depend_on_the_seed(env_name, shape):
     actor = RandomActor(make_env(env_name))
 
     def draw(seed, rows=3000):
@@ -137,7 +137,19 @@ def test_chance_fills_the_action_space_and_repeats(env_name, shape):
     assert (np.abs(acs) <= [1, 2]).all()
 
 
-def test_a_rule_is_asked_for_a_batch():
+def test_a_random_action_is_independent_of_the_start_state():
+    env = make_env("HalfCheetah-v5")
+    start, actor, acs, noises = env.unwrapped.init_qpos, RandomActor(env), [], []
+    for seed in range(100):
+        ob, _ = env.reset(seed=seed)
+        actor.reset(seed)
+        acs.append(actor.get_action(ob))
+        noises.append(env.unwrapped.data.qpos - start)
+    correlations = np.corrcoef(np.array(acs).T, np.array(noises).T)[:6, 6:]
+    assert np.abs(correlations).max() < 0.5  # it is 1 if both are drawn from the same stream
+
+
+def test_a_rule_gets_a_batch():
     shapes = []
 
     def rule(obs):
@@ -154,7 +166,7 @@ def test_a_rule_is_asked_for_a_batch():
 
 
 @pytest.mark.parametrize("output", ["identity", "tanh", "clip", "argmax"])
-def test_an_action_and_the_observation_outlive_the_next(output):
+def test_the_next_action_does_not_change_the_last_one_or_the_observation(output):
     actor = by_hand(output, obs_mean=np.zeros(2) + 1, obs_std=np.ones(2))
     obs = np.array([[3.0, 1.0], [0.0, 2.0]])
     first = actor.get_action(obs[0])
@@ -164,4 +176,4 @@ def test_an_action_and_the_observation_outlive_the_next(output):
     batch = actor.get_action(obs)
     np.testing.assert_array_equal(batch, [first, second])
     np.testing.assert_array_equal(obs, [[3.0, 1.0], [0.0, 2.0]])
-    assert by_hand().get_action([2.0, 1.0]).tolist() == [3.0, 2.0]  # a list is an observation too
+    assert by_hand().get_action([2.0, 1.0]).tolist() == [3.0, 2.0]  # a list is accepted too

@@ -21,12 +21,12 @@ def policy(**settings) -> CNNPolicySL:
 
 
 def grey(step: int) -> int:
-    """The shade of `picture_of(step)`, in 256ths of its red and green."""
+    """Return the grey value of `picture_of(step)`."""
     return (77 * step + 150 * (100 + step)) // 256
 
 
 def seen(learner: CNNPolicySL, step: int) -> list[int]:
-    """The shades that the learner sees, oldest first, when it is shown the picture of this step."""
+    """Return the grey values of the stack, oldest first, after the picture of this step."""
     return learner.stack(learner.view(picture_of(step)[None]))[0, :, 0, 0, 0].tolist()
 
 
@@ -48,7 +48,7 @@ def test_it_sees_the_last_pictures_of_the_episode():
     assert seen(learner, 9) == [grey(9)] * 3
 
 
-def test_what_it_sees_is_what_it_is_trained_on():
+def test_it_sees_what_it_is_trained_on():
     learner = policy()
     obs = np.stack([picture_of(step) for step in range(6)])
     buffer = ReplayBuffer(frame_stack=learner.frame_stack, view=learner.view)
@@ -59,7 +59,7 @@ def test_what_it_sees_is_what_it_is_trained_on():
     np.testing.assert_array_equal(stored, np.concatenate(acting))
 
 
-def test_several_observations_at_once_have_no_order():
+def test_several_observations_at_once_are_refused():
     obs = np.stack([picture_of(0), picture_of(1)])
     with pytest.raises(InputError, match="got 2"):
         policy().get_action(obs)
@@ -68,7 +68,7 @@ def test_several_observations_at_once_have_no_order():
     assert alone.get_action(obs).shape == (2, 2)
     assert alone.answers_recorded and alone.actor().answers_recorded
     views = torch.from_numpy(alone.view(obs))
-    assert torch.equal(alone(views).mean, alone(views[:, None]).mean)  # one frame needs no axis of its own
+    assert torch.equal(alone(views).mean, alone(views[:, None]).mean)  # the axis of a single frame may be left out
 
 
 def test_pixels_are_scaled_and_the_frames_are_channels():
@@ -97,7 +97,7 @@ def test_a_file_reads_back_and_acts_the_same(tmp_path):
     [
         ({"frame_stack": 10**9}, "frame_stack.*1000000000"),
         ({"rows": 41}, "41"),
-        ({"rows": 0}, "40 rows.* 0"),
+        ({"rows": 0}, r"rows.*40.* 0"),
         ({"rows": "all"}, "p.pt"),
         ({"ob_shape": (40, 36)}, r"\(40, 36\)"),
         ({"ob_shape": (40, 36, 2)}, r"\(40, 36, 2\)"),
@@ -122,7 +122,7 @@ def test_the_frozen_copy_neither_learns_nor_shares_memories():
     learner.update(views, np.ones((1, 2), np.float32))
     actor = pickle.loads(pickle.dumps(learner.actor()))
     assert not any(parameter.requires_grad for parameter in actor.parameters())
-    assert seen(actor, 9) == [grey(9)] * 3  # and not 5, which the learner saw
+    assert seen(actor, 9) == [grey(9)] * 3  # without 5, which the learner saw
     before = {name: tensor.clone() for name, tensor in actor.state_dict().items()}
     learner.update(views, np.ones((1, 2), np.float32))
     assert all(torch.equal(tensor, before[name]) for name, tensor in actor.state_dict().items())
@@ -142,7 +142,7 @@ def test_workers_act_as_one_process_does():
 
 
 def test_it_learns_where_a_bright_bar_stands():
-    """From two frames: the label is the bar's column in the first one, which the second does not show."""
+    """The label is the bar's column in the first of two frames, which the second one does not show."""
     rng = np.random.default_rng(0)
     learner = policy(frame_stack=2, greyscale=True, learning_rate=1e-3, rows=None, size=32)
     columns = rng.integers(4, 32, 64)
@@ -154,7 +154,7 @@ def test_it_learns_where_a_bright_bar_stands():
     assert losses[0] > 0.05 and losses[-1] < 0.005
 
 
-def test_the_environment_decides_which_policy_it_is():
+def test_the_environment_determines_the_policy_class():
     corridor, vectors = make_env("PictureCorridor-v0"), make_env("MountainCar-v0")
     assert policy_class(corridor) is CNNPolicySL and policy_class(vectors) is MLPPolicySL
     assert picture_settings(vectors, None, False, False) == {}

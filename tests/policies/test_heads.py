@@ -1,15 +1,18 @@
-"""Heads: a new one in one place, its noise, its file, its NumPy twin; and files from before there were heads."""
+"""Heads: a new head, its noise, its file, its NumPy copy, and files from before there were heads."""
+
+import json
 
 import numpy as np
 import pytest
 import torch
 from fakes import walk
-from test_mlp_policy import LABELS, OBS, same_weights, weights
+from test_mlp_policy import LABELS, OBS, Doubling, constant_policy, same_weights, weights
 
 from rl_il import plugins
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError
+from rl_il.experts.weights import load_weights
 from rl_il.infrastructure.compiled import CompiledUpdate
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import sample_n_trajectories
@@ -22,7 +25,7 @@ from rl_il.runs.parts import build_policy
 
 
 class Jumping(Head):
-    """Scores each discrete action, learns from labels and noise, and draws among the best two scores."""
+    """A head that learns from labels and noise, and draws one of the two best discrete actions."""
 
     discrete, losses, noise_shape = True, ("jump",), (2,)
 
@@ -72,6 +75,33 @@ def test_the_compiled_step_takes_the_noise_too(jumping):
         assert step(torch.arange(20)) == pytest.approx(expected, rel=1e-5)
 
 
+CLOSE_LOGITS = [([0, 1e-9], 1), ([1000, 1000.0001], 1), ([7, 7 + 4e-7, 7], 1), ([-1e-9, 0, 0], 1), ([2, 2], 0)]
+
+
+@pytest.mark.parametrize(("logits", "expected"), CLOSE_LOGITS)
+def test_close_logits_give_the_same_action_in_torch_and_numpy(logits, expected, tmp_path):
+    policy = constant_policy([float(number) for number in logits], True)
+    assert policy(torch.zeros(1, 2)).mode.tolist() == [expected]
+    path = tmp_path / "expert.npz"
+    layer = policy.head.network[-1]
+    meta = json.dumps({"activation": "tanh", "output": "argmax"})
+    np.savez(path, w0=layer.weight.detach().numpy().T, b0=layer.bias.detach().numpy(), meta=np.array(meta))
+    torch_actor = Doubling((2,), len(logits), True, n_layers=0)
+    torch_actor.load_state_dict(policy.state_dict())
+    numpy_actor, frozen = policy.actor(), torch_actor.actor()
+    assert isinstance(numpy_actor, NumpyActor) and not isinstance(frozen, NumpyActor)
+    for actor in (policy, numpy_actor, frozen, load_weights(path, make_env("Corridor-v0"))):
+        assert actor.get_action(OBS[0]) == expected
+        assert actor.get_action(OBS).tolist() == [expected] * len(OBS)
+    accuracy = policy.validate(torch.from_numpy(OBS), torch.full((len(OBS),), expected))["Validation Accuracy"]
+    assert accuracy == 1
+
+
+def test_a_softmax_makes_some_of_these_logits_equal():
+    probabilities = [torch.tensor(logits, dtype=torch.float32).softmax(0) for logits, _ in CLOSE_LOGITS]
+    assert [int(row.argmax()) for row in probabilities] != [expected for _, expected in CLOSE_LOGITS]
+
+
 @pytest.mark.parametrize(
     ("head", "discrete", "message"),
     [("gaussian", True, "gaussian"), ("categorical", False, "categorical"), ("fuzzy", True, "fuzzy")],
@@ -83,21 +113,21 @@ def test_a_head_that_does_not_fit_is_an_error(head, discrete, message):
 
 
 class Shy(Gaussian):
-    """Acts in a way of its own, and says nothing about NumPy."""
+    """A head that acts differently from its parent and has no NumPy copy."""
 
     def act(self, features, rng):
         return super().act(features, rng) / 2
 
 
 class Huber(Gaussian):
-    """Learns something else, and acts as its parent does."""
+    """A head with another loss that acts as its parent does."""
 
     def loss(self, features, labels, noise=None):
         return torch.nn.functional.huber_loss(self(features).mean, labels)
 
 
 @pytest.mark.parametrize("name", ["Shy", "Huber"])
-def test_a_head_acts_in_numpy_only_if_that_is_the_same(name, monkeypatch):
+def test_a_head_acts_in_numpy_only_if_the_copy_is_exact(name, monkeypatch):
     monkeypatch.setitem(plugins.HEADS, "own", f"{__name__}:{name}")
     policy = MLPPolicySL((2,), 3, False, head="own")
     actor = policy.actor()
@@ -107,11 +137,11 @@ def test_a_head_acts_in_numpy_only_if_that_is_the_same(name, monkeypatch):
 
 
 def double(distribution, labels):
-    """Twice the squared error."""
+    """Return twice the squared error."""
     return 2 * (distribution.mean - labels).square().mean()
 
 
-def test_a_row_of_a_table_is_accepted_everywhere(monkeypatch):
+def test_a_new_row_of_a_table_is_accepted_everywhere(monkeypatch):
     monkeypatch.setitem(plugins.LOSSES, "double", f"{__name__}:double")
     monkeypatch.setitem(plugins.ACTIVATIONS, "softsign", ("torch.nn:Softsign", f"{__name__}:softsign"))
     monkeypatch.setattr(Gaussian, "losses", (*Gaussian.losses, "double"))

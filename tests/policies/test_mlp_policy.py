@@ -17,7 +17,7 @@ KINDS = pytest.mark.parametrize("discrete", [True, False], ids=["discrete", "con
 
 
 def constant_policy(output: list[float], discrete: bool, **settings) -> MLPPolicySL:
-    """A policy whose network gives `output` whatever it observes."""
+    """Return a policy whose network returns `output` for every observation."""
     policy = MLPPolicySL((2,), len(output), discrete, n_layers=0, **settings)
     with torch.no_grad():
         policy.head.network[-1].weight.zero_()
@@ -41,21 +41,21 @@ def same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
 
 
 class Twice(Flatten):
-    """Reads twice the observation; it says nothing about NumPy."""
+    """An encoder that doubles the observation and has no NumPy copy."""
 
     def forward(self, observations):
         return super().forward(2 * observations)
 
 
 class Doubling(MLPPolicySL):
-    """Has an encoder of its own."""
+    """A policy with its own encoder."""
 
     def build_encoder(self):
         return Twice(self.ob_shape)
 
 
 class LayerNorm(Encoder):
-    """Features of a network of its own."""
+    """An encoder with hidden layers."""
 
     def __init__(self, n_inputs: int):
         super().__init__()
@@ -66,14 +66,14 @@ class LayerNorm(Encoder):
 
 
 class Normed(MLPPolicySL):
-    """Has a network of its own."""
+    """A policy with another network."""
 
     def build_encoder(self):
         return LayerNorm(*self.ob_shape)
 
 
 class Dropping(MLPPolicySL):
-    """Has a head whose network is changed after it was built."""
+    """A policy whose network is changed after it was built."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -102,11 +102,19 @@ def test_a_policy_for_an_environment_has_its_shapes():
 
 def test_normalization_by_hand():
     policy = MLPPolicySL((2, 2), 3, True)
-    obs = np.array([[[0, 5], [10, -1]], [[2, 5], [30, -3]]])  # one number never changes
+    obs = np.array([[[0, 5], [10, -1]], [[2, 5], [30, -3]]])  # one number is constant
     policy.fit_normalization(obs)
     np.testing.assert_allclose(policy.encoder(torch.tensor(obs)), [[-1, 0, -1, 1], [1, 0, 1, -1]])
     unseen = torch.tensor([[[1, 6], [20, -2]]])
-    np.testing.assert_allclose(policy.encoder(unseen), [[0, 1, 0, 0]])  # nor is it divided by almost nothing
+    np.testing.assert_allclose(policy.encoder(unseen), [[0, 1, 0, 0]])  # and it is not divided by a tiny number
+
+
+def test_double_precision_observations_are_rounded_before_they_are_standardised():
+    obs = np.random.default_rng(0).normal(1e4, 1e-2, (100, 2))  # float32 numbers here are 1e-3 apart
+    policies = [MLPPolicySL((2,), 3, True) for _ in range(2)]
+    for policy, observed in zip(policies, (obs, obs.astype(np.float32)), strict=True):
+        policy.fit_normalization(observed)
+    assert same_weights(*map(weights, policies))
 
 
 @KINDS
@@ -118,13 +126,13 @@ def test_actions_have_the_shape_and_dtype_of_the_space(discrete, sample, ob_shap
     assert ac.shape == (() if n is None else (n,)) + (() if discrete else (3,))
 
 
-def test_a_batch_gives_what_its_observations_give_alone():
+def test_actions_for_a_batch_equal_those_for_its_observations():
     policy = MLPPolicySL((2, 2), 3, False)
-    obs = np.random.default_rng(0).integers(256, size=(9, 2, 2), dtype=np.uint8)  # pixels are numbers too
+    obs = np.random.default_rng(0).integers(256, size=(9, 2, 2), dtype=np.uint8)  # pixels are accepted too
     np.testing.assert_allclose(policy.get_action(obs), [policy.get_action(ob) for ob in obs / 1], rtol=1e-5)
 
 
-def test_greedy_is_the_default_and_takes_the_likeliest():
+def test_greedy_is_the_default_and_takes_the_most_likely_action():
     assert (constant_policy(np.log([0.3, 0.4, 0.3]).tolist(), True).get_action(OBS) == 1).all()
     np.testing.assert_array_equal(constant_policy([3.0, -2.0], False).get_action(OBS), [[3, -2]] * 64)
 
@@ -146,7 +154,7 @@ def test_sampled_actions_have_the_distributions_moments():
 
 
 @KINDS
-def test_samples_follow_from_the_seed_of_a_reset(discrete):
+def test_samples_depend_on_the_seed_of_the_reset(discrete):
     policy = MLPPolicySL((2,), 3, discrete)
 
     def draw(seed):
@@ -161,7 +169,7 @@ def test_samples_follow_from_the_seed_of_a_reset(discrete):
 
 
 @KINDS
-def test_weights_follow_from_a_seed_that_is_the_policys_own(discrete):
+def test_weights_depend_on_the_policys_seed_only(discrete):
     before = torch.get_rng_state()
     policy, twin, other = (MLPPolicySL((2,), 3, discrete, seed=seed) for seed in (5, 5, 6))
     assert same_weights(weights(policy), weights(twin))
@@ -172,7 +180,7 @@ def test_weights_follow_from_a_seed_that_is_the_policys_own(discrete):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-LABELS = np.array([[2, 1], [1, -1]], np.float32)  # by [1, -1] they are missed by 1, 2, 0 and 0
+LABELS = np.array([[2, 1], [1, -1]], np.float32)  # their differences from [1, -1] are 1, 2, 0 and 0
 
 
 @pytest.mark.parametrize(
@@ -229,7 +237,7 @@ def test_labels_outside_the_bounds_can_be_fitted(loss):
     assert np.abs(policy.get_action(OBS) - labels).max() < 0.5
 
 
-def test_the_gaussian_learns_its_spread_even_from_the_least():
+def test_the_gaussian_learns_its_std_even_from_the_smallest():
     policy = MLPPolicySL((1,), 1, False, loss="nll", n_layers=0, learning_rate=0.05)
     obs = np.zeros((100, 1), np.float32)
     for _ in range(400):
@@ -239,7 +247,7 @@ def test_the_gaussian_learns_its_spread_even_from_the_least():
     noise = np.random.default_rng(0).normal(size=(100, 1)).astype(np.float32)
     for _ in range(6000):
         policy.update(obs, noise)
-    # Clamped in `forward` it would have no gradient.
+    # If it were clamped in `forward`, it would have no gradient.
     assert policy.head.log_std.exp().item() == pytest.approx(noise.std(), rel=0.05)
 
 
@@ -283,7 +291,7 @@ def test_an_actor_is_frozen(policy_class, discrete):
 
 
 @pytest.mark.parametrize("policy_class", [Doubling, Normed, Dropping])
-def test_another_network_acts_as_itself(policy_class):
+def test_the_frozen_copy_of_another_network_acts_as_it_does(policy_class):
     policy = policy_class((2,), 3, False, seed=1)
     expected = policy.get_action(OBS)
     actor = policy.actor()
@@ -298,7 +306,7 @@ class Mixin:
 
 
 @pytest.mark.parametrize("method", ["forward", "get_action", "view", "stack", "update", "mixin"])
-def test_a_class_must_say_what_its_methods_entail(method):
+def test_a_subclass_must_define_what_relies_on_the_method_it_overrides(method):
     with pytest.raises(TypeError, match="get_action" if method == "mixin" else method):
         if method == "mixin":
             type("Shifted", (Mixin, MLPPolicySL), {})

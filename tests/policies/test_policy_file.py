@@ -37,14 +37,14 @@ def test_a_saved_policy_is_the_same_when_loaded(tmp_path, discrete, settings, lo
 
 
 def test_a_policy_made_with_numpy_numbers_can_be_loaded(tmp_path):
-    """`env.action_space.n` is a NumPy integer."""
+    """They are common: `env.action_space.n` is a NumPy integer."""
     policy = MLPPolicySL((np.int64(2),), np.int64(3), np.bool_(True), learning_rate=np.float64(1e-3))
     policy.save(tmp_path / "policy.pt")
     np.testing.assert_array_equal(MLPPolicySL.load(tmp_path / "policy.pt").get_action(OBS), policy.get_action(OBS))
 
 
 def refused(path, load=MLPPolicySL.load):
-    """The message, which does not pass on torch's advice to run the code in the file."""
+    """Return the message. It must not repeat torch's advice to run the code in the file."""
     message = refusal(load, path)
     assert "weights_only" not in message
     return message
@@ -82,7 +82,7 @@ def test_a_subclass_that_only_learns_differently(tmp_path):
     policy = Halved((2,), 3, True)
     policy.save(tmp_path / "policy.pt")
     loads = {MLPPolicySL.load: MLPPolicySL, load_policy: MLPPolicySL, Halved.load: Halved}
-    for load, policy_class in loads.items():  # by every command, which does not know the subclass
+    for load, policy_class in loads.items():  # as in a command that does not know the subclass
         loaded = load(tmp_path / "policy.pt")
         assert type(loaded) is policy_class
         np.testing.assert_array_equal(loaded.get_action(OBS), policy.get_action(OBS))
@@ -146,14 +146,14 @@ SPOILED_BYTES = {
 @pytest.mark.parametrize("spoil", SPOILED_BYTES.values(), ids=SPOILED_BYTES)
 def test_a_damaged_file_is_an_error(tmp_path, spoil):
     path = tmp_path / "policy.pt"
-    refused(path)  # it is missing
+    refused(path)  # the file is missing
     MLPPolicySL((2,), 3, True).save(path)
     path.write_bytes(spoil(path.read_bytes()))
     refused(path)
 
 
 class Malicious:
-    """Makes a folder where it is unpickled."""
+    """An object that makes a folder when it is unpickled."""
 
     def __init__(self, folder):
         self.folder = str(folder)
@@ -168,7 +168,7 @@ def test_code_in_a_policy_file_is_not_run(tmp_path, write):
     write({"policy": "MLPPolicySL", "hyperparameters": {}, "state": Malicious(tmp_path / "made")}, path)
     refused(path)
     assert not (tmp_path / "made").exists()
-    with open(path, "rb") as file:  # the trap itself works
+    with open(path, "rb") as file:  # the object itself works
         unpickle = torch.load if path.read_bytes()[:2] == b"PK" else lambda file, weights_only: pickle.load(file)
         unpickle(file, weights_only=False)
     assert (tmp_path / "made").exists()

@@ -11,9 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.report.assignment import assignment_page, sweep_of
-from rl_il.report.page import Commands, Note, Page, Picture, Table, Text
-from rl_il.report.runs import find_runs
+from rl_il.report.assignment import RUNS_OF_PARTS, assignment_report
+from rl_il.report.choices import TAKEN, choices_table, sweep_of
+from rl_il.report.page import Commands, Note, Picture, Report, Table, Text
+from rl_il.report.runs import find_runs, unfinished_runs
 from rl_il.report.tasks import tasks_of
 from rl_il.report.writing import event_files, submission, without_images, write_report
 
@@ -22,16 +23,16 @@ TIMED = replace(BC, env_name="TimedCorridor-v0")
 DAGGER = replace(BC, do_dagger=True, n_iter=3)
 
 
-def page_of(folder) -> Page:
-    return assignment_page(tasks_of(find_runs([folder]), 0), 0, {})
+def page_of(folder) -> Report:
+    return assignment_report(tasks_of(find_runs([folder]), 0), 0, {})
 
 
-def part(page: Page, number: int) -> Page:
+def part(page: Report, number: int) -> Report:
     (section,) = [section for section in page.sections if section.title.startswith(f"Part {number}")]
-    return Page("", "", [section])
+    return Report("", "", [section])
 
 
-def texts(page: Page) -> str:
+def texts(page: Report) -> str:
     return " ".join(block.text for kind in (Text, Note) for block in page.blocks(kind))
 
 
@@ -41,16 +42,16 @@ def test_part_1_is_a_table_over_tasks_worked_out_by_hand(tmp_path):
     write_run(tmp_path / "c", TIMED, {0: [2, 4]}, expert=[4, 4])
     page = part(page_of(tmp_path), 1)
     corridor, timed = dicts(page.blocks(Table)[0].rows)
-    assert corridor.pop("95 % interval")
     assert corridor == {
         "task": "Corridor-v0",
         "BC, mean return": "15.0",
-        "std over episodes": "11.2",
+        "95 % interval over seeds": "",  # of two seeds
+        "std over episodes": "7.1",  # the square root of 50, the variance within either seed
         "episodes": "4",
         "seeds": "2",
         "std over seeds": "14.1",
         "expert, mean return": "40.0",
-        "expert, std over episodes": "22.4",  # the square root of 500
+        "expert, std over episodes": "25.8",  # of one policy: the square root of 2000 / 3
         "% of expert": "37.5",
     }
     assert (timed["BC, mean return"], timed["% of expert"], timed["std over seeds"]) == ("3.0", "75.0", "")
@@ -61,7 +62,7 @@ def test_part_1_is_a_table_over_tasks_worked_out_by_hand(tmp_path):
 def test_part_1_takes_the_variants_that_are_most_alike(tmp_path):
     write_run(tmp_path / "a", BC, {0: [1, 1]})
     write_run(tmp_path / "b", replace(BC, size=32), {0: [2, 2]})
-    measuring = {"eval_episodes": 9, "val_fraction": 0.1}  # which changes nothing of what is learnt
+    measuring = {"eval_episodes": 9, "val_fraction": 0.1}  # these do not change what is learnt
     write_run(tmp_path / "c", replace(BC, **measuring), {0: [7, 7]})
     write_run(tmp_path / "d", replace(TIMED, size=32, **measuring), {0: [3, 3]})
     page = part(page_of(tmp_path), 1)
@@ -69,7 +70,7 @@ def test_part_1_takes_the_variants_that_are_most_alike(tmp_path):
     assert page.blocks(Note) == []
 
 
-def test_part_1_says_where_the_comparison_is_unfair(tmp_path):
+def test_part_1_says_if_the_comparison_is_unfair(tmp_path):
     write_run(tmp_path / "a", BC, {0: [1, 1]})
     write_run(tmp_path / "c", replace(TIMED, size=32, n_demos=None), {0: [3, 3]})
     page = part(page_of(tmp_path), 1)
@@ -104,7 +105,7 @@ def test_parts_without_runs_say_which_commands_make_them(tmp_path, monkeypatch, 
         ([{"n_demos": None}, {"n_demos": 1}], "n_demos", [None, 1]),
     ],
 )
-def test_the_setting_that_was_varied_alone_is_found(tmp_path, settings, name, order):
+def test_the_only_setting_that_was_varied_is_found(tmp_path, settings, name, order):
     for i, setting in enumerate(settings):
         write_run(tmp_path / str(i), replace(BC, **setting), {0: [i, i + 2]})
     (task,) = tasks_of(find_runs([tmp_path]), 0)
@@ -124,7 +125,7 @@ def test_part_2_draws_the_sweep_with_its_table(tmp_path, setting):
     (name,) = setting
     (picture,) = page.blocks(Picture)
     assert picture.name == f"Corridor-v0_part_2_{name}"
-    assert "expert, measured now 5.0" in picture.alt
+    assert "expert, same episodes 5.0" in picture.alt
     rows = {row[name]: row for row in dicts(page.blocks(Table)[0].rows)}
     assert len(rows) == 2
     shown = next(iter(setting.values()))
@@ -137,14 +138,49 @@ def test_part_3_has_the_lines_of_expert_and_cloning(tmp_path):
     page = part(page_of(tmp_path), 3)
     (picture,) = page.blocks(Picture)
     assert picture.alt == (
-        "Mean return against iteration: DAgger goes from 1.0 at 0 to 10.0 at 2; expert, measured now 12.0; BC 1.0."
+        "Mean return against iteration: DAgger goes from 1.0 at 0 to 10.0 at 2; expert, same episodes 12.0; BC 1.0."
     )
     rows = dicts(page.blocks(Table)[0].rows)
     assert [(row["iteration"], row["mean return"], row["std over episodes"]) for row in rows] == [
-        ("0", "1.0", "1.0"),
-        ("1", "6.0", "2.0"),
-        ("2", "10.0", "1.0"),
+        ("0", "1.0", "1.4"),
+        ("1", "6.0", "2.8"),
+        ("2", "10.0", "1.4"),
     ]
+
+
+def test_each_run_is_taken_or_the_reason_is_given(tmp_path):
+    write_run(tmp_path / "a_1", BC, {0: [1, 3]})
+    write_run(tmp_path / "a_2", replace(BC, seed=2), {0: [1, 3]})
+    write_run(tmp_path / "b", replace(BC, size=8), {0: [1, 3]})
+    write_run(tmp_path / "b_wide", replace(BC, size=16), {0: [1, 3]})
+    write_run(tmp_path / "c", replace(BC, size=8, n_layers=1), {0: [1, 3]})
+    write_run(tmp_path / "d", replace(TIMED, size=8), {0: [1, 3]})
+    write_run(tmp_path / "e", DAGGER, {0: [1, 3], 2: [2, 4]})
+    write_run(tmp_path / "f", replace(DAGGER, size=8, scalar_log_freq=-1), {2: [2, 4]})
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / "config.json").write_text((tmp_path / "a_1" / "config.json").read_text())
+    (tmp_path / "teach").mkdir()
+    (tmp_path / "teach" / "config.json").write_text('{"teaching": {}}')
+    assert unfinished_runs([tmp_path, killed]) == [killed]
+    tasks = tasks_of(find_runs([tmp_path]), 0)
+    rows = {row["run folder"].rpartition("/")[2]: row for row in dicts(choices_table(tasks, [killed]))}
+    assert [*rows] == ["a_1", "a_2", "b", "b_wide", "c", "e", "f", "d", "killed"]
+    taken = {name: [number for number in "123" if row[f"part {number}"] == TAKEN] for name, row in rows.items()}
+    # Part 1 takes the clone that is most like the other task's; part 2 the sweep of `size` with all seeds.
+    expected = {"a_1": ["2"], "a_2": ["2"], "b": ["1", "2"], "c": [], "d": ["1"], "e": ["3"], "f": [], "killed": []}
+    assert taken == expected | {"b_wide": ["2"]}
+    assert "size" in rows["a_1"]["part 1"] and "n_layers" in rows["c"]["part 2"]
+    assert "Corridor-v0" in rows["d"]["part 2"]
+    (shown,) = [table for table in page_of(tmp_path).blocks(Table) if table.caption == RUNS_OF_PARTS]
+    assert shown.rows == choices_table(tasks) and not shown.folded  # the command prints tables that are not folded
+
+
+def test_two_variants_that_cloned_alike_have_one_line_of_cloning(tmp_path):
+    for i, size in enumerate((100, 200)):
+        write_run(tmp_path / str(i), replace(DAGGER, batch_size=size), {0: [0, 2], 2: [4, 8 + i]})
+    (picture,) = part(page_of(tmp_path), 3).blocks(Picture)
+    assert picture.alt.count("BC") == 1
 
 
 def test_runs_that_break_the_courses_rule_are_named(tmp_path):
@@ -177,7 +213,7 @@ def unpacked(data: bytes, folder) -> dict[str, EventAccumulator]:
 def test_the_zip_holds_the_scalars_and_no_picture(logged, tmp_path):
     runs = find_runs([logged])
     data, _ = submission(runs)
-    assert data == submission(runs)[0]  # every time
+    assert data == submission(runs)[0]  # the same bytes every time
     events = unpacked(data, tmp_path)
     assert {*events} == {"q1_bc_x", "q2_mine"}
     assert events["q2_mine"].Tags()["images"] == []
@@ -186,18 +222,20 @@ def test_the_zip_holds_the_scalars_and_no_picture(logged, tmp_path):
     assert EventAccumulator(str(logged / "mine")).Reload().Tags()["images"] == ["eval_rollouts"]
 
 
-def test_what_is_kept_is_the_same_to_the_byte(logged):
+def test_the_bytes_of_kept_records_do_not_change(logged):
     (records,) = event_files(logged / "mine").values()
     others = [record for record, _ in records if b"GIF89a" not in record]
     assert without_images(records) == b"".join(others)
     assert len(records) - 3 == len(others) > 3
 
 
-def test_what_a_resumed_run_takes_back_is_not_handed_in(tmp_path):
+def test_what_a_resumed_run_replaces_is_not_handed_in(tmp_path):
     folder = write_run(tmp_path / "run", DAGGER, {0: [1, 1], 1: [2, 2], 2: [3, 3]})
     write_events(folder, [{"iteration": i, "Return": i} for i in range(3)], filename_suffix=".0")
     (path,) = folder.glob("*.0")
-    path.write_bytes(path.read_bytes() + path.read_bytes()[:15])  # the process was killed while it wrote a record
+    path.write_bytes(
+        path.read_bytes() + path.read_bytes()[:15]
+    )  # as if the process was killed while it wrote a record
     write_events(folder, [{"iteration": i, "Return": 10 + i} for i in (1, 2)], purge_step=1, filename_suffix=".1")
     write_events(folder / "steps", [{"iteration": 5, "Return": 7}])
     first, second = event_files(folder).values()  # TensorBoard itself would hide what the first one repeats

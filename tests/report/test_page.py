@@ -1,4 +1,4 @@
-"""The page about runs: its numbers, and that it is whole, safe, small and the same every time."""
+"""The page about runs: its numbers, and that it is complete, safe, small and the same every time."""
 
 import json
 import re
@@ -19,8 +19,8 @@ from rl_il.report.page import (
     LIGHT,
     Commands,
     Note,
-    Page,
     Picture,
+    Report,
     Section,
     Table,
     Text,
@@ -29,7 +29,8 @@ from rl_il.report.page import (
     render_markdown,
 )
 from rl_il.report.runs import find_runs, group_runs, read_run
-from rl_il.report.sections import runs_page
+from rl_il.report.sections import runs_report
+from rl_il.report.tables import PAIRED, SEEDS, THIS_POLICY
 from rl_il.report.tasks import tasks_of, variant_names
 from rl_il.report.writing import write_report
 from rl_il.runs.experiment import run
@@ -76,8 +77,8 @@ def folder(tmp_path_factory):
     return root
 
 
-def page_of(folder, random_episodes: int = 0, title: str = "x") -> Page:
-    return replace(runs_page(tasks_of(find_runs([folder]), random_episodes)), title=title)
+def page_of(folder, random_episodes: int = 0, title: str = "x") -> Report:
+    return replace(runs_report(tasks_of(find_runs([folder]), random_episodes)), title=title)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def text(page):
     return render_html(page)
 
 
-def table(page: Page, caption: str) -> list[dict[str, str]]:
+def table(page: Report, caption: str) -> list[dict[str, str]]:
     (found,) = [table for table in page.blocks(Table) if table.caption == caption]
     return dicts(found.rows)
 
@@ -98,30 +99,53 @@ def table(page: Page, caption: str) -> list[dict[str, str]]:
 def test_the_returns_are_worked_out_by_hand(page):
     rows = {row["policy"]: row for row in table(page, "Returns in Corridor-v0")}
     clone = "BC (iteration 0 of DAgger, val_fraction 0.1)"
-    names = ["random policy", "expert, measured now", "BC, val_fraction 0", clone]
+    names = ["random policy", "expert, same episodes", "BC, val_fraction 0", clone]
     assert list(rows) == [*names, "DAgger, val_fraction 0.1, iteration 2"]
-    bc, expert = rows["BC, val_fraction 0"], rows["expert, measured now"]
-    assert (expert["mean return"], expert["episodes"]) == ("40.0", "4")  # each seed's expert once
+    bc, expert = rows["BC, val_fraction 0"], rows["expert, same episodes"]
+    assert (expert["mean return"], expert["episodes"]) == ("40.0", "4")  # the expert's episodes of each seed once
     assert (bc["mean return"], bc["% of expert"], bc["expert labels"]) == ("15.0", "37.5", "50")
-    assert bc["std over episodes"] == "11.2"  # the square root of 125
+    assert bc["std over episodes"] == "7.1"  # the square root of 50, the variance within either seed
     assert bc["std over seeds"] == "14.1"  # ten times the square root of 2
-    assert bc["seed means, least to most"] == "5.0 to 25.0"
+    assert bc["seed means, min to max"] == "5.0 to 25.0"
+    assert (expert["std over seeds"], expert["seed means, min to max"]) == ("", "")
+    assert expert["std over episodes"] == "25.8"  # of one policy: the square root of 2000 / 3
     last = rows["DAgger, val_fraction 0.1, iteration 2"]
-    assert (last["mean return"], last["std over episodes"], last["expert labels"]) == ("40.0", "5.0", "52")
+    assert (last["mean return"], last["std over episodes"], last["expert labels"]) == ("40.0", "7.1", "52")
     assert rows[clone]["mean return"] == "5.0"
     assert float(rows["random policy"]["mean return"]) > 0
     assert rows["random policy"]["episodes"] == "20"
 
 
+def test_intervals_of_single_policies_are_marked(tmp_path):
+    for seed in (1, 2, 3):
+        write_run(tmp_path / f"bc_{seed}", replace(BC, seed=seed), {0: [4] * 5}, expert=[10] * 5)
+    write_run(tmp_path / "dagger", DAGGER, {0: [6] * 5, 2: [8] * 5}, expert=[10] * 5)
+    page = page_of(tmp_path)
+    expert, bc, _, last = table(page, "Returns in Corridor-v0")
+    assert [row["95 % interval over seeds"] for row in (expert, bc, last)] == [
+        "10.0 to 10.0 (this policy)",
+        "4.0 to 4.0",
+        "8.0 to 8.0 (this policy)",
+    ]
+    captions = {picture.name: picture.caption for picture in page.blocks(Picture)}
+    assert THIS_POLICY in captions["Corridor-v0_curve_iteration"]
+    assert SEEDS in captions["Corridor-v0_results"]
+    assert PAIRED in captions["Corridor-v0_curve_iteration"]
+    (statistics,) = [found for found in page.blocks(Table) if found.caption.startswith("Statistics")]
+    header, bc, _, last = statistics.rows
+    assert header.count("95 % interval over seeds") == 2
+    assert (bc[2], last[2], last[6]) == ("4.0 to 4.0", "8.0 to 8.0 (this policy)", "1.000 to 1.000")
+
+
 def test_the_statistics_are_worked_out_by_hand(page):
     first, clone, last = table(page, "Statistics in Corridor-v0")
-    assert first["interquartile mean"] == "15.0"  # of 0, 10, 20, 30 the middle two
+    assert first["interquartile mean"] == "15.0"  # the mean of the middle two of 0, 10, 20, 30
     assert first["probability of improvement"] == ""
-    assert clone["probability of improvement"] == "0.250"  # 5 beats 0 alone
+    assert clone["probability of improvement"] == "0.250"  # 5 is only above 0
     assert last["probability of improvement"] == "1.000"
     random = float(table(page, "Returns in Corridor-v0")[0]["mean return"])
-    gap = (40 - 37.5) / (40 - random)  # 35 falls short, 45 counts as 40
-    assert float(last["optimality gap"]) == pytest.approx(gap, abs=2e-3)
+    assert float(first["optimality gap"]) == pytest.approx(25 / (40 - random), abs=2e-3)  # of 15 to the expert's 40
+    assert float(last["optimality gap"]) == 0  # its own expert, that of seed 1, has 20
 
 
 def test_without_expert_or_environment_the_rest_is_there(page):
@@ -132,7 +156,7 @@ def test_without_expert_or_environment_the_rest_is_there(page):
     assert any("Nowhere-v0" in note.text for note in page.blocks(Note))
 
 
-def test_the_settings_that_differ_and_those_that_do_not(page):
+def test_settings_that_differ_and_those_that_are_the_same_have_tables(page):
     rows = table(page, "The settings in which the variants differ")
     assert [row["val_fraction"] for row in rows] == ["0", "0.1", "0"]
     assert [row["seeds"] for row in rows] == ["1, 2", "1", "1"]
@@ -143,14 +167,14 @@ def test_the_settings_that_differ_and_those_that_do_not(page):
     assert "val_fraction" not in shared and "seed" not in shared
 
 
-def test_the_figures_that_were_asked_for(page):
+def test_each_figure_is_there_and_describes_its_numbers(page):
     names = [picture.name for picture in page.blocks(Picture)]
     corridor = "results profiles curve_iteration curve_steps curve_labels losses lengths".split()
     assert names == [f"Corridor-v0_{name}" for name in corridor] + ["Nowhere-v0_lengths"]
     alts = {picture.name: picture.alt for picture in page.blocks(Picture)}
     labels = alts["Corridor-v0_curve_labels"]
     assert "goes from 5.0 at 50 to 40.0 at 52" in labels
-    assert all(line in labels for line in ("expert, measured now 40.0", "BC, val_fraction 0 15.0", "random policy"))
+    assert all(line in labels for line in ("expert, same episodes 40.0", "BC, val_fraction 0 15.0", "random policy"))
     assert "from 5.0 at 0 to 40.0 at 2,000" in alts["Corridor-v0_curve_steps"]
     assert "training 0.3333, validation 0.6667 in iteration 2" in alts["Corridor-v0_losses"]
     assert "expert 7 to 7 steps" in alts["Corridor-v0_lengths"]
@@ -169,6 +193,16 @@ def test_each_run_has_its_command(page, folder):
     assert rows["git commit"] == {"": "git commit", "bc_1 and 2 more": "abc123", "else_1": "def456-dirty"}
 
 
+def test_one_cloning_is_one_row(tmp_path):
+    write_run(tmp_path / "bc", BC, {0: [0, 2]})
+    for i, size in enumerate((100, 200)):
+        write_run(tmp_path / str(i), replace(BC, do_dagger=True, n_iter=3, batch_size=size), {0: [0, 2], 2: [4, 6]})
+    write_run(tmp_path / "other", replace(BC, do_dagger=True, n_iter=3, size=8), {0: [0, 2], 2: [4, 6]})
+    names = [row["policy"] for row in table(page_of(tmp_path), "Returns in Corridor-v0")]
+    assert sum(name.startswith("BC") for name in names) == 2  # the clone, and that of another size
+    assert sum("iteration 2" in name for name in names) == 3
+
+
 def test_an_interrupted_seed_sets_the_last_common_iteration(tmp_path):
     write_run(tmp_path / "a", DAGGER, {0: [0, 2], 1: [4, 6], 2: [100, 100]})
     write_run(tmp_path / "b", replace(DAGGER, seed=2), {0: [0, 2], 1: [8, 10]}, status="interrupted")
@@ -179,7 +213,7 @@ def test_an_interrupted_seed_sets_the_last_common_iteration(tmp_path):
     assert f"{tmp_path / 'b'}." in note.text
 
 
-def test_cloning_evaluated_on_its_way_has_a_learning_curve(tmp_path):
+def test_cloning_that_was_evaluated_several_times_has_a_learning_curve(tmp_path):
     write_run(tmp_path / "a", BC, {0: {10: [0, 2], 20: [4, 6], 200: [8, 10]}})
     write_run(tmp_path / "b", replace(BC, seed=2), {0: {10: [2, 4], 200: [10, 12]}})
     write_run(tmp_path / "once", replace(BC, size=8), {0: {200: [7, 7]}})
@@ -196,13 +230,24 @@ def test_seeds_without_a_common_iteration_are_refused(tmp_path):
         tasks_of(find_runs([tmp_path]), 0)
 
 
-def test_experts_that_differ_are_told_apart(tmp_path):
+def test_experts_that_differ_have_different_names(tmp_path):
     write_run(tmp_path / "a", BC, {0: [10]}, expert=[20])
     write_run(tmp_path / "b", replace(BC, ep_len=5), {0: [10]}, expert=[100])
     rows = {row["policy"]: row for row in table(page_of(tmp_path), "Returns in Corridor-v0")}
-    assert {"expert, measured now (ep_len default)", "expert, measured now (ep_len 5)"} <= {*rows}
+    assert {"expert, same episodes (ep_len default)", "expert, same episodes (ep_len 5)"} <= {*rows}
     assert rows["ep_len default"]["% of expert"] == "50.0"
     assert rows["ep_len 5"]["% of expert"] == "10.0"
+
+
+def test_long_names_make_no_figure_wider(tmp_path):
+    widths = []
+    for name in ("x.npz", f"{'demonstrations_of_another_expert_' * 3}.npz"):
+        for i in range(2):
+            config = replace(DAGGER, expert_data=f"{i}_{name}", seed=i)
+            write_run(tmp_path / name / str(i), config, {0: [0, i], 1: [2, 4], 2: [5, 6]})
+        files = [picture.file.decode() for picture in page_of(tmp_path / name).blocks(Picture)]
+        widths.append([float(re.search(r'viewBox="0 0 ([\d.]+) ', file)[1]) for file in files])
+    assert widths[0] == pytest.approx(widths[1], rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -219,13 +264,13 @@ def test_experts_that_differ_are_told_apart(tmp_path):
         ([{"expert_data": "a/x.npz"}, {"expert_data": "b/x.npz"}], ["expert_data a/x.npz", "expert_data b/x.npz"]),
     ],
 )
-def test_variants_are_named_by_what_sets_them_apart(tmp_path, settings, names):
+def test_variants_are_named_by_the_settings_that_differ(tmp_path, settings, names):
     configs = [replace(BC, **setting) for setting in settings]
     runs = [read_run(write_run(tmp_path / str(i), config, {0: [1]})) for i, config in enumerate(configs)]
     assert variant_names(group_runs(runs)) == names
 
 
-def test_the_html_is_whole_and_its_figures_are_described(page, text):
+def test_the_html_is_complete_and_its_figures_are_described(page, text):
     elements = Elements(text)
     figures = [attributes["aria-label"] for attributes in elements.named("svg") if attributes.get("role") == "img"]
     assert figures == [picture.alt for picture in page.blocks(Picture)]
@@ -250,7 +295,7 @@ def test_the_html_loads_nothing_and_runs_nothing(text):
     assert any("default-src 'none'" in attributes.get("content", "") for attributes in elements.named("meta"))
 
 
-def test_names_cannot_bring_elements_of_their_own(tmp_path):
+def test_names_cannot_add_elements(tmp_path):
     attack = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
     config = replace(BC, exp_name=attack, expert_data=f"{attack}$x$.npz", env_name=f"Nowhere{attack}-v0")
     other = replace(config, expert_data=f"`{attack}`|[a](javascript:alert(1))", seed=2)
@@ -264,7 +309,7 @@ def test_names_cannot_bring_elements_of_their_own(tmp_path):
     for figure in page.blocks(Picture):
         root = xml.dom.minidom.parseString(figure.inline).documentElement
         assert not root.getElementsByTagName("script") and not root.getElementsByTagName("img")
-    assert any(b"$x$.npz</text>" in figure.file for figure in page.blocks(Picture))  # and no formula
+    assert any(b"$x$.npz</text>" in figure.file for figure in page.blocks(Picture))  # not as a formula
     outside_code = re.sub(r"(?s)(`{3,})bash\n.*?\n\1", "", render_markdown(page, tmp_path, "figures"))
     assert "<" not in outside_code
     assert "](javascript" not in outside_code.replace("\\]", "")
@@ -282,7 +327,7 @@ def test_large_videos_are_named_instead_of_shown(tmp_path):
     assert str(tmp_path / "run" / "videos" / "eval_rollouts_itr_0.gif") in "".join(elements.texts)
 
 
-def test_the_markdown_tells_the_same(page, tmp_path):
+def test_the_markdown_has_the_same_content(page, tmp_path):
     text = render_markdown(page, tmp_path, "report_figures")
     lines = text.splitlines()
     assert lines[0] == "# What &lt;came&gt; out"
@@ -295,7 +340,7 @@ def test_the_markdown_tells_the_same(page, tmp_path):
 
 
 def test_code_stays_code_in_both():
-    page = Page("t", "lead", [Section("A b!", [Text("say `--x <y>` & <z>"), Note("`a`")])])
+    page = Report("t", "lead", [Section("A b!", [Text("say `--x <y>` & <z>"), Note("`a`")])])
     text, markdown = render_html(page), render_markdown(page, None, "f")
     assert "say <code>--x &lt;y&gt;</code> &amp; &lt;z&gt;" in text
     assert '<h2 id="a-b">' in text
@@ -310,7 +355,7 @@ def luminance(colours) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("theme", "background"), [(LIGHT, BACKGROUNDS[0]), (DARK, BACKGROUNDS[1])])
-def test_every_line_stands_out_from_its_background(theme, background):
+def test_every_line_has_enough_contrast(theme, background):
     assert len(theme) == len({*theme}) == len(COLOURS)
     contrast = (luminance(theme) + 0.05) / (luminance([background]) + 0.05)
     assert np.maximum(contrast, 1 / contrast).min() >= 3

@@ -1,4 +1,4 @@
-"""Run folders read back: numbers chosen by hand, and folders with one fault each."""
+"""Run folders that are read back: numbers chosen by hand, and folders with one fault each."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,7 @@ def test_a_run_without_an_expert_or_steps(tmp_path):
     assert group_runs([run])[0].expert is None
 
 
-def test_a_setting_of_another_version_is_passed_over(tmp_path):
+def test_a_setting_of_another_version_is_ignored(tmp_path):
     folder = write_run(tmp_path / "run", BC, {0: [1, 3]}, data=[{"file": "of_tomorrow"}])
     record = json.loads((folder / "config.json").read_text())
     record["config"] = {**record["config"], "of_tomorrow": 1}

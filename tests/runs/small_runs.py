@@ -1,4 +1,4 @@
-"""Runs of a second, what they leave, and whether two of them are the same."""
+"""Runs that take a second, readers of what they write, and a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TINY_DAGGER = replace(TINY, do_dagger=True, n_iter=4)
 
 
 def corridor(folder: Path, **settings) -> RunConfig:
-    """A DAgger run in the corridor, whose expert does 0 in an episode's first two steps and 2 after them."""
+    """Return a DAgger run in the corridor, whose expert does 0 in an episode's first two steps and 2 after them."""
     folder.mkdir(exist_ok=True)
     weights = np.array([[0.0, 0, 1], [0, 0, 0]])
     meta = json.dumps({"activation": "tanh", "output": "argmax"})
@@ -50,13 +50,13 @@ def run_in(folder: Path, config: RunConfig, **settings):
 
 
 def rows_of(folder: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
-    """The rows of a table, without the one column that is a time."""
+    """Return the rows of a table, without the column that is a time."""
     with (folder / name).open() as file:
         return [{k: v for k, v in row.items() if k != "TimeSinceStart"} for row in csv.DictReader(file)]
 
 
 def weights_of(folder: Path) -> dict[str, list]:
-    """Every saved policy's numbers."""
+    """Return the numbers of every saved policy."""
 
     def plain(value):
         return value.tolist() if hasattr(value, "tolist") else str(value)
@@ -66,7 +66,7 @@ def weights_of(folder: Path) -> dict[str, list]:
 
 
 def points_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard shows of the folder's own event files: (step, value) of each curve, less the times."""
+    """Return what TensorBoard shows of the folder's own event files: (step, value) of each curve, without times."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
@@ -75,7 +75,7 @@ def points_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def data_of(folder: Path) -> dict[str, list]:
-    """Every step of each round's data."""
+    """Return every step of each round's data."""
     names = "obs acs labels rewards source labelled_steps".split()
     return {
         path.name: [
@@ -87,7 +87,7 @@ def data_of(folder: Path) -> dict[str, list]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """All that two runs left is equal but for times, and each point is in TensorBoard once."""
+    """Assert that two runs wrote the same, except times, and that each point is in TensorBoard once."""
     for name in ("metrics.csv", "episodes.csv"):
         assert rows_of(one, name) == rows_of(other, name)
     assert weights_of(one) == weights_of(other) != {}
@@ -101,7 +101,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 class Stopped:
-    """Stands for `noted_signals`: a signal is noted where the run looks for one for the `number`-th time."""
+    """Replace `noted_signals`: a signal is noted when the run looks for one for the `number`-th time."""
 
     def __init__(self, number: int, between_steps: bool = True):
         self.left, self.between_steps = number, between_steps
@@ -122,7 +122,7 @@ class Stopped:
 
 
 def stop_after(monkeypatch, folder: Path, config: RunConfig | None, blocks: int, between_steps: bool = True) -> None:
-    """Start the run, or go on with it where there is no config, and stop it after so many blocks."""
+    """Start the run, or resume it if no config is given, and stop it after this number of blocks."""
     with monkeypatch.context() as patch:
         patch.setattr("rl_il.runs.training.noted_signals", Stopped(blocks, between_steps))
         with pytest.raises(Interrupted) as caught:

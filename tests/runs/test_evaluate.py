@@ -1,4 +1,4 @@
-"""Measuring a policy and recording an expert, on a corridor whose returns can be worked out by hand."""
+"""Measuring a policy and recording an expert, in a corridor whose returns can be worked out by hand."""
 
 import itertools
 import json
@@ -7,7 +7,9 @@ import multiprocessing
 import gymnasium as gym
 import numpy as np
 import pytest
+from calling import assert_refused, call_script
 from fakes import Corridor, corridor_length
+from small_runs import corridor
 
 from rl_il.datasets import load_trajectories
 from rl_il.envs import ENVS, EnvSpec, make_env
@@ -15,16 +17,27 @@ from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
 from rl_il.policies.actors import ScriptedActor
 from rl_il.report.tables import markdown
-from rl_il.runs.evaluate import EXPERT_COLUMNS, demos_table, evaluate, evaluate_experts, expert_row, record_demos
+from rl_il.runs.evaluate import (
+    EXPERT_COLUMNS,
+    INTERVAL,
+    demos_table,
+    evaluate,
+    evaluate_experts,
+    expert_row,
+    record_demos,
+    result_rows,
+    task_of,
+)
+from rl_il.runs.experiment import run
 from rl_il.seeding import episode_seeds, stream
-from rl_il.statistics import bootstrap_interval
+from rl_il.statistics import MIN_EPISODES, bootstrap_interval
 
 NUMBERS = "mean std iqm ci95_low ci95_high min max mean_episode_length".split()
 
 
 @pytest.fixture
 def always(tmp_path):
-    """Writes an expert that always takes one discrete action: `always(2)`."""
+    """Write an expert that always takes one discrete action: `always(2)`."""
 
     def write(action: int, env_name: str = "Corridor-v0") -> str:
         env = make_env(env_name)
@@ -38,7 +51,7 @@ def always(tmp_path):
 
 
 def lengths_of(purpose: str, seed: int, episodes: int) -> np.ndarray:
-    """How long the corridor is in each of the first episodes."""
+    """Return the corridor's length in each of the first episodes."""
     return np.array([corridor_length(s) for s in itertools.islice(episode_seeds(stream(seed, purpose)), episodes)])
 
 
@@ -50,7 +63,7 @@ def test_the_numbers_are_those_worked_out_by_hand(always):
     low, high = bootstrap_interval([2.0 * lengths])
     expected = {
         "mean": returns.sum() / 9,
-        "std": np.sqrt(((returns - returns.sum() / 9) ** 2).sum() / 9),
+        "std": np.sqrt(((returns - returns.sum() / 9) ** 2).sum() / 8),
         "iqm": returns[2:7].sum() / 5,
         "ci95_low": low,
         "ci95_high": high,
@@ -60,6 +73,55 @@ def test_the_numbers_are_those_worked_out_by_hand(always):
     }
     assert {name: result[name] for name in NUMBERS} == pytest.approx(expected)
     assert (result["episodes"], result["env_name"], result["seed"]) == (9, "Corridor-v0", 5)
+
+
+def test_a_few_episodes_have_no_interval_and_one_no_std(always):
+    few, one = (dict(result_rows(evaluate(always(2), "Corridor-v0", episodes=n))) for n in (4, 1))
+    assert few[INTERVAL] == one[INTERVAL] == f"needs {MIN_EPISODES} episodes"
+    assert "std" in few and "std" not in one
+    row = dict(zip(EXPERT_COLUMNS, expert_row(evaluate("random", "Corridor-v0", 1) | {"expert": "x"}), strict=True))
+    assert (row["std"], row["episodes"]) == ("", "1")
+
+
+def write_run_of(env_name: str, folder, key: str = "config") -> None:
+    folder.mkdir(parents=True)
+    (folder / "policy_itr_3.pt").touch()
+    (folder / "config.json").write_text(
+        json.dumps({key: {"env_name": env_name} | ({"ep_len": 5} if key == "config" else {})})
+    )
+
+
+def test_a_run_is_measured_in_its_own_environment(tmp_path):
+    write_run_of("Corridor-v0", tmp_path / "run")
+    write_run_of("MountainCar-v0", tmp_path / "lesson", key="teaching")
+    assert task_of(str(tmp_path / "run")) == ("Corridor-v0", 5)
+    assert task_of(str(tmp_path / "run" / "policy_itr_3.pt")) == ("Corridor-v0", 5)
+    assert task_of(str(tmp_path / "lesson")) == ("MountainCar-v0", None)
+    assert task_of("car_driver") == ("CarRacing-v3", None)
+    assert task_of("random") == ("LunarLander-v3", None)
+
+
+@pytest.mark.parametrize("record", [None, {}, {"config": {"env_name": 3}}, {"config": "x"}])
+def test_an_environment_that_is_not_known_is_asked_for(tmp_path, record):
+    if record is not None:
+        (tmp_path / "config.json").write_text(json.dumps(record))
+    (tmp_path / "policy.npz").touch()
+    with pytest.raises(InputError, match="--env_name"):
+        task_of(str(tmp_path / "policy.npz"))
+    with pytest.raises(InputError, match=r"nowhere\.npz"):
+        task_of(str(tmp_path / "nowhere.npz"))
+
+
+def test_the_command_takes_the_newest_run_and_its_environment(always, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("rl_il.files.RUNS", tmp_path / "data")
+    config = corridor(tmp_path / "files", do_dagger=False, n_iter=1, logdir=str(tmp_path / "data" / "run"))
+    run(config, verbose=False)
+    status, out, err = call_script("evaluate --policy latest --episodes 2 --json", monkeypatch, capsys)
+    assert status == 0
+    result = json.loads(out)
+    assert (result["env_name"], result["policy"]) == ("Corridor-v0", str(tmp_path / "data" / "run"))
+    assert str(tmp_path / "data" / "run") in err
+    assert_refused(call_script(f"evaluate --policy {always(1)}", monkeypatch, capsys), "--env_name")
 
 
 def test_ep_len_ends_episodes_early(always):
@@ -80,10 +142,10 @@ def test_the_number_of_workers_changes_nothing(env_name):
 def test_a_video_is_written_and_changes_no_number(always, tmp_path):
     path = tmp_path / "new" / "video.gif"
     policy = always(1)
-    with_video = evaluate(policy, "Corridor-v0", episodes=4, video=str(path))
+    with_video = evaluate(policy, "Corridor-v0", episodes=5, video=str(path))
     assert path.read_bytes()[:6] == b"GIF89a"
     assert with_video.pop("video") == str(path)
-    assert with_video == evaluate(policy, "Corridor-v0", episodes=4)
+    assert with_video == evaluate(policy, "Corridor-v0", episodes=5)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +184,7 @@ def test_every_expert_is_measured_in_each_of_its_environments(monkeypatch):
     assert {r["episodes"] for r in results} == {7}
     row = dict(zip(EXPERT_COLUMNS, expert_row(results[0]), strict=True))
     assert row["environment"] == "LunarLander-v3"
-    assert (row["mean return"], row["95 % interval"], row["episodes"]) == ("1.2", "1.2 to 1.2", "7")
+    assert (row["mean return"], row[INTERVAL], row["episodes"]) == ("1.2", "1.2 to 1.2", "7")
 
 
 def test_the_demos_table_has_the_command_that_made_each_file(always, tmp_path):
@@ -135,7 +197,7 @@ def test_the_demos_table_has_the_command_that_made_each_file(always, tmp_path):
     size = f"{(tmp_path / 'demos' / 'a.npz').stat().st_size / 1e6:.1f}"
     made_by = f"`record_demos.py --env_name Corridor-v0 --policy {policy} --n_demos 3 --min_return 1.5"
     made_by += " --ep_len 2 --seed 4`"
-    assert header == ["file", "episodes", "steps", "mean return", "least", "most", "MB", "made by"]
+    assert header == ["file", "episodes", "steps", "mean return", "min", "max", "MB", "made by"]
     assert row == ["a.npz", "3", str(lengths.sum()), *returns, size, made_by]
 
 
@@ -162,7 +224,7 @@ def test_recording_keeps_the_first_episodes_and_reads_back_equal(always, tmp_pat
 def test_episodes_below_min_return_are_thrown_away_and_counted(always, tmp_path, num_workers):
     lengths = lengths_of("demonstrations", 0, 100)
     good = np.flatnonzero(lengths >= 5)[:6]
-    assert good[-1] > 5  # some of those before it are shorter
+    assert good[-1] > 5  # some episodes before it are shorter
     settings = {"n_demos": 6, "min_return": 5, "num_workers": num_workers}
     kept, thrown_away = record_demos("fakes:Corridor-v0", tmp_path / "demos.npz", always(1), **settings)
     assert [len(trajectory) for trajectory in kept] == list(lengths[good])

@@ -1,4 +1,4 @@
-"""A run from config to folder: what is written, what repeats, what is refused, and what is learnt."""
+"""A run from its config to its folder: what is written, what repeats, what is refused, and what is learnt."""
 
 import csv
 import importlib.metadata
@@ -21,6 +21,7 @@ from rl_il.envs import ENVS, EnvSpec, make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
 from rl_il.policies.actors import ScriptedActor
+from rl_il.runs.evaluate import INTERVAL, interval_text
 from rl_il.runs.experiment import run
 from rl_il.runs.parts import build_policy, load_demonstrations
 from rl_il.types import EXPERT
@@ -33,12 +34,12 @@ COURSE_SCALARS += ["Train_EnvstepsSoFar", "Training Loss"]
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A repository of the test's own for the run folders; experts and demonstrations stay where they are."""
+    """Use a temporary repository for the run folders; experts and demonstrations stay where they are."""
     monkeypatch.setattr("rl_il.runs.folders.REPOSITORY", tmp_path)
     return tmp_path
 
 
-# What a run leaves ----------------------------------------------------------------------------------------
+# What a run writes ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +103,11 @@ def test_the_summary_agrees_with_the_last_row_and_the_expert(dagger_run):
     rows = rows_of(result.folder)
     assert summary["status"] == "finished"
     assert summary["eval_return_mean"] == float(rows[-1]["Eval_AverageReturn"])
-    assert summary["eval_return_std"] == float(rows[-1]["Eval_StdReturn"])
-    assert summary["best_eval_return_mean"] == max(float(row["Eval_AverageReturn"]) for row in rows)
+    n = summary["eval_episodes"]
+    course_std = float(rows[-1]["Eval_StdReturn"])  # divided by n
+    assert summary["eval_return_std"] == pytest.approx(course_std * np.sqrt(n / (n - 1)))
     assert summary["expert_return_mean"] == pytest.approx(np.mean(result.expert_returns))
-    assert summary["expert_return_std"] == pytest.approx(np.std(result.expert_returns))
+    assert summary["expert_return_std"] == pytest.approx(np.std(result.expert_returns, ddof=1))
     assert summary["expert_labels"] == float(rows[-1]["Expert_LabelsSoFar"])
     assert (summary["gradient_steps"], summary["iterations"]) == (60, 3)
     wall = summary["wall_seconds"]
@@ -121,7 +123,7 @@ def test_tensorboards_own_reader_finds_every_scalar_and_video(dagger_run):
     points = points_of(result.folder)
     for row in rows_of(result.folder):
         for name in row.keys() - {"iteration", "gradient_steps"}:
-            values = dict(points[name.replace(" ", "_")])  # as tensorboardX writes a name with a blank
+            values = dict(points[name.replace(" ", "_")])  # as tensorboardX writes a name with a space
             assert values[int(row["iteration"])] == pytest.approx(float(row[name]), rel=1e-6)
     reader = event_accumulator.EventAccumulator(str(result.folder)).Reload()
     images = {event.step: event for event in reader.Images("eval_rollouts")}
@@ -132,7 +134,7 @@ def test_tensorboards_own_reader_finds_every_scalar_and_video(dagger_run):
 
 
 def test_a_verbose_run_prints_each_evaluation_and_the_result(tmp_path, capsys):
-    config = corridor(tmp_path / "files", n_iter=2, eval_interval="8", logdir=str(tmp_path / "run"))
+    config = corridor(tmp_path / "files", n_iter=2, eval_interval="8", eval_episodes=5, logdir=str(tmp_path / "run"))
     result = run(config)
     out = capsys.readouterr().out
     assert out.splitlines()[0].startswith("demonstrations: 2 episodes")
@@ -140,16 +142,31 @@ def test_a_verbose_run_prints_each_evaluation_and_the_result(tmp_path, capsys):
     lines = [line for line in out.splitlines() if line.startswith("itr ")]
     assert [line.split(" | ")[0] for line in lines] == ["itr 0/1"] * 3 + ["itr 1/1"] * 3
     assert ["step" in line.split(" | ")[1] for line in lines] == [True, True, False] * 2
-    for line, row in zip(lines, result.results, strict=True):  # the very numbers of the summary and of statistics.py
+    for line, row in zip(lines, result.results, strict=True):  # the numbers of the summary and of statistics.py
         low, high = row.interval
-        assert f"{row.returns.mean():.1f} [{low:.1f}, {high:.1f}] over 3 episodes" in line
+        assert f"{row.returns.mean():.1f} [{low:.1f}, {high:.1f}] over 5 episodes" in line
         assert f"expert labels {row.scalars['Expert_LabelsSoFar']}" in line
     assert ["left" in line for line in lines] == [False, False, True, False, False, False]
     assert result.results[-1].interval == tuple(result.summary[f"eval_return_ci95_{end}"] for end in ("low", "high"))
-    assert any(line.startswith("% of the expert") for line in out.splitlines())
+    rows = dict(line.split("  ", 1) for line in out.splitlines() if "  " in line)
+    assert rows[INTERVAL].strip() == interval_text(*result.results[-1].interval)
+    assert "% of expert" in rows
 
 
-# Where it is left -----------------------------------------------------------------------------------------
+def test_what_means_nothing_is_not_printed(tmp_path, capsys):
+    """One episode has neither a standard deviation nor an interval; MountainCar's returns are negative."""
+    settings = {"env_name": "MountainCar-v0", "ep_len": 20, "n_demos": 1, "eval_episodes": 1, "size": 8}
+    settings |= {"num_agent_train_steps_per_iter": 5, "video_log_freq": -1, "logdir": str(tmp_path / "run")}
+    summary = run(RunConfig(**settings)).summary
+    out = capsys.readouterr().out
+    assert "over 1 episode |" in out and "(1 episode)" in out
+    assert interval_text(np.nan, np.nan) in out
+    assert "% of expert" not in out and "nan" not in out
+    assert np.isnan(summary["eval_return_std"]) and "best_eval_return_mean" not in summary
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["eval_return_std"] is None
+
+
+# Where it is written -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -197,7 +214,7 @@ def test_logdir_may_be_new_or_empty_but_not_occupied(tmp_path):
 
 @pytest.fixture
 def demo_file(tmp_path):
-    """Writes demonstrations by hand: `demo_file(actions=...)`."""
+    """Write demonstrations by hand: `demo_file(actions=...)`."""
 
     def write(**arrays) -> str:
         rows = {"observations": np.zeros((4, 2), np.float32), "actions": np.array([0, 1, 1, 0])} | arrays
@@ -329,7 +346,7 @@ def test_a_clone_of_ten_episodes_is_as_good_as_the_rule(tmp_path):
     standard_error = result.expert_returns.std() / np.sqrt(100)
     assert result.summary["eval_return_mean"] >= result.expert_returns.mean() - standard_error
     written = json.loads((result.folder / "summary.json").read_text())
-    assert written["percent_of_expert"] is None  # a ratio of negative returns would praise the worse
+    assert written["percent_of_expert"] is None  # for negative returns the worse policy would have the better ratio
 
 
 @pytest.mark.parametrize("loss", ["mse", "nll"])

@@ -1,4 +1,4 @@
-"""Runs that are stopped anywhere and go on end as if they had not been."""
+"""Runs that are stopped anywhere and resumed end with the same result."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import walk
-from small_runs import TINY_DAGGER, assert_same_run, corridor, points_of, rows_of, run_in, stop_after
+from small_runs import TINY_DAGGER, assert_same_run, corridor, points_of, rows_of, run_in, stop_after, weights_of
 from test_signals import compute_until_interrupted, send
 
 from rl_il.config import RunConfig
@@ -62,7 +62,7 @@ def config(tmp_path_factory) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, config) -> Path:
-    """The run that nobody stopped."""
+    """The run, without a stop."""
     return run_in(tmp_path_factory.mktemp("whole") / "run", config).folder
 
 
@@ -74,7 +74,7 @@ def stopped(tmp_path, monkeypatch, config) -> Path:
 
 
 def place_of(folder: Path) -> tuple[int, int, list[str]]:
-    """Where the checkpoint stands, and the files that belong to it."""
+    """Return the checkpoint's place in the run, and the files that belong to it."""
     state, files = Checkpoint(folder).load()
     return state["trainer"]["itr"], state["trainer"]["steps_done"], sorted(files)
 
@@ -86,8 +86,8 @@ def test_a_run_stopped_at_any_boundary_ends_the_same(tmp_path, monkeypatch, conf
     itr, steps = divmod(blocks, 3)
     assert place_of(folder) == (itr, [0, 8, 16][steps], [f"data/itr_{i}.npz" for i in range(1, itr + (steps > 0))])
     assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
-    assert len(list((folder / "checkpoint").iterdir())) == 2  # the one it replaced is gone
-    assert evaluate(str(folder), "Corridor-v0", episodes=1)["episodes"] == 1  # the policy as it was
+    assert len(list((folder / "checkpoint").iterdir())) == 2  # the replaced state is gone
+    assert evaluate(str(folder), "Corridor-v0", episodes=1)["episodes"] == 1  # the policy of the moment of the stop
     resume(folder, verbose=False)
     assert_same_run(folder, whole)
     assert sorted(path.name for path in folder.iterdir() if "events" not in path.name) == sorted(
@@ -96,11 +96,26 @@ def test_a_run_stopped_at_any_boundary_ends_the_same(tmp_path, monkeypatch, conf
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_kind_of_run_goes_on(tmp_path, monkeypatch, name):
+def test_every_kind_of_run_can_be_resumed(tmp_path, monkeypatch, name):
     run_in(tmp_path / "whole", VARIANTS[name])
     stop_after(monkeypatch, tmp_path / "run", VARIANTS[name], 4)
     resume(tmp_path / "run", verbose=False)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_double_precision_file_is_standardised_in_single_precision(tmp_path, monkeypatch):
+    config = replace(corridor(tmp_path / "files"), normalize_obs=True, do_dagger=False, n_iter=1, eval_interval="8")
+    rng, folders = np.random.default_rng(0), []
+    arrays = {"observations": rng.normal(1e4, 1e-2, (40, 2)), "actions": rng.integers(3, size=40)}
+    for dtype in (np.float64, np.float32):
+        path = tmp_path / f"{dtype.__name__}.npz"
+        np.savez(path, **arrays | {"observations": arrays["observations"].astype(dtype)})
+        folders.append(run_in(tmp_path / path.stem, replace(config, expert_data=str(path))).folder)
+    stopped = replace(config, expert_data=str(tmp_path / "float64.npz"))
+    stop_after(monkeypatch, tmp_path / "stopped", stopped, 2)
+    resume(tmp_path / "stopped", verbose=False)
+    assert_same_run(tmp_path / "stopped", folders[0])
+    assert weights_of(folders[0]) == weights_of(folders[1])
 
 
 def test_interrupted_twice_and_with_other_workers(tmp_path, monkeypatch, whole, config):
@@ -133,7 +148,7 @@ def test_within_an_iteration_checkpoints_follow_the_clock(tmp_path, monkeypatch,
         (RunFolder, "save_checkpoint", 2),
     ],
 )
-def test_ctrl_c_at_once_goes_back_to_the_last_boundary(tmp_path, monkeypatch, config, whole, owner, name, call):
+def test_an_immediate_ctrl_c_goes_back_to_the_last_boundary(tmp_path, monkeypatch, config, whole, owner, name, call):
     original, calls = getattr(owner, name), []
 
     def method(*args, **kwargs):
@@ -187,7 +202,7 @@ def test_a_signal_in_the_last_block_does_not_disturb_the_end(tmp_path, monkeypat
     monkeypatch.setattr("rl_il.runs.training.GRACE", 0.5)
     monkeypatch.setattr(RunFolder, "save", save)
     monkeypatch.setattr(RunFolder, "finish", finish)
-    with pytest.raises(Interrupted):  # nothing after the run shall begin
+    with pytest.raises(Interrupted):  # nothing may begin after the run
         run_in(tmp_path / "run", replace(config, video_log_freq=-1))
     assert rows_of(tmp_path / "run") == rows_of(whole)
     assert json.loads((tmp_path / "run/summary.json").read_text())["status"] == "finished"
@@ -229,14 +244,14 @@ KILLED = [
     ['kill_in(RunFolder, "_add_data", 2, after=True)'],
     ['kill_in(MLPPolicySL, "save", 2, after=True)'],
     ['kill_in(RunFolder, "save_checkpoint", 2)'],
-    ['kill_in(checkpoint, "write_json", 2)'],  # of two states, neither is the index's
+    ['kill_in(checkpoint, "write_json", 2)'],  # there are two states, and the index names neither
     ['kill_in(Evaluator, "__call__", 5, after=True)', 'kill_in(RLTrainer, "load_state_dict", 1, after=True)'],
     ['kill_in(RunFolder, "save_checkpoint", 2, after=True)', 'kill_in(Evaluator, "__call__", 1)'],
 ]
 
 
 @pytest.mark.parametrize("places", KILLED, ids=lambda places: places[0].split('"')[1] + f"_{len(places)}")
-def test_a_run_that_was_killed_goes_on(tmp_path, config, whole, places):
+def test_a_run_that_was_killed_can_be_resumed(tmp_path, config, whole, places):
     folder, paths = str(tmp_path / "run"), [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
     settings = vars(replace(config, logdir=folder))
     for place, begin in zip(places, (RUN, RESUME), strict=False):
@@ -247,10 +262,10 @@ def test_a_run_that_was_killed_goes_on(tmp_path, config, whole, places):
     assert_same_run(Path(folder), whole)
 
 
-# What cannot go on ------------------------------------------------------------------------------------------
+# What cannot be resumed ------------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_is_left_as_it_is_but_for_leftovers(tmp_path, whole, capsys):
+def test_only_leftovers_of_a_finished_run_are_removed(tmp_path, whole, capsys):
     folder = shutil.copytree(whole, tmp_path / "run")
     (folder / "checkpoint").mkdir()
     (folder / "checkpoint" / "state_9.pt").write_text("killed before this was removed")
@@ -271,7 +286,7 @@ def test_a_folder_without_a_config_is_refused(stopped, changes):
         resume(stopped, verbose=False)
 
 
-def test_a_run_under_way_is_refused(stopped):
+def test_a_run_that_is_still_running_is_refused(stopped):
     with lock_folder(stopped), pytest.raises(InputError, match=str(stopped)):
         resume(stopped, verbose=False)
     resume(stopped, verbose=False)
@@ -301,7 +316,7 @@ def test_other_demonstrations_are_refused_by_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", '{"state": 1, "files": {}}', '{"state": "state_1.pt", "files": []}'])
-def test_an_index_that_is_none_is_named(stopped, text):
+def test_a_damaged_index_is_named(stopped, text):
     path = stopped / "checkpoint" / "checkpoint.json"
     path.write_text(text)
     with pytest.raises(InputError, match=str(path)):
@@ -312,7 +327,7 @@ def test_an_index_that_is_none_is_named(stopped, text):
 
 
 def in_train(monkeypatch, itr, do):
-    """Have something done where the iteration's first block begins."""
+    """Make something happen when the iteration's first block begins."""
     original = RLTrainer.train
 
     def train(self, *args):
@@ -328,12 +343,12 @@ def fail():
 
 
 def fill_the_disk():
-    """A limit on a file's size stands for the disk's end: both are an OSError in the middle of a file."""
+    """Limit the size of files, in place of a full disk: both raise an OSError in the middle of a file."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 @pytest.mark.parametrize(("do", "named"), [(fail, "on fire"), (fill_the_disk, f"itr_2.npz.*{os.strerror(27)}")])
-def test_an_error_in_the_middle_says_how_to_go_on(tmp_path, monkeypatch, config, whole, do, named):
+def test_an_error_in_the_middle_says_how_to_continue(tmp_path, monkeypatch, config, whole, do, named):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with monkeypatch.context() as patch, pytest.raises(InputError, match=f"{named}.*--resume {tmp_path / 'run'}"):
         in_train(patch, 2, do)
@@ -390,10 +405,10 @@ def test_resume_takes_no_other_settings(tmp_path):
     with command("--resume", str(tmp_path), "--seed", "2", "--num_workers", "2", "--do_dagger") as process:
         _, error = process.communicate()
     assert process.returncode == 2
-    assert "--do_dagger, --seed" in error
+    assert "--do_dagger" in error and "--seed" in error
 
 
-def test_resume_prints_where_it_goes_on(tmp_path, monkeypatch):
+def test_resume_prints_where_it_continues(tmp_path, monkeypatch):
     stop_after(monkeypatch, tmp_path / "run", TINY, 5)
     with command("--resume", str(tmp_path / "run")) as process:
         output, error = process.communicate()

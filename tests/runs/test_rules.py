@@ -1,4 +1,4 @@
-"""A new rule is one class and one row of the table: a whole run with it, by hand."""
+"""A new rule is one class and one row of the table: a whole run with one, worked out by hand."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,11 @@ from rl_il.types import EXPERT, LEARNER
 
 
 class Relay(Rule):
-    """The learner does an episode's first steps, one more each round, and the expert two more; then it is cut off. A
-    state in which the expert acts gets a label, and by chance the learner's last one."""
+    """A rule under which the expert acts after the learner.
+
+    The learner does an episode's first steps, one more in each round. The expert does two more, and the episode ends.
+    The states in which the expert acts get a label, and at random the learner's last state.
+    """
 
     def __init__(self):
         self.rounds = self.step = 0
@@ -74,7 +77,7 @@ def test_a_run_with_another_rule_by_hand(tmp_path, relay):
 
 
 @pytest.mark.parametrize("blocks", [3, 4])  # within an iteration, and between two
-def test_what_a_rule_remembers_outlives_a_stop(tmp_path, monkeypatch, relay, blocks):
+def test_the_state_of_a_rule_survives_a_stop(tmp_path, monkeypatch, relay, blocks):
     run_in(tmp_path / "whole", relay)
     stop_after(monkeypatch, tmp_path / "run", relay, blocks)
     resume(tmp_path / "run", verbose=False)

@@ -1,4 +1,4 @@
-"""What the files of a run folder hold, to the last row and point."""
+"""The content of the files of a run folder: every row and point."""
 
 import json
 
@@ -42,7 +42,10 @@ def evaluation(itr=0, mean=2.0):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "points"),  # block by block: gradient steps; then where means of losses 0, 1, 2, ... are logged
+    (
+        "sizes",
+        "points",
+    ),  # gradient steps of each block; the points at which means of the losses 0, 1, 2, ... are logged
     [
         ([50], [(50, 24.5)]),
         ([70, 70, 110], [(100, 49.5), (200, 149.5), (250, 224.5)]),
@@ -93,7 +96,7 @@ def test_evaluations_by_gradient_step_and_iterations_by_number(tmp_path):
     steps, iterations = points_of(tmp_path / "steps"), points_of(tmp_path)
     assert steps["Eval_AverageReturn"] == [(5, 2), (8, 3), (12, 4)]
     assert {(tag, *points) for tag, points in iterations.items() if tag.startswith("Eval")} == {
-        ("Eval_AverageReturn", (0, 3))  # an iteration's point is its end's; the second was not due
+        ("Eval_AverageReturn", (0, 3))  # an iteration's point is that of its end; the second iteration was not due
     }
     episodes = [tuple(row.values()) for row in rows_of(tmp_path, "episodes.csv")]
     first = [("expert", "0", "0", "9.0", "5"), ("learner", "0", "5", "1", "3"), ("learner", "0", "5", "3", "4")]
@@ -105,13 +108,13 @@ def test_evaluations_by_gradient_step_and_iterations_by_number(tmp_path):
     [[walk(3, rewards=np.full(3, np.nan))], [walk(3), walk(3, terminated=False)]],
     ids=["no rewards", "no end"],
 )
-def test_demonstrations_of_unknown_return_have_none(tmp_path, trajectories):
+def test_demonstrations_of_unknown_return_have_no_scalar(tmp_path, trajectories):
     folder = RunFolder(tmp_path, RunConfig(video_log_freq=-1))
     row = folder.save(block(1, [1.0], True, trajectories=trajectories), evaluation(), Idle(), Watch())
     assert not {name for name in row.scalars if name.startswith(("Train_Av", "Train_St", "Train_M", "Initial"))}
 
 
-def test_an_event_writer_drops_what_comes_again(tmp_path):
+def test_an_event_writer_drops_what_is_written_again(tmp_path):
     for start in (0, 2, 1):
         writer = EventWriter(tmp_path / "steps")
         if start:
@@ -139,7 +142,7 @@ def test_a_cut_event_file_is_read_and_a_damaged_one_refused(tmp_path):
         list(read_events(path))
 
 
-# Evaluations on the way ----------------------------------------------------------------------------------
+# Evaluations within an iteration ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,7 +172,7 @@ def test_a_row_for_each_evaluation_and_each_iteration(tmp_path, interval, freque
 # Data of each round --------------------------------------------------------------------------------------
 
 
-def test_each_rounds_data_stay_as_they_were_learnt(tmp_path, monkeypatch):
+def test_the_data_of_each_round_are_kept_as_they_were_used(tmp_path, monkeypatch):
     added = []
 
     def add(self, trajectories, original=ReplayBuffer.add):

@@ -29,12 +29,12 @@ def test_each_seed_draws_its_own_demonstrations():
         ({"eval_batch_size": 1001, "env_name": "HalfCheetah-v5"}, 2),
         ({"eval_batch_size": 5000}, 28),  # the expert lands after 184 steps
         ({"eval_batch_size": 5000, "ep_len": 100}, 50),
-        ({"eval_batch_size": 1200, "env_name": "MountainCar-v0"}, 10),  # it needs 120, of 200
+        ({"eval_batch_size": 1200, "env_name": "MountainCar-v0"}, 10),  # it needs 120 of at most 200
         ({"eval_batch_size": 1200, "env_name": "MountainCar-v0", "ep_len": 400}, 10),
-        ({"eval_batch_size": 1000, "env_name": "Acrobot-v1"}, 2),  # no row: the time limit
+        ({"eval_batch_size": 1000, "env_name": "Acrobot-v1"}, 2),  # not in the table: the time limit counts
         ({"eval_batch_size": 1000, "eval_episodes": 7}, 7),
     ],
 )
-def test_a_step_count_buys_the_episodes_the_expert_makes_of_it(changes, episodes):
+def test_a_number_of_steps_becomes_a_number_of_episodes(changes, episodes):
     config = RunConfig(**changes)
     assert count_eval_episodes(config, make_env(config.env_name)) == episodes

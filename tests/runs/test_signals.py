@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: obeyed at a boundary, at once the second time, and after a while where no boundary comes."""
+"""Ctrl-C and SIGTERM: handled at a boundary, at once the second time, or after a while if no boundary comes."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ def send(number: int) -> None:
 
 
 def compute_until_interrupted(bound: float = 30) -> None:
-    """Compute until a signal interrupts it; the bound only keeps a broken test from going on for ever."""
+    """Compute until a signal interrupts it; the limit only keeps a broken test from running for ever."""
     end = time.monotonic() + bound
     while time.monotonic() < end:
         sum(range(1000))
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_is_obeyed_where_somebody_checks(number):
+def test_a_signal_is_handled_at_the_check(number):
     with pytest.raises(Interrupted) as caught, noted_signals(grace=60) as check:
         check()
         send(number)
@@ -37,7 +37,7 @@ def test_a_signal_is_obeyed_where_somebody_checks(number):
     ("grace", "numbers"),
     [(60, [signal.SIGTERM, signal.SIGTERM]), (60, [signal.SIGTERM, signal.SIGINT]), (0.05, [signal.SIGTERM])],
 )
-def test_a_second_signal_or_the_graces_end_interrupts_at_once(grace, numbers):
+def test_a_second_signal_or_the_end_of_the_grace_interrupts_at_once(grace, numbers):
     with pytest.raises(Interrupted) as caught, noted_signals(grace):
         for number in numbers:
             send(number)
@@ -54,7 +54,7 @@ def test_without_a_grace_a_signal_waits_for_the_check():
             check()
 
 
-def test_what_was_before_comes_back():
+def test_the_handlers_from_before_come_back():
     numbers = [*SIGNALS, signal.SIGALRM]
     before = [signal.getsignal(number) for number in numbers]
     with noted_signals(grace=60):

@@ -28,12 +28,12 @@ from benchmark import AT_LEAST, AT_MOST, Row
         (Row("time within a bound", "s", 2.5, 2, AT_MOST, 1.3), 1.25, True),
     ],
 )
-def test_ratios_and_targets_by_hand(row, ratio, met):
+def test_ratios_and_targets(row, ratio, met):
     assert row.ratio == pytest.approx(ratio)
     assert row.met is met
 
 
-def test_both_sides_alternate_and_their_medians_count():
+def test_both_sides_alternate_and_the_medians_are_returned():
     order = []
 
     def side(name, values):
@@ -81,7 +81,7 @@ def test_the_peers_learn(discrete):
         assert (output.argmax(1) == acs).mean() > 0.95 if discrete else np.abs(output - acs).mean() < 0.1
 
 
-def test_the_peers_draw_their_actions_or_take_the_likeliest():
+def test_the_peers_draw_actions_or_take_the_most_probable():
     torch.manual_seed(0)
     policy = _peers.CoursePolicy(3, 4, True)
     with torch.no_grad():
@@ -95,21 +95,21 @@ def test_the_peers_draw_their_actions_or_take_the_likeliest():
             np.testing.assert_allclose(policy.get_action(ob, draw=False), ours.get_action(ob), atol=1e-6)
 
 
-def test_a_loaders_steps_share_the_cost_of_the_shuffling(monkeypatch):
-    """The clock ticks once a reading: 1 for shuffling, 1 for the steps, of which there are a tenth of an epoch."""
+def test_the_loaders_shuffling_is_counted_in_part(monkeypatch):
+    """The clock advances by 1 at each reading: 1 for shuffling, 1 for the steps, which are a tenth of an epoch."""
     clock = iter(range(100))
     monkeypatch.setattr(_peers.time, "perf_counter", lambda: next(clock))
     obs, acs = np.zeros((10_000, 3), np.float32), np.zeros(10_000, np.int64)
     assert _peers.loader_training(obs, acs, _peers.CoursePolicy(3, 2, True), 10) == pytest.approx(1.1)
 
 
-def test_speeds_are_measured_on_the_real_thing():
+def test_speeds_are_measured_on_real_trainers_and_loops():
     trainer, obs, acs = benchmark.filled_trainer("HalfCheetah-v5", 300, steps=20, compile="off")
     assert len(trainer.buffer) == len(obs) == len(acs) == 300
     assert benchmark.training_speed(trainer) > 0
     peer = _peers.CoursePolicy(17, 6, False)
     assert benchmark.loop_speed(_peers.course_training, obs, acs, peer, 3) > 0
-    assert benchmark.loop_speed(lambda *_: 2.0, obs, acs, peer, 3) == 1.5  # it took two seconds, it says
+    assert benchmark.loop_speed(lambda *_: 2.0, obs, acs, peer, 3) == 1.5  # the loop returns two seconds
 
 
 def test_both_sides_roll_out_the_same_episodes(monkeypatch):
@@ -121,7 +121,7 @@ def test_both_sides_roll_out_the_same_episodes(monkeypatch):
     assert benchmark.course_speed(env, peer, 3) == benchmark.steps_per_second(env, policy.actor(), 3) > 100
 
 
-def test_a_command_that_fails_is_no_fast_one():
+def test_a_command_that_fails_is_not_measured():
     assert 0 < benchmark.call([sys.executable, "-c", "exit(2)"], 2) < 10
     for program, status, told in (("exit('no such thing')", 0, "no such thing"), ("pass", 2, "pass")):
         with pytest.raises(InputError, match=told):
@@ -130,8 +130,8 @@ def test_a_command_that_fails_is_no_fast_one():
         benchmark.imitation_speed(sys.executable)
 
 
-def test_what_is_replayed_is_the_run_itself():
-    """The second run, and so its steps, are those of the first, which were noted."""
+def test_the_replayed_steps_are_those_of_the_run():
+    """The steps of the first run are recorded; a second run makes the same steps."""
     run, replay = benchmark.dagger_and_replay("LunarLander-v3", n_iter=2, num_agent_train_steps_per_iter=5)
     env = replay.keywords["env"]
     first = [(seed, list(acs)) for seed, acs in env.log]

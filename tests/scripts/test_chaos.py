@@ -1,4 +1,4 @@
-"""The quick form of `make chaos` and `make soak`."""
+"""A short version of `make chaos` and `make soak`."""
 
 import random
 import shutil
@@ -38,7 +38,7 @@ def test_a_difference_is_found(tmp_path, whole, name, found):
     assert found in chaos.compare("dagger", other, whole)
 
 
-def test_scalars_that_come_twice_are_found(tmp_path, whole):
+def test_repeated_scalars_are_found(tmp_path, whole):
     other = shutil.copytree(whole, tmp_path / "run")
     (events,) = other.glob("*tfevents*")
     shutil.copy(events, other / f"{events.name}.1")
@@ -46,7 +46,10 @@ def test_scalars_that_come_twice_are_found(tmp_path, whole):
 
 
 def looks(growth: float, files: int = 0) -> list[dict[str, tuple]]:
-    """A look every two seconds for ten minutes; `growth` bytes a second, and `files` more at the end."""
+    """Return measurements every two seconds for ten minutes: a worker grows by `growth` bytes per second.
+
+    In the last part it has `files` more open files.
+    """
     return [
         {"main": (2.0 * i, 1e8, 10, 3), "worker 7": (2.0 * i, 1e8 + 2.0 * i * growth, 10 + files * (i > 200), 2)}
         for i in range(300)
@@ -56,7 +59,7 @@ def looks(growth: float, files: int = 0) -> list[dict[str, tuple]]:
 @pytest.mark.parametrize(
     ("growth", "files", "grows"), [(0, 0, False), (1000, 0, False), (5000, 0, True), (0, 9, True)]
 )
-def test_what_grows_is_found(growth, files, grows, capsys):
+def test_growth_is_found(growth, files, grows, capsys):
     assert soak.report(looks(growth, files), iterations=100) is grows
     printed = capsys.readouterr().out
     assert f"{3600 * growth / 1e6:+.2f} MB an hour" in printed

@@ -1,4 +1,4 @@
-"""The scripts as a user meets them: help, results, mistakes, Ctrl-C, and the course's own command lines."""
+"""The command lines of the scripts: help, results, mistakes, Ctrl-C, and the course's own command lines."""
 
 import json
 import os
@@ -24,7 +24,7 @@ TINY = "--num_agent_train_steps_per_iter 20 --eval_episodes 2 --ep_len 40 --vide
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
-    """Calls a script in this process, in a folder of its own: `call("run_hw1 --n_iter 2")` -> status, out, err."""
+    """Return a function that calls a script in an empty folder, and returns its status, stdout and stderr."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setattr("rl_il.runs.folders.REPOSITORY", tmp_path / "work")
@@ -41,12 +41,19 @@ def test_help_shows_examples_that_name_the_script(script):
     assert f"python scripts/{script.name}" in examples
 
 
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_every_script_answers_an_unknown_flag_in_one_line(script, monkeypatch, capsys):
+    required = {"doctor": "FILE", "report": "RUN", "diagnose": "--policy RUN", "train_expert": "--env_name Hopper-v5"}
+    called = call_script(f"{script.stem} {required.get(script.stem, '')} --helpp", monkeypatch, capsys)
+    assert_refused(called, script.name, "--helpp", " --help\n")
+
+
 # Mistakes -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
-    """A folder of files with one fault each; whatever runs their code makes the file `ran` among them."""
+    """Return a folder of files with one fault each. If code in one of them runs, it writes the file `ran` there."""
     folder = tmp_path_factory.mktemp("files")
     ran = folder / "ran"
     for name, width in (("flat", 2), ("wide", 8)):
@@ -65,11 +72,13 @@ SHORT_FOR = {
     "CAR": "--env_name MountainCar-v0",
     "TRAIN": "run_hw1 --env_name MountainCar-v0 --num_agent_train_steps_per_iter 5 --eval_episodes 1 --ep_len 5",
 }
-MISTAKES = {  # the command, and the words that its message must hold: the offending flag, value or file
+MISTAKES = {  # the command, and words that its message must have: the wrong flag, value or file
     # run_hw1: environments and flags (tests/test_config.py has the ranges of all)
     "run_hw1 --env_name LunarLandr-v3": "LunarLander-v3",
     "run_hw1 --n_iter two": "--n_iter 'two'",
     "run_hw1 --no_such_flag": "--no_such_flag",
+    "run_hw1 --lerning_rate 3": "--lerning_rate --learning_rate",
+    "run_hw1 --n_iter 0": "--n_iter 0",
     "TRAIN --logdir FILES/occupied": "--logdir occupied",
     "run_hw1 --env_name CarRacing-v3 --normalize_obs": "--normalize_obs",
     "run_hw1 --env_name CarRacing-v3 --frame_stack 65": "--frame_stack 65",
@@ -158,7 +167,7 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path, files):
     assert list(tmp_path.iterdir()) == []
 
 
-# What they do ---------------------------------------------------------------------------------------------
+# Results -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("flag", ["", "--markdown"])
@@ -167,10 +176,10 @@ def test_evaluate_prints_the_same_numbers_as_a_table(call, flag):
     result = json.loads(call(f"{command} --json")[1])
     assert result["mean_episode_length"] == -result["mean"]  # every step costs 1
     lines = call(f"{command} {flag}")[1].splitlines()
-    assert len(lines) == len(result) + (2 if flag else 0)  # a header, and the line below it
-    rows = dict(line.strip("|").replace("|", " ").split() for line in lines[-len(result) :])
-    assert rows.keys() == result.keys()
-    assert float(rows["mean"]) == pytest.approx(result["mean"], abs=0.005)
+    rows = {words[0]: words[-1] for words in (line.replace("|", " ").split() for line in lines)}
+    for name in ("mean", "iqm", "min", "max", "mean_episode_length"):
+        assert float(rows[name]) == pytest.approx(result[name], abs=0.005)
+    assert (rows["policy"], rows["episodes"]) == ("velocity_rule", "3")
 
 
 def test_json_stays_one_object_where_the_course_ant_is_padded(call, tmp_path):
@@ -207,7 +216,7 @@ def test_record_demos_describes_the_shipped_files(call):
     assert list(Path().iterdir()) == []
 
 
-def test_record_demos_throws_away_and_the_file_trains(call):
+def test_record_demos_leaves_out_poor_episodes_and_its_file_can_be_trained_on(call):
     status, out, _ = call("record_demos --env_name MountainCar-v0 --n_demos 3 --min_return -119")
     assert status == 0
     returns = [trajectory.episode_return for trajectory in load_trajectories("MountainCar-v0.npz")]
@@ -223,7 +232,7 @@ def test_record_demos_throws_away_and_the_file_trains(call):
     assert labels < steps  # two of the three
 
 
-def test_demo_passes_its_flags_on(call, monkeypatch):
+def test_the_flags_of_demo_reach_the_runs(call, monkeypatch):
     calls = []
     monkeypatch.setattr("rl_il.studies.demo.run_demo", lambda *args: calls.append(args))
     assert call("demo --seeds 2 --n_iter 5 --train_steps 6 --eval_episodes 7 --num_workers 2 --out here")[0] == 0
@@ -233,12 +242,23 @@ def test_demo_passes_its_flags_on(call, monkeypatch):
     assert (config.eval_episodes, config.num_workers) == (7, 2)
 
 
+def test_a_flag_without_effect_is_noted_once_and_the_run_goes_on(call):
+    ignored = "--batch_size 10 --beta_decay 0.5 --n_layers 0 --size 8 --which_gpu 1"
+    status, _, err = call(f"run_hw1 --env_name MountainCar-v0 {ignored} {TINY} --logdir run")
+    assert status == 0
+    flags = [line.split()[1] for line in err.splitlines() if line.startswith("note: ")]
+    assert sorted(flags) == ["--batch_size", "--beta_decay", "--size", "--which_gpu"]
+    assert json.loads(Path("run/summary.json").read_text())["status"] == "finished"
+    status, out, err = call("run_hw1 --resume run")
+    assert (status, out.count("\n"), err) == (0, 1, "")
+
+
 # The course's command lines -------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=GENERATIONS, ids=str)
 def course(request, call):
-    """The working folder holds the course's files where its README has them."""
+    """Put the course's files where its README expects them, and return `call`."""
     for folder in ("cs285/policies/experts", "cs285/expert_data"):
         Path(folder).mkdir(parents=True)
     write_pickle(Path("cs285/policies/experts/Ant.pkl"), expert_tree(111, 8), GENERATIONS[request.param])
@@ -283,13 +303,13 @@ def test_the_courses_dagger_command_runs_with_short_flags(course):
 def test_ctrl_c_leaves_no_process(tmp_path):
     flags = f"--do_dagger --n_iter 5000 --compile off --num_workers 2 {TINY} --logdir {tmp_path / 'run'}"
     command = [sys.executable, str(SCRIPTS / "run_hw1.py"), *shlex.split(flags)]
-    # A session of its own, whose every process gets the signal, as from a terminal.
+    # Its own session: all of its processes get the signal, as from a terminal.
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, **pipes) as process:
         try:
             assert any(line.startswith("itr    1/4999") for line in process.stdout)
             os.killpg(process.pid, signal.SIGINT)
-            _, err = process.communicate(timeout=60)  # returns once no process holds the pipes any more
+            _, err = process.communicate(timeout=60)  # returns when no process has the pipes open
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

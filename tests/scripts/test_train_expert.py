@@ -1,4 +1,4 @@
-"""The recipe for experts. Training itself is an optional job: `make test-experts` installs what it needs."""
+"""The training of experts. `make test-experts` installs what the training itself needs, and tests it."""
 
 import json
 import subprocess
@@ -26,30 +26,30 @@ def run(*arguments, **settings):
 
 @pytest.mark.parametrize("env_name", train_expert.SETTINGS)
 def test_the_shipped_file_was_made_by_the_recipes_settings(env_name):
-    """Settings that a file does not name are younger than it, and were then what their defaults are."""
+    """Settings that a file does not name were added later. Then their defaults are what it was trained with."""
     with np.load(REPOSITORY / "experts" / f"{env_name}.npz", allow_pickle=False) as file:
         made_by = json.loads(str(file["meta"]))["settings"]
     by_default = json.loads(json.dumps(asdict(train_expert.Settings())))
     now = json.loads(json.dumps(asdict(train_expert.SETTINGS[env_name])))
     if env_name == "Humanoid-v5":
-        by_default["actor_average"] = 0.001  # a constant of the module when it was trained
+        by_default["actor_average"] = 0.001  # it was a constant when the expert was trained
     assert by_default | made_by == now
 
 
-def test_without_its_packages_it_says_how_to_get_them(tmp_path):
+def test_without_its_packages_it_says_how_to_install_them(tmp_path):
     (tmp_path / "sbx.py").write_text("raise ImportError('not installed')")
     done = run("--env_name", "Hopper-v5", env={"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"})
     assert done.returncode == 2
     assert ".[experts]" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_an_environment_without_a_recipe_is_refused():
+def test_an_environment_without_settings_is_refused():
     done = run("--env_name", "CartPole-v1")
     assert done.returncode == 2
     assert "Hopper-v5" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_exported_layer_takes_the_standardisation_in(monkeypatch):
+def test_the_exported_layer_includes_the_standardisation(monkeypatch):
     rng = np.random.default_rng(0)
     layers = {
         f"Dense_{i}": {"kernel": rng.normal(size=shape).astype(np.float32), "bias": rng.normal(size=shape[1])}
@@ -72,17 +72,17 @@ def test_the_exported_layer_takes_the_standardisation_in(monkeypatch):
     np.testing.assert_allclose(arrays["w0"], layers["Dense_0"]["kernel"], rtol=1e-6)
 
 
-def test_a_checkpoint_of_other_settings_is_not_resumed():
+def test_a_checkpoint_with_other_settings_is_not_resumed():
     settings = train_expert.SETTINGS["LunarLander-v3"]
     training = SimpleNamespace(settings=settings, folder="runs/x")
     saved = json.loads(json.dumps(asdict(replace(settings, steps=7))))
-    train_expert.Training.check_settings(training, saved)  # more steps are what resuming is for
+    train_expert.Training.check_settings(training, saved)
     with pytest.raises(InputError, match=r"runs/x.* hidden 7 .*128"):
         train_expert.Training.check_settings(training, saved | {"hidden": 7})
 
 
 @pytest.mark.experts
-@pytest.mark.parametrize("env_name", ["LunarLander-v3", "Ant-v5"])  # discrete SAC; SAC with normalised observations
+@pytest.mark.parametrize("env_name", ["LunarLander-v3", "Ant-v5"])  # discrete; with standardised observations
 def test_a_short_training_is_exported_and_resumed(tmp_path, env_name):
     out = tmp_path / "expert.npz"
     flags = ["--env_name", env_name, "--folder", tmp_path / "run", "--out", out, "--steps"]

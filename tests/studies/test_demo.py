@@ -1,4 +1,4 @@
-"""The main job in miniature: its table, its files, and that the table agrees with the run folders."""
+"""The demo on a small scale: its files, and that its table agrees with the run folders."""
 
 import csv
 from dataclasses import replace
@@ -11,8 +11,9 @@ import pytest
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.policies.mlp_policy import MLPPolicySL
+from rl_il.report.tables import SEEDS, THIS_POLICY, Result
 from rl_il.runs.experiment import run
-from rl_il.studies.demo import run_demo
+from rl_il.studies.demo import make_caption, run_demo
 
 CONFIG = RunConfig(
     do_dagger=True,
@@ -25,7 +26,7 @@ CONFIG = RunConfig(
 )
 NAMES = [
     "untrained policy",
-    "expert, measured now",
+    "expert, same episodes",
     "BC, 1 demonstration",
     "BC, 10 demonstrations",
     "DAgger, 1 demonstration, iteration 1",
@@ -55,7 +56,7 @@ def test_every_file_is_written(demo):
     folders = {f"{kind}_seed_{seed}" for kind in ("dagger", "bc_10_demos") for seed in (1, 2)}
     files = {"table.md", "learning_curve.png", "bc_1_demo.gif", "dagger.gif"}
     assert {path.name for path in out.iterdir()} == files | folders
-    assert (out / "table.md").read_text() == table + "\n"
+    assert (out / "table.md").read_text().startswith(table + "\n\n2 seeds, 3 ")
     assert (out / "learning_curve.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -74,17 +75,33 @@ def test_the_gifs_show_four_moving_episodes(demo):
 def test_each_row_pools_the_episodes_of_all_seeds(demo):
     out, table = demo
     rows = rows_of(table)
-    assert rows.pop("expert, measured now")["episodes"] == "20"  # at least 10 a seed
+    assert rows.pop("expert, same episodes")["episodes"] == "20"  # at least 10 for each seed
     assert {row["episodes"] for row in rows.values()} == {"6"}
     runs = [metrics_of(out / f"dagger_seed_{seed}") for seed in (1, 2)]
     for itr, name in ((0, NAMES[2]), (1, NAMES[4]), (2, NAMES[5])):
         means = [float(run[itr]["Eval_AverageReturn"]) for run in runs]
         assert rows[name]["mean return"] == f"{np.mean(means):.1f}"
-        assert rows[name]["seed means, least to most"] == f"{min(means):.1f} to {max(means):.1f}"
+        assert rows[name]["seed means, min to max"] == f"{min(means):.1f} to {max(means):.1f}"
         labels = [float(run[itr]["Expert_LabelsSoFar"]) for run in runs]
         assert rows[name]["expert labels"] == f"{np.mean(labels):,.0f}"
     one, ten = (int(rows[name]["expert labels"].replace(",", "")) for name in NAMES[2:4])
     assert ten > 5 * one
+
+
+def test_too_few_seeds_or_episodes_have_no_interval(demo):
+    out, table = demo
+    rows = rows_of(table)
+    assert rows.pop("expert, same episodes")["95 % interval"].endswith("(this policy)")  # 20 episodes are enough
+    assert {row["95 % interval"] for row in rows.values()} == {""}
+    assert "nan" not in (out / "table.md").read_text().lower()
+
+
+@pytest.mark.parametrize(("n_seeds", "n_episodes", "kinds"), [(3, 2, [SEEDS]), (1, 5, [THIS_POLICY]), (2, 5, [])])
+def test_the_caption_says_what_the_intervals_redraw(n_seeds, n_episodes, kinds):
+    result = Result("BC", list(np.random.default_rng(0).normal(size=(n_seeds, n_episodes))))
+    caption = make_caption(CONFIG, n_seeds, [result])
+    assert [kind for kind in (SEEDS, THIS_POLICY) if kind in caption] == kinds
+    assert ("at least 3 seeds, or 5 episodes" in caption) is (not kinds)
 
 
 def test_cloning_one_demonstration_is_daggers_iteration_zero(demo, tmp_path):
@@ -98,14 +115,14 @@ def test_cloning_one_demonstration_is_daggers_iteration_zero(demo, tmp_path):
     np.testing.assert_array_equal(*weights)
 
 
-def test_a_taken_folder_is_left_alone_and_the_files_are_named(demo, tmp_path, capsys):
+def test_an_existing_folder_is_not_changed_and_the_files_are_named(demo, tmp_path, capsys):
     taken = tmp_path / "out"
     taken.mkdir()
     (taken / "table.md").write_text("mine")
     config = replace(CONFIG, n_iter=2, env_name="MountainCar-v0")
     table = run_demo(config, [3], taken)
     assert (taken / "table.md").read_text() == "mine"
-    assert (tmp_path / "out_2/table.md").read_text() == table + "\n"
+    assert (tmp_path / "out_2/table.md").read_text().startswith(table)
     assert list(rows_of(table)) == NAMES[:5]
     assert "seed means" not in table
     printed = capsys.readouterr().out
@@ -121,7 +138,7 @@ def test_a_taken_folder_is_left_alone_and_the_files_are_named(demo, tmp_path, ca
         ({"env_name": "CarRacing-v3"}, [1], "--n_demos"),
         ({"env_name": "CartPole-v1"}, [1], "CartPole-v1"),
         ({}, [1, -1], "seed"),
-        ({}, [1, 1], "--seeds"),
+        ({}, [1, 1], "seeds .*1 1"),
     ],
 )
 def test_nothing_is_written_for_bad_input(tmp_path, changes, seeds, message):

@@ -1,4 +1,4 @@
-"""The training loop on pictures: each setting reaches what it is for."""
+"""The training loop on pictures: each setting has its effect."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from rl_il.types import EXPERT, LEARNER
 
 
 class Noting(CNNPolicySL):
-    """Notes each minibatch."""
+    """A policy that keeps each minibatch."""
 
     compilable = False
 
@@ -50,14 +50,14 @@ def test_minibatches_are_augmented_and_the_buffer_is_not():
     assert len({*np.unique(first), *np.unique(second)}) > len({*np.unique(first)})  # drawn anew each step
 
 
-def test_what_is_held_out_is_each_episodes_end():
+def test_the_end_of_each_episode_is_held_out():
     trainer = make_trainer(val_fraction=0.5)
     trainer.add(0, trainer.demonstrations)
     assert trainer.buffer.acs[:, 0].tolist() == pytest.approx([0, 0.01, 0, 0.01, 0.02])
     assert trainer.validation.acs[:, 0].tolist() == pytest.approx([0.02, 0.03, 0.03, 0.04, 0.05])
 
 
-def test_the_demonstrations_are_not_kept_beside_the_buffer():
+def test_demonstrations_are_kept_only_in_the_buffer():
     trainer = make_trainer()
     trainer.run_training_loop()
     assert len(trainer.demonstrations) == 0 and len(trainer.buffer) == 10
@@ -75,12 +75,12 @@ def test_the_settings_reach_the_trainer():
     finally:
         torch.set_num_threads(before)
     trainer = parts.trainer
-    assert trainer.rule.beta_decay == 0.3 and parts.evaluator.expert is None  # who cannot be asked afterwards
+    assert trainer.rule.beta_decay == 0.3 and parts.evaluator.expert is None  # it cannot label recorded states
     assert (trainer.buffer.frame_stack, trainer.validation.frame_stack) == (3, 3)
     assert trainer.buffer.view(np.zeros((2, 96, 96, 3), np.uint8)).shape == (2, 84, 96, 1)
 
 
-def test_the_expert_rides_along_in_worker_processes():
+def test_the_expert_labels_in_worker_processes_too():
     learner, rule = ConstantActor(np.array([0.1, 0.3, 0.0], np.float32), (96, 96, 3)), DAgger(0.5)
     rule.begin_round(learner, None, 1)
     ask = {"n": 1, "rule": rule, "teacher": ExpertTeacher(CarDriver((96, 96, 3)))}

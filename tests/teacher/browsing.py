@@ -1,4 +1,4 @@
-"""The teacher's page in a real Chromium, before a real session; and a stand-in for the person's hands.
+"""The teacher's page in a real Chromium with a real session, and a script that presses its keys.
 
 `python tests/teacher/browsing.py page.png` makes the README's picture of the page: LunarLander, being taught.
 """
@@ -21,17 +21,17 @@ import numpy as np
 from rl_il.envs import make_env
 from rl_il.experts.loading import load_expert
 from rl_il.files import atomic_write
-from rl_il.teacher.acting import StandIn
+from rl_il.teacher.acting import ScriptedTeacher
 from rl_il.teacher.metrics import measure
-from rl_il.teacher.page import Page
+from rl_il.teacher.page_loop import PageLoop
 from rl_il.teacher.settings import TeachConfig
 from rl_il.teacher.teaching import open_teaching
 
-if TYPE_CHECKING:  # without it installed, nothing here can run, but must be collected
+if TYPE_CHECKING:  # pytest must collect the tests also if Playwright is not installed
     from playwright.sync_api import Browser
 
-SECONDS = 15  # to wait for anything, on a machine that does much else
-# Conditions are looked at in every frame, inside one evaluation: the page's policy forbids evaluating text later.
+SECONDS = 15  # to wait for anything, on a busy machine
+# One evaluation checks the condition in every frame: the page's security policy forbids evaluating text later.
 UNTIL = """([condition, seconds]) => new Promise((resolve, reject) => {
   const holds = eval(condition), end = performance.now() + seconds * 1000;
   const look = () =>
@@ -41,7 +41,7 @@ UNTIL = """([condition, seconds]) => new Promise((resolve, reject) => {
 
 
 def expect(locator):
-    """Playwright's `expect`, with this file's patience."""
+    """Return Playwright's assertions about `locator`, which wait up to `SECONDS`."""
     from playwright.sync_api import expect
 
     expect.set_options(timeout=SECONDS * 1000)
@@ -50,10 +50,10 @@ def expect(locator):
 
 @contextmanager
 def chromium():
-    """Debian's Chromium, without a window."""
+    """Run the installed Chromium without a window."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
-        raise RuntimeError("no chromium here; apt-get install chromium")
+        raise RuntimeError("Chromium is not installed; run apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -62,8 +62,8 @@ def chromium():
         browser.close()
 
 
-class Teacher:
-    """A teaching run that serves its page from a thread, as scripts/teach.py does from its own."""
+class ServedTeaching:
+    """A session whose page is served in a thread; scripts/teach.py serves it in its main thread."""
 
     def __init__(self, folder: Path, **settings):
         self.stack = ExitStack()
@@ -72,7 +72,7 @@ class Teacher:
         self.session = self.teaching.session
         self.steps: queue.Queue = queue.Queue()
         self.failure: BaseException | None = None
-        self.page = Page(self.teaching, 0)
+        self.page = PageLoop(self.teaching, 0)
         self.page.server.start()
         self.url, self.ended = self.page.server.url, threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -87,11 +87,11 @@ class Teacher:
     def _show_step(self) -> None:
         session = self.session
         ob = session.rollout.obs[-1]
-        own = session.player.get_action(ob)  # what the agent is about to do
+        own = session.player.get_action(ob)  # what the agent will do next
         self.steps.put((session.episode, len(session.rollout), ob, own))
 
     def close(self) -> None:
-        """Ends the run."""
+        """End the session."""
         self.ended.set()
         self.thread.join()
         self.page.server.stop()
@@ -101,7 +101,7 @@ class Teacher:
             raise self.failure
 
     def newest_step(self):
-        """What the session looks like after its newest step, as soon as there is one that was not seen."""
+        """Wait for a step that was not returned yet; return the newest one."""
         step = self.steps.get(timeout=SECONDS)
         while not self.steps.empty():
             step = self.steps.get_nowait()
@@ -109,7 +109,7 @@ class Teacher:
 
 
 class Tab:
-    """One tab with the page, and what its console and its requests said."""
+    """A browser tab with the page, its console output (`said`) and the addresses it requested (`asked`)."""
 
     def __init__(self, browser: Browser, **context):
         self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context))
@@ -120,43 +120,43 @@ class Tab:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("websocket", lambda socket: self.asked.append(socket.url))
 
-    def open(self, teacher: Teacher, start: bool = True) -> Tab:
-        """Opens the page and, if wanted, starts the session."""
+    def open(self, teacher: ServedTeaching, start: bool = True) -> Tab:
+        """Open the page and, if `start`, start the session."""
         self.page.goto(teacher.url)
         if start:
             self.start()
         return self
 
     def start(self) -> None:
-        """Presses the button that starts or resumes, and waits until somebody acts."""
+        """Press the button that starts or resumes, and wait until the veil is gone."""
         self.page.click("#veil-button")
         expect(self.page.locator("#veil")).to_be_hidden()
 
     def until(self, condition: str, seconds: float = SECONDS) -> None:
-        """Waits until the JavaScript expression is true in the page."""
+        """Wait until the JavaScript expression is true in the page."""
         self.page.evaluate(UNTIL, [f"() => {condition}", seconds])
 
     def link(self, status: str) -> None:
-        """Waits for a status of the connection."""
+        """Wait for this status of the connection."""
         expect(self.page.locator("body")).to_have_attribute("data-link", status)
 
     def acting(self, who: str) -> None:
-        """Waits until the page says that `who` acts."""
+        """Wait until the page says that `who` acts."""
         expect(self.page.locator("body")).to_have_attribute("data-acting", who)
 
     def more_frames(self, frames: int = 5) -> None:
-        """Waits until so many more are drawn."""
+        """Wait until so many more frames are drawn."""
         drawn = int(self.page.get_attribute("#picture", "data-drawn") or 0)
         self.until(f"+document.querySelector('#picture').dataset.drawn >= {drawn + frames}", 60)
 
     def frames_per_second(self, frames: int) -> float:
-        """Measured over so many frames."""
+        """Return the frame rate, measured over so many frames."""
         start = self.page.evaluate("performance.now()")
         self.more_frames(frames)
         return 1000 * frames / (self.page.evaluate("performance.now()") - start)
 
     def key_to_picture(self, code: str) -> float:
-        """Presses the key; milliseconds from there to the first frame that shows what it did."""
+        """Press the key; return the milliseconds until the first frame that shows its effect is drawn."""
         self.page.evaluate("delete document.querySelector('#picture').dataset.keyToPicture")
         self.page.keyboard.down(code)
         self.until("document.querySelector('#picture').dataset.keyToPicture")
@@ -164,18 +164,18 @@ class Tab:
 
 
 class Hands:
-    """Presses the keys that the expert wants, in the browser, as a person who corrects the agent would."""
+    """Presses the scripted teacher's keys in the browser, as a person who corrects the agent would."""
 
-    def __init__(self, tab: Tab, teacher: Teacher):
+    def __init__(self, tab: Tab, teacher: ServedTeaching):
         config = teacher.teaching.config
         expert = load_expert(config.expert_policy_file, teacher.teaching.env)
         self.tab, self.teacher = tab, teacher
-        self.stand_in = StandIn(expert, teacher.session.keys, config)
+        self.scripted = ScriptedTeacher(expert, teacher.session.keys, config)
         self.held: tuple[str, ...] = ()
         self.episode = -1
 
     def teach(self, episodes: int) -> list[dict]:
-        """Teaches until so many episodes are finished; returns what the run's history says about each."""
+        """Teach until so many episodes are finished; return the session's history."""
         history = self.teacher.teaching.metrics.history
         while len(history) < episodes:
             self.react()
@@ -183,16 +183,16 @@ class Hands:
         return history
 
     def react(self) -> int:
-        """Looks at the newest step and holds what it calls for; returns the step's number in its episode."""
+        """Hold the keys that the newest step needs; return the step's number in its episode."""
         episode, step, ob, own = self.teacher.newest_step()
         if episode != self.episode:
             self.episode = episode
-            self.stand_in.reset()
-        self.hold(self.stand_in.choose(ob, own))
+            self.scripted.reset()
+        self.hold(self.scripted.choose(ob, own))
         return step
 
     def hold(self, keys: tuple[str, ...]) -> None:
-        """Lets go of what should not be held, and presses what should."""
+        """Release the other keys, and press these."""
         for code in set(self.held) - set(keys):
             self.tab.page.keyboard.up(code)
         for code in keys:
@@ -201,22 +201,22 @@ class Hands:
         self.held = tuple(keys)
 
 
-def returns_alone(teacher: Teacher, episodes: int) -> np.ndarray:
-    """`(episodes,)` returns of the newest snapshot without anyone's help."""
+def returns_alone(teacher: ServedTeaching, episodes: int) -> np.ndarray:
+    """Return the `(episodes,)` returns of the newest snapshot acting alone."""
     config = teacher.teaching.config
     env = make_env(config.env_name)
     try:
-        return measure(teacher.teaching.learner.newest, env, replace(config, eval_episodes=episodes), 0)
+        return measure(teacher.teaching.learner.newest.actor, env, replace(config, eval_episodes=episodes))
     finally:
         env.close()
 
 
 def make_picture(path: Path) -> None:
-    """Teaches LunarLander for a while, and takes the page's picture while the stand-in corrects it."""
+    """Teach LunarLander for a while, and take a screenshot of the page while the agent is corrected."""
     before = os.getcwd()
     with chromium() as browser, tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # the page shows the run's folder
-        teacher = Teacher(Path("data/teach_LunarLander-v3"), env_name="LunarLander-v3", eval_every=5)
+        os.chdir(folder)  # the page shows the path of the run folder
+        teacher = ServedTeaching(Path("data/teach_LunarLander-v3"), env_name="LunarLander-v3", eval_every=5)
         tab = Tab(browser).open(teacher)
         hands = Hands(tab, teacher)
         hands.teach(episodes=18)

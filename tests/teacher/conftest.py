@@ -1,9 +1,9 @@
-"""A server, and the page in a real Chromium."""
+"""Fixtures: a server, and the page in a real Chromium."""
 
 import re
 
 import pytest
-from browsing import Tab, Teacher, chromium
+from browsing import ServedTeaching, Tab, chromium
 from talking import TOKEN
 
 from rl_il.teacher.server import Server
@@ -25,11 +25,11 @@ def browser():
 
 @pytest.fixture
 def teach(tmp_path):
-    """Makes teachers; ends them."""
+    """Yield a function that makes sessions which serve their page."""
     teachers = []
 
     def make(env_name="MountainCar-v0", **settings):
-        teachers.append(Teacher(tmp_path / f"run_{len(teachers)}", env_name=env_name, **settings))
+        teachers.append(ServedTeaching(tmp_path / f"run_{len(teachers)}", env_name=env_name, **settings))
         return teachers[-1]
 
     yield make
@@ -39,7 +39,7 @@ def teach(tmp_path):
 
 @pytest.fixture
 def tabs(browser):
-    """Makes tabs; none of them may have complained, or asked anybody else for anything."""
+    """Yield a function that makes tabs. Their consoles must stay empty, and they may only request the server."""
     opened = []
 
     def make(**context):
@@ -55,7 +55,7 @@ def tabs(browser):
 
 @pytest.fixture
 def lesson(teach, tabs):
-    """Makes a teacher and its opened page."""
+    """Return a function that makes a session and a tab with its page."""
 
     def make(*args, **settings):
         teacher = teach(*args, **settings)

@@ -1,4 +1,4 @@
-"""What talks to the page's server over real sockets."""
+"""Functions that talk to the page's server over real sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GET = "GET / HTTP/1.1\r\n"
 
 @contextmanager
 def tab(server, token=TOKEN, take_over=False, hello=True, name="127.0.0.1", **settings):
-    """A page's socket that has said hello."""
+    """Open a page's socket and, if `hello`, send the first message."""
     address = f"{name}:{server.port}"
     settings = {"origin": f"http://{address}", "compression": None, "open_timeout": 5} | settings
     with connect(f"ws://{address}/socket", **settings) as ws:
@@ -35,7 +35,7 @@ def read(ws):
 
 
 def closing_code(ws):
-    """Read until the server closes."""
+    """Read until the server closes; return the close code."""
     with pytest.raises(ConnectionClosed) as closed:
         while True:
             ws.recv(timeout=5)
@@ -43,7 +43,7 @@ def closing_code(ws):
 
 
 def ask(server, request):
-    """The answer to a request, `{host}` being the right one. Empty: closed without an answer."""
+    """Return the answer to a request, with the right host in place of `{host}`; empty: closed without an answer."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
         plain.sendall(request.replace("{host}", f"127.0.0.1:{server.port}").encode("latin-1"))
         answer = b""
@@ -59,9 +59,9 @@ def still_serves(server):
 
 
 def wait_for(condition, seconds=5):
-    """What the condition comes to, once it is something."""
+    """Wait until the condition is true; return its value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():
             return value
-    raise AssertionError("it never came")
+    raise AssertionError(f"the condition was not true within {seconds} seconds")

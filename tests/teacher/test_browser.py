@@ -1,4 +1,4 @@
-"""The teacher's page in a real Chromium, before a real session that trains: what a person sees and does."""
+"""The teacher's page in a real Chromium with a real session that trains: what a person sees and does."""
 
 import pytest
 from browsing import Hands, expect, returns_alone
@@ -9,7 +9,7 @@ from rl_il.types import HUMAN
 pytestmark = pytest.mark.browser
 
 
-def test_a_held_key_overrides_and_letting_go_gives_back(lesson):
+def test_a_held_key_overrides_the_agent_until_it_is_released(lesson):
     _, tab = lesson()
     tab.acting("agent")
     delay = tab.key_to_picture("ArrowLeft")
@@ -19,7 +19,7 @@ def test_a_held_key_overrides_and_letting_go_gives_back(lesson):
     expect(tab.page.locator("#acting-word")).to_have_text("You act")
     expect(tab.page.locator("#choices li.human")).to_have_text("push left")
     expect(tab.page.locator("[data-code=ArrowLeft]")).to_have_attribute("aria-pressed", "true")
-    tab.page.keyboard.down("ArrowRight")  # the key pressed last decides
+    tab.page.keyboard.down("ArrowRight")  # the key that was pressed last decides
     expect(tab.page.locator("#choices li.human")).to_have_text("push right")
     tab.page.keyboard.up("ArrowRight")
     expect(tab.page.locator("#choices li.human")).to_have_text("push left")
@@ -28,20 +28,20 @@ def test_a_held_key_overrides_and_letting_go_gives_back(lesson):
     expect(tab.page.locator("#choices li.human")).to_have_count(0)
 
 
-def test_without_focus_keys_are_let_go_out_of_sight_it_pauses(lesson):
+def test_losing_focus_releases_the_keys_and_hiding_the_page_pauses(lesson):
     teacher, tab = lesson()
     tab.page.keyboard.down("ArrowLeft")
     tab.acting("human")
     tab.page.evaluate("dispatchEvent(new Event('blur'))")
     tab.acting("agent")
     assert teacher.session.person.held == ()
-    tab.page.keyboard.down("ArrowLeft")  # held all the time: only a repeat, which says nothing
+    tab.page.keyboard.down("ArrowLeft")  # it was held all the time: this is a repeat, which is ignored
     tab.more_frames()
     tab.acting("agent")
     tab.page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
     tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(tab.page.locator("#veil-title")).to_have_text("Paused")
-    expect(tab.page.locator("#veil-text")).to_contain_text("out of sight")
+    expect(tab.page.locator("#veil-text")).to_contain_text("not visible")
     assert teacher.session.paused
 
 
@@ -52,12 +52,40 @@ def test_pause_stops_the_session_and_resume_goes_on(lesson):
     steps = len(teacher.session.rollout)
     expect(tab.page.locator("#clock")).to_have_text(f"Episode 1 · step {steps}")
     tab.page.keyboard.press("ArrowLeft")
-    tab.page.keyboard.press("s")  # answered after the key, which did nothing
+    tab.page.keyboard.press("s")  # its answer comes after the key, which did nothing
     expect(tab.page.locator("#notices")).to_contain_text("saved")
     assert len(teacher.session.rollout) == steps
     tab.page.keyboard.press("p")
     expect(tab.page.locator("#veil")).to_be_hidden()
     tab.until(f"+document.querySelector('#clock').textContent.split(' ').at(-1) > {steps}")
+
+
+def test_a_key_pressed_while_paused_asks_for_the_button_and_acts_after_it(teach, tabs):
+    teacher = teach()
+    tab = tabs().open(teacher, start=False)
+    text, button = tab.page.locator("#veil-text"), tab.page.locator("#veil-button")
+    expect(button).to_have_text("Start")
+    tab.page.evaluate("document.activeElement.blur()")
+    tab.page.keyboard.down("ArrowLeft")
+    expect(text).to_contain_text("Press Start first")
+    expect(button).to_be_focused()
+    assert len(teacher.session.rollout) == 0
+    tab.page.keyboard.press("Enter")  # the key is still held, and acts from the first step on
+    tab.acting("human")
+    assert teacher.session.rollout.sources[0] == HUMAN
+    tab.page.keyboard.up("ArrowLeft")
+    tab.acting("agent")
+    tab.page.keyboard.press("p")
+    expect(button).to_have_text("Resume")
+    expect(text).to_be_empty()
+    tab.page.keyboard.press("ArrowRight")
+    expect(text).to_contain_text("Press Resume first")
+    tab.page.click("[data-mode=watch]")  # where keys never act
+    expect(text).to_be_empty()
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.keyboard.press("s")  # its answer comes after the key
+    expect(tab.page.locator("#notices")).to_contain_text("saved")
+    expect(text).to_be_empty()
 
 
 def test_modes(lesson):
@@ -106,7 +134,7 @@ def test_speed_and_new_episode(lesson):
     assert len(teacher.teaching.metrics.history) == 1
 
 
-def test_episodes_fill_the_charts_and_a_reload_finds_them_again(lesson):
+def test_episodes_fill_the_charts_and_are_there_after_a_reload(lesson):
     teacher, tab = lesson(ep_len=20)
     tab.page.click("[data-speed='4']")
     tab.page.keyboard.down("ArrowLeft")
@@ -125,7 +153,7 @@ def test_episodes_fill_the_charts_and_a_reload_finds_them_again(lesson):
     tab.acting("agent")
 
 
-def test_the_stand_in_teaches_mountain_car_through_the_browser(lesson):
+def test_a_scripted_teacher_teaches_mountain_car_through_the_browser(lesson):
     teacher, tab = lesson()
     tab.page.click("[data-speed='4']")
     history = Hands(tab, teacher).teach(episodes=10)

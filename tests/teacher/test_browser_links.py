@@ -1,4 +1,4 @@
-"""The teacher's page in a real Chromium: who may open it, on which devices, and what happens if a link breaks."""
+"""The teacher's page in a real Chromium: who may open it, which devices work, and lost connections."""
 
 import pytest
 from browsing import expect
@@ -8,7 +8,7 @@ MINUS = "\N{MINUS SIGN}"
 BIG_ENOUGH = 44  # CSS pixels, for a finger
 
 
-def test_a_second_tab_is_told_and_can_take_over(teach, tabs):
+def test_a_second_tab_can_take_over(teach, tabs):
     teacher, first, second = teach(), tabs(), tabs()
     first.open(teacher)
     first.page.keyboard.down("ArrowLeft")
@@ -29,12 +29,12 @@ def test_a_second_tab_is_told_and_can_take_over(teach, tabs):
     second.link("replaced")
 
 
-def test_a_lost_connection_pauses_and_comes_back_by_itself(teach, tabs):
+def test_a_lost_connection_pauses_and_the_page_reconnects(teach, tabs):
     teacher, tab, ends = teach(), tabs(), []
 
     def connect(page):
         ends.extend([page] if ends else [page, page.connect_to_server()])
-        if len(ends) > 2:  # there is no way back
+        if len(ends) > 2:  # reconnecting fails
             page.close(code=3000)
 
     tab.page.route_web_socket("**/socket", connect)
@@ -72,12 +72,20 @@ def test_two_thumbs_on_a_phone(teach, tabs):
     teacher = teach("LunarLanderContinuous-v3")
     tab = tabs(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
     tab.page.goto(teacher.url)
+    expect(tab.page.locator("#veil-button")).to_have_text("Start")
+    tab.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    expect(tab.page.locator("#veil-button")).not_to_be_in_viewport()
+    tab.page.tap("[data-code=ArrowLeft]")
+    expect(tab.page.locator("#veil-text")).to_contain_text("Press Start first")
+    expect(tab.page.locator("#veil-button")).to_be_in_viewport()
+    assert len(teacher.session.rollout) == 0
     tab.page.tap("#veil-button")
     tab.acting("agent")
+    tab.page.evaluate("scrollTo(0, 0)")
     assert tab.page.evaluate("document.documentElement.scrollWidth") == 390
     boxes = [key.bounding_box() for key in tab.page.locator("#keys button").all()]
     assert all(min(box["width"], box["height"]) >= BIG_ENOUGH for box in boxes)
-    assert all(box["y"] + box["height"] <= 844 for box in boxes)  # under the thumbs without scrolling
+    assert all(box["y"] + box["height"] <= 844 for box in boxes)  # visible without scrolling
     points = {}
     for code in ("ArrowLeft", "ArrowDown", "ArrowRight"):
         box = tab.page.locator(f"[data-code={code}]").bounding_box()
@@ -94,14 +102,14 @@ def test_two_thumbs_on_a_phone(teach, tabs):
     expect(engine).to_have_text("1.00")
     expect(sideways).to_have_text(f"{MINUS}1.00")
     assert teacher.session.person.held == ("ArrowLeft", "ArrowDown")
-    touch("touchMove", "ArrowRight", "ArrowDown")  # the thumb glides to another key
+    touch("touchMove", "ArrowRight", "ArrowDown")  # the thumb slides to another key
     expect(sideways).to_have_text("1.00")
     touch("touchEnd")
     tab.acting("agent")
     assert tab.page.evaluate("scrollY") == 0
 
 
-def test_by_keyboard_alone_on_pixels(teach, tabs):
+def test_with_the_keyboard_only_on_pixels(teach, tabs):
     teacher = teach("CarRacing-v3", updates_per_step=0)
     tab = tabs(viewport={"width": 1280, "height": 400}).open(teacher, start=False)
     expect(tab.page.locator("#veil-button")).to_be_focused()
@@ -120,7 +128,7 @@ def test_by_keyboard_alone_on_pixels(teach, tabs):
     tab.page.keyboard.up("ArrowLeft")
     tab.acting("agent")
     tab.page.focus("#pause")
-    tab.page.keyboard.press("Space")  # a key of the car's, but here it presses the button
+    tab.page.keyboard.press("Space")  # it is one of the car's keys, but here it presses the button
     expect(tab.page.locator("#pause-word")).to_have_text("Resume")
     assert teacher.session.person.held == ()
     tab.page.keyboard.press("Space")

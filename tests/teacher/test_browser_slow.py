@@ -1,4 +1,4 @@
-"""What the page is measured by: frames a second, the time from a key to its picture, an agent taught through it."""
+"""Measurements of the page: frames per second, the delay from a key to its picture, an agent taught through it."""
 
 import contextlib
 import re
@@ -9,21 +9,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from browsing import Hands, Tab, Teacher, expect, returns_alone
+from browsing import Hands, ServedTeaching, Tab, expect, returns_alone
 
 from rl_il.files import REPOSITORY
 
 pytestmark = pytest.mark.browser_slow
 
 FRAMES_PER_SECOND = 30
-OWN_PACE = {"MountainCar-v0": 30, "LunarLander-v3": 50}  # steps a second: no more frames can come
+OWN_PACE = {"MountainCar-v0": 30, "LunarLander-v3": 50}  # steps per second, and so the highest frame rate
 KEY_TO_PICTURE = 100  # ms
 PRESSES = 30
 
 
 @contextlib.contextmanager
 def teach_py(folder, *flags):
-    """scripts/teach.py in a process of its own; yields what has the page's address."""
+    """Run scripts/teach.py in another process; yield an object with the page's address."""
     command = [sys.executable, "scripts/teach.py", *"--port 0 --eval_every -1 --logdir".split(), str(folder), *flags]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     try:
@@ -61,8 +61,8 @@ def test_frames_and_keys_are_fast_while_the_agent_trains(browser, tmp_path, env_
     assert max(delays) < KEY_TO_PICTURE
 
 
-def test_the_stand_in_teaches_lunar_lander_through_the_browser(browser, tmp_path):
-    teacher = Teacher(tmp_path / "run", env_name="LunarLander-v3")
+def test_a_scripted_teacher_teaches_lunar_lander_through_the_browser(browser, tmp_path):
+    teacher = ServedTeaching(tmp_path / "run", env_name="LunarLander-v3")
     tab = Tab(browser).open(teacher)
     hands = Hands(tab, teacher)
     print("\nepisodes | mean return | corrected | labels | the newest snapshot alone, 20 episodes")

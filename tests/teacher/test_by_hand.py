@@ -1,4 +1,4 @@
-"""Lessons by a person: what is saved when, and how they go on."""
+"""Sessions taught by a person: what is saved when, and how they are resumed."""
 
 import sys
 from contextlib import ExitStack, nullcontext
@@ -23,7 +23,7 @@ def rows(folder):
 
 @pytest.fixture
 def by_hand(tmp_path):
-    """Opens a run of the corridor, taught by hand; learns nothing in the background unless told to."""
+    """Yield a function that opens sessions in the corridor; they train only with `updates_per_step`."""
     with ExitStack() as stack:
 
         def open_run(resume=None, **settings):
@@ -47,11 +47,11 @@ def labelled(folder):
     return [t.labelled_steps.astype(int).tolist() for t in load_trajectories(folder, may_lack_labels=True)]
 
 
-def test_a_crash_loses_the_running_episode_alone(by_hand):
+def test_a_crash_loses_only_the_running_episode(by_hand):
     teaching = by_hand()
     steps(teaching, 5, "Digit2")
     steps(teaching, 4, "Digit1")  # a start and three steps
-    teaching.abandon()  # as if it was killed
+    teaching.abandon()  # as if it had been killed
     teaching.unlock()
     again = by_hand(resume=teaching.folder)
     assert again.labels.counts == {"human": 5, "approved": 0}
@@ -62,7 +62,7 @@ def test_a_crash_loses_the_running_episode_alone(by_hand):
     assert [row["iteration"] for row in rows(teaching.folder)] == ["0", "1"]
 
 
-def test_a_saved_running_episode_is_then_saved_whole(by_hand):
+def test_a_running_episode_that_was_saved_is_saved_again_at_its_end(by_hand):
     teaching = by_hand()
     assert teaching.save() is None
     steps(teaching, 3, "Digit2")
@@ -79,7 +79,7 @@ def test_a_saved_running_episode_is_then_saved_whole(by_hand):
     assert len(whole) == 5 and whole.truncated
 
 
-def test_undo_reaches_into_the_files(by_hand):
+def test_undo_also_changes_the_saved_files(by_hand):
     teaching = by_hand()
     steps(teaching, 11, "Digit2")  # two episodes: 5, a start, 5
     teaching.session.step()
@@ -138,7 +138,7 @@ def test_a_mistake_makes_no_folder(by_hand, tmp_path, monkeypatch):
 
 @pytest.fixture
 def mlflow(monkeypatch):
-    """A module that keeps what it is asked; the function that `start_run.side_effect` and so on say fails."""
+    """Return a fake module that records its calls."""
     module = Mock()
     monkeypatch.setitem(sys.modules, "mlflow", module)
     return module

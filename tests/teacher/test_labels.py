@@ -10,15 +10,15 @@ from rl_il.types import HUMAN, LEARNER, Trajectory
 
 
 def sample(labels, rows, seed=0):
-    """A minibatch of the labels."""
+    """Return a minibatch."""
     return labels.batch(labels.draw(rows, np.random.default_rng(seed)))
 
 
 def drawn(labels, rows=4000, seed=0):
-    """How often each step is drawn, in per cent."""
+    """Return how often each step is drawn, in per cent."""
     batch = sample(labels, rows, seed)
     acs = batch.acs.numpy()
-    assert (batch.obs[:, 0] == batch.acs).all()  # an observation stays with its label
+    assert (batch.obs[:, 0] == batch.acs).all()  # each observation comes with its label
     return {int(ac): 100 * np.mean(acs == ac) for ac in np.unique(acs)}
 
 
@@ -44,7 +44,7 @@ def test_labels_are_counted_by_who_chose_them():
     assert labels.labelled(0, 3).tolist() == [True, True, False]
 
 
-def test_what_is_undone_is_not_drawn_any_more():
+def test_undone_labels_are_not_drawn():
     labels = Labels("performed", 1, ReplayBuffer(100))
     assert labels.draw(5, np.random.default_rng(0)) is None
     labels.add(steps(HUMAN, HUMAN, LEARNER, LEARNER))
@@ -66,6 +66,18 @@ def test_a_full_buffer_keeps_the_newest_steps():
     for _ in range(4):
         labels.add(steps(LEARNER))
     assert labels.draw(5, np.random.default_rng(0)) is None
+
+
+@pytest.mark.filterwarnings("ignore:the replay buffer holds")
+def test_an_episode_longer_than_the_buffer_keeps_weights_and_rows_together():
+    labels = Labels("human", 1, ReplayBuffer(3))
+    labels.add(steps(HUMAN, HUMAN, HUMAN, HUMAN, LEARNER, HUMAN, LEARNER, HUMAN))
+    assert len(labels) == 8
+    assert drawn(labels) == pytest.approx({5: 50, 7: 50}, abs=3)
+    start = len(labels)
+    labels.add(steps(LEARNER, HUMAN))
+    assert labels.labelled(start, len(labels)).tolist() == [False, True]
+    assert drawn(labels) == pytest.approx({1: 50, 7: 50}, abs=3)
 
 
 def test_single_steps_are_stacked_as_whole_episodes_are():

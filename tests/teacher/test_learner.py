@@ -1,4 +1,4 @@
-"""Gradient steps as they are earned, and snapshots that play."""
+"""Gradient steps for environment steps, and snapshots."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def make_learner(policy=None, labels=None, **settings):
 
 
 def work(learner, grants=1):
-    """The gradient steps made after each of so many environment steps."""
+    """Return how many gradient steps are made after each of so many environment steps."""
     made = []
     for _ in range(grants):
         learner.grant()
@@ -35,21 +35,21 @@ def work(learner, grants=1):
 
 
 @pytest.mark.parametrize("per_step, made", [(4, [4, 4, 4]), (0.5, [0, 1, 0, 1]), (0, [0, 0])])
-def test_gradient_steps_are_earned_by_steps(per_step, made):
+def test_each_environment_step_adds_gradient_steps(per_step, made):
     learner = make_learner(updates_per_step=per_step)
     assert work(learner, len(made)) == made
     assert learner.updates == len(learner.policy.batches) == sum(made)
     assert learner.work() == 0
 
 
-def test_what_is_owed_is_bounded():
+def test_the_number_of_owed_steps_is_limited():
     learner = make_learner(updates_per_step=100)
     for _ in range(100):
         learner.grant()
     assert learner.work(10 * MAX_OWED) == MAX_OWED
 
 
-def test_a_snapshot_every_so_many_steps():
+def test_a_snapshot_is_taken_every_publish_every_steps():
     learner = make_learner(updates_per_step=10, publish_every=4)
     first = learner.newest
     learner.grant()
@@ -59,7 +59,7 @@ def test_a_snapshot_every_so_many_steps():
     assert (learner.newest.number, learner.newest.updates) == (2, 8)
 
 
-def test_without_labels_no_gradient_steps_are_made_or_saved_up():
+def test_without_labels_no_gradient_steps_are_made_or_owed():
     labels = Labels("human", 1, ReplayBuffer(100))
     learner = make_learner(labels=labels, updates_per_step=5)
     assert work(learner) == [0]
@@ -68,7 +68,7 @@ def test_without_labels_no_gradient_steps_are_made_or_saved_up():
     assert work(learner) == [5]
 
 
-def test_it_rests_until_there_is_a_new_label():
+def test_training_rests_until_there_is_a_new_label():
     learner = make_learner(updates_per_step=5, rest_after=7)
     assert work(learner, 4) == [5, 2, 0, 0] and learner.resting
     learner.labels.add(steps(LEARNER))
@@ -115,7 +115,7 @@ def test_a_snapshot_does_not_change_while_training_goes_on():
     assert all(torch.equal(snapshot.weights[name], weights[name]) for name in weights)
 
 
-def test_going_on_from_its_state_gives_the_very_same_weights():
+def test_a_restored_learner_ends_with_the_same_weights():
     def run(learner, episodes):
         for episode in episodes:
             learner.begin_episode(episode)
@@ -133,7 +133,7 @@ def test_going_on_from_its_state_gives_the_very_same_weights():
     torch.testing.assert_close(again.newest.weights, straight.newest.weights, rtol=0, atol=0)
 
 
-def test_a_thread_does_the_same_work_and_ends_when_it_is_told():
+def test_the_thread_does_the_same_work_and_stops():
     learner = make_learner(updates_per_step=3)
     learner.start()
     learner.grant()
@@ -145,7 +145,7 @@ def test_a_thread_does_the_same_work_and_ends_when_it_is_told():
     assert learner.updates == len(learner.policy.batches) == 6
 
 
-def test_what_ends_the_thread_is_raised_where_somebody_sees_it():
+def test_check_raises_the_error_that_ended_the_thread():
     learner = make_learner(NaNPolicy())
     learner.start()
     learner.grant()

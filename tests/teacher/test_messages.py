@@ -1,4 +1,4 @@
-"""What the page may say, and the inbox where it waits."""
+"""The messages that the page may send, and the inbox."""
 
 import json
 
@@ -50,7 +50,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
-def test_anything_else_is_refused_and_not_quoted(text):
+def test_other_messages_are_refused_and_not_quoted(text):
     with pytest.raises(InputError) as error:
         parse(text)
     assert len(str(error.value)) < 120
@@ -64,11 +64,11 @@ def keys(*held):
 @pytest.mark.parametrize(
     "put, taken",
     [
-        ([keys("a"), keys("a", "b")], [keys("a", "b"), None]),  # the newest, once
+        ([keys("a"), keys("a", "b")], [keys("a", "b"), None]),  # the newest one, once
         ([keys("a"), keys()], [keys("a"), keys(), None]),  # a key that was only tapped is held for one step
         ([keys("a"), keys(), keys()], [keys("a"), keys(), None]),
         ([keys("a"), keys(), keys("b")], [keys("b"), None]),
-        ([keys("a"), "step", keys()], [keys(), None]),  # held for long: it is up at once
+        ([keys("a"), "step", keys()], [keys(), None]),  # it was held longer: the release counts at once
         ([keys("a"), "leave"], [keys(), None]),
     ],
 )
@@ -79,7 +79,7 @@ def test_which_keys_the_next_steps_hold(put, taken):
     assert [inbox.take_keys() for _ in taken] == taken
 
 
-def test_commands_wait_in_order_and_not_too_many():
+def test_commands_wait_in_order_up_to_a_limit():
     inbox = Inbox()
     taken = [inbox.put(Command("undo", float(i))) for i in range(MAX_COMMANDS + 5)]
     assert taken == [True] * MAX_COMMANDS + [False] * 5
@@ -88,4 +88,4 @@ def test_commands_wait_in_order_and_not_too_many():
     assert not inbox.changed.is_set() and inbox.take() == []
     inbox.put(Command("pause", False))
     inbox.leave()
-    assert inbox.take() == [Command("leave")]  # what was asked for last is not done
+    assert inbox.take() == [Command("leave")]  # the waiting commands are dropped

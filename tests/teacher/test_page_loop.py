@@ -1,4 +1,4 @@
-"""The page's loop in the corridor: pace, commands, what is shown."""
+"""The page's loop with the corridor: pace, commands, what is shown."""
 
 import io
 import stat
@@ -14,16 +14,16 @@ import pytest
 from fakes import picture_of
 from PIL import Image
 
-from rl_il.teacher import page as page_module
+from rl_il.teacher import page_loop as page_module
 from rl_il.teacher.messages import COMMANDS, Command, Inbox, Keys
-from rl_il.teacher.page import OBEY, Page, picture
+from rl_il.teacher.page_loop import OBEY, PageLoop, picture
 from rl_il.teacher.run import opened
 from rl_il.teacher.settings import TeachConfig
 from rl_il.teacher.teaching import open_teaching
 
 
 def fake_server(port, welcome, token=None):
-    """Keeps what it is told; somebody watches."""
+    """Return a server that records what is sent, with a tab connected."""
     server = Mock(watched=True, inbox=Inbox(), said=[], shown=[])
     server.inbox.changed.wait = lambda seconds: None
     server.say = server.said.append
@@ -32,7 +32,7 @@ def fake_server(port, welcome, token=None):
 
 
 class Clock:
-    """Time that passes in sleeps alone."""
+    """A clock that only `sleep` moves."""
 
     def __init__(self):
         self.now, self.slept = 100.0, []
@@ -56,7 +56,7 @@ def open_page(tmp_path, monkeypatch):
             settings = {"env_name": "TimedCorridor-v0", "updates_per_step": 0, "eval_every": -1} | settings
             teaching = open_teaching(stack, TeachConfig(logdir=str(tmp_path / "run"), **settings))
             stack.callback(teaching.abandon)
-            page = Page(teaching, 0)
+            page = PageLoop(teaching, 0)
             page.clock = clock
             page.session.paused = False
             return page
@@ -65,7 +65,7 @@ def open_page(tmp_path, monkeypatch):
 
 
 def run(page, turns):
-    """So many turns of the loop."""
+    """Run so many turns of the loop."""
     left = iter(range(turns))
     page.run(lambda: None, lambda: next(left, None) is None)
 
@@ -74,7 +74,7 @@ def command(page, name, value=None):
     assert page.server.inbox.put(Command(name, value))
 
 
-def test_a_step_takes_its_time_and_the_speed_changes_it(open_page):
+def test_a_step_takes_real_time_divided_by_the_speed(open_page):
     page = open_page()  # ten steps a second
     run(page, 3)
     command(page, "speed", 4)
@@ -82,7 +82,7 @@ def test_a_step_takes_its_time_and_the_speed_changes_it(open_page):
     assert page.clock.slept == pytest.approx([0.1, 0.1, 0.1, 0.025, 0.025])
 
 
-def test_a_late_step_is_not_made_up_for(open_page):
+def test_the_time_lost_by_a_late_step_is_not_caught_up(open_page):
     page = open_page()
     step = page.session.step
     delays = iter([0.0, 0.25, 0.0, 0.0])
@@ -107,9 +107,23 @@ def test_keys_are_read_at_each_step(open_page):
     assert [state["keys_stamp"] for state, _ in page.server.shown] == [5.0, 6.0]
 
 
+@pytest.mark.parametrize("released, acting", [(False, "human"), (True, "agent")])
+def test_after_a_pause_the_keys_that_are_still_held_act(open_page, released, acting):
+    page = open_page()
+    page.session.paused = True
+    page.server.inbox.put(Keys(("Digit2",), 5.0))
+    if released:
+        page.server.inbox.put(Keys((), 6.0))
+    run(page, 1)
+    command(page, "pause", False)
+    run(page, 1)
+    ((state, _),) = page.server.shown[1:]
+    assert (state["acting"], state["step"], state["keys_stamp"]) == (acting, 1, None)
+
+
 def test_each_step_is_shown_as_a_jpeg_of_the_environment(open_page):
     page = open_page()
-    page.server.watched = False  # nobody there, nothing is drawn
+    page.server.watched = False  # no tab is connected, so nothing is drawn
     run(page, 1)
     assert page.server.shown == []
     page.server.watched = True
@@ -120,7 +134,7 @@ def test_each_step_is_shown_as_a_jpeg_of_the_environment(open_page):
     assert abs(int(image[0, 0, 0]) - 20) <= 2
 
 
-def test_commands_are_obeyed(open_page):
+def test_commands_are_carried_out(open_page):
     assert OBEY.keys() == COMMANDS.keys() | {"join", "leave"}
     page = open_page()
     command(page, "mode", "watch")
@@ -145,7 +159,7 @@ def test_commands_are_obeyed(open_page):
     assert page.session.labels.counts["human"] == 2
 
 
-def test_what_cannot_be_done_is_said_and_the_session_goes_on(open_page):
+def test_a_command_that_fails_gives_a_notice_and_the_session_goes_on(open_page):
     page = open_page()
     command(page, "undo", -5)
     run(page, 1)
@@ -153,7 +167,7 @@ def test_what_cannot_be_done_is_said_and_the_session_goes_on(open_page):
     assert len(page.session.rollout) == 1
 
 
-def test_leaving_pauses_and_the_next_sees_the_paused_episode(open_page):
+def test_leaving_pauses_and_the_next_tab_gets_the_paused_episode(open_page):
     page = open_page()
     page.server.inbox.put(Keys(("Digit2",), None))
     run(page, 1)
@@ -162,14 +176,14 @@ def test_leaving_pauses_and_the_next_sees_the_paused_episode(open_page):
     assert page.session.paused and page.session.person.held == () and len(page.session.rollout) == 1
     shown = len(page.server.shown)
     run(page, 3)
-    assert len(page.server.shown) == shown  # nothing changes
+    assert len(page.server.shown) == shown  # nothing has changed
     command(page, "join")
     run(page, 3)
     assert len(page.server.shown) == shown + 1
     assert page.server.shown[-1][0]["paused"]
 
 
-def test_the_learners_rest_is_said_once_and_its_error_raised(open_page):
+def test_a_resting_learner_gives_one_notice_and_its_error_is_raised(open_page):
     page = open_page()
     page.teaching.learner.since_label = 5000
     run(page, 3)
@@ -179,7 +193,7 @@ def test_the_learners_rest_is_said_once_and_its_error_raised(open_page):
         run(page, 1)
 
 
-def test_welcome_says_what_the_page_must_know(open_page):
+def test_welcome_describes_the_session(open_page):
     page = open_page()
     welcome = page.welcome()
     expected = {"env_name": "TimedCorridor-v0", "width": 30, "height": 20, "fps": 10}
@@ -187,7 +201,7 @@ def test_welcome_says_what_the_page_must_know(open_page):
     assert welcome["actions"] == ["action 0", "action 1", "action 2"] and welcome["axes"] is None
     assert welcome["keys"][1] == {"code": "Digit1", "label": "1", "does": "action 1"}
     assert welcome["modes"] == ["demonstrate", "teach", "watch"] and welcome["episodes"] == []
-    assert Page(page.teaching, 0).session.paused  # until somebody starts
+    assert PageLoop(page.teaching, 0).session.paused  # until the user starts
 
 
 def test_continuous_axes_come_with_their_bounds(open_page):
@@ -200,7 +214,7 @@ def test_an_observed_picture_is_shown_as_it_is(open_page):
     page = open_page(env_name="PictureCorridor-v0", mode="watch")
     assert page.welcome()["pixel_observation"]
     np.testing.assert_array_equal(picture(page.session), page.session.rollout.obs[-1])
-    assert page.session.env.render_mode is None  # it need not draw another
+    assert page.session.env.render_mode is None  # no other picture is drawn
     run(page, 2)
     image = np.array(Image.open(io.BytesIO(page.server.shown[-1][1])))
     assert np.abs(image[:30].mean((0, 1)) - picture_of(2)[:30].mean((0, 1))).max() < 2

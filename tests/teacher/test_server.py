@@ -1,4 +1,4 @@
-"""What the page's server serves over HTTP, and what it refuses."""
+"""The page's server: what it serves over HTTP, and what it refuses."""
 
 import pytest
 from talking import GET, TOKEN, ask, read, still_serves, tab
@@ -12,7 +12,7 @@ def status(answer):
 
 
 @pytest.mark.parametrize("path, kind", [("/", "html"), ("/teach.css", "css"), ("/teach.js", "javascript")])
-def test_files_come_with_headers_that_allow_nothing_else(server, path, kind):
+def test_files_are_served_with_security_headers(server, path, kind):
     answer = ask(server, f"GET {path} HTTP/1.1\r\nHost: {{host}}\r\n\r\n")
     head, _, body = answer.partition("\r\n\r\n")
     assert status(answer) == 200 and body
@@ -23,20 +23,20 @@ def test_files_come_with_headers_that_allow_nothing_else(server, path, kind):
     assert "Server:" not in head and TOKEN not in answer
 
 
-def test_the_url_holds_the_token_where_no_server_is_told_it(server):
+def test_the_url_holds_a_new_token_in_its_fragment(server):
     assert server.url == f"http://127.0.0.1:{server.port}/#token={TOKEN}"
     tokens = {Server(0, dict).token for _ in range(5)}
     assert len(tokens) == 5 and all(len(token) >= 43 for token in tokens)
 
 
-def test_it_listens_on_the_loopback_alone(server):
+def test_it_listens_only_on_the_loopback_interface(server):
     with open("/proc/net/tcp") as table:
         listening = [line.split()[1] for line in table if line.split()[3] == "0A"]
     port = f":{server.port:04X}"
     assert [address for address in listening if address.endswith(port)] == ["0100007F" + port]
 
 
-def test_a_port_in_use_is_a_users_mistake(server):
+def test_a_port_in_use_is_an_input_error(server):
     with pytest.raises(InputError, match=f"--port {server.port}"):
         listen(server.port)
 
@@ -60,7 +60,7 @@ def test_every_other_path_is_not_found(server, path):
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:{port}.example", ""])
 def test_another_host_is_forbidden(server, host):
-    """A page whose name leads to 127.0.0.1 (DNS rebinding) sends its own name."""
+    """A page whose name resolves to 127.0.0.1 (DNS rebinding) sends its own name."""
     host = host.replace("{port}", str(server.port))
     headers = f"Host: {host}\r\n" if host else ""
     for path in ("/", "/teach.js", "/socket"):
@@ -82,7 +82,7 @@ NO_REQUESTS = [
 
 
 @pytest.mark.parametrize("request_", NO_REQUESTS, ids=range(len(NO_REQUESTS)))
-def test_other_methods_and_no_requests_are_refused(server, request_):
+def test_other_methods_and_malformed_requests_are_refused(server, request_):
     answer = ask(server, request_)
     assert status(answer) not in (200, 101) and len(answer) < 2000
     assert "Traceback" not in answer and "<script" not in answer

@@ -11,7 +11,7 @@ def performed(session):
 
 
 def shown(session, *names):
-    """What the page is told under these names."""
+    """Return these values of the state that the page gets."""
     state = session.state()
     return tuple(state[name] for name in names)
 
@@ -22,13 +22,13 @@ def test_the_agent_acts_until_a_held_key_takes_over():
     session.step()
     assert shown(session, "acting", "agent_action", "human_action") == ("agent", 0, None)
     session.hold(["Digit2"], stamp=7.5)
-    assert session.keys_stamp is None  # no step has used it yet
+    assert session.keys_stamp is None  # no step has used the key yet
     session.step()
     assert shown(session, "acting", "agent_action", "human_action", "keys_stamp") == ("human", 0, 2, 7.5)
     session.hold([])
     session.step()
     assert shown(session, "acting", "intervention_rate") == ("agent", 1 / 3)
-    session.hold(["Digit0"])  # what the agent would do, but it is the person who chose it
+    session.hold(["Digit0"])  # the agent would do the same, but the person chose it
     session.step()
     assert shown(session, "acting", "intervention_rate") == ("human", 1 / 2)
     assert performed(session) == [0, 2, 0, 0]
@@ -60,7 +60,7 @@ def test_in_watch_keys_do_nothing_and_nothing_is_a_label():
 )
 def test_an_episode_is_kept_step_by_step(rule, labelled):
     session = make_session(labels=rule)
-    session.learner.publish()  # too late for this episode
+    session.learner.publish()  # after the episode's start
     for held in ((), ("Digit2",), ("Digit1",), (), ()):
         session.hold(held)
         session.step()
@@ -74,7 +74,7 @@ def test_an_episode_is_kept_step_by_step(rule, labelled):
     assert (trajectory.terminated, trajectory.truncated) == (False, True)
     assert trajectory.episode_return == 3
     assert (episode.number, episode.start, episode.snapshot) == (0, 0, 0)
-    assert trajectory.expert_acs is None  # the person's keys were read at each step, but are no answers
+    assert trajectory.expert_acs is None  # the keys were read at each step, but they are not answers of an expert
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_a_snapshot_waits_for_the_next_episode_or_step(hot_swap, actions):
     session = make_session(hot_swap=hot_swap)
     session.step()
     session.learner.publish()
-    session.step()  # hot or not, this action was chosen before
+    session.step()  # this action was chosen before, with or without --hot_swap
     assert shown(session, "snapshot", "playing_snapshot") == (1, hot_swap)
     actor = session.player.snapshot.actor
-    assert (actor.seeds, actor.watched) == ([session.rollout.seed], session.env)  # a memory starts empty
+    assert (actor.seeds, actor.watched) == ([session.rollout.seed], session.env)  # `reset` empties a memory
     finish_episode(session)
-    assert session.step() and len(performed(session)) == 5  # the start of the next one is shown
+    assert session.step() and len(performed(session)) == 5  # this only starts the next episode
     session.step()
     assert performed(session) == actions
 
@@ -115,10 +115,10 @@ def test_each_episode_has_its_own_seed_also_for_the_actor():
     assert session.env.unwrapped.seeds == seeds == actor.seeds and actor.watched is session.env
     assert make_session().rollout.seed == seeds[0]
     assert make_session(first_episode=2).rollout.seed == seeds[2]
-    assert session.learner.episodes == [0, 1, 2] and session.learner.granted == 10  # every step earns
+    assert session.learner.episodes == [0, 1, 2] and session.learner.granted == 10  # each step adds gradient steps
 
 
-def test_undo_reaches_into_earlier_episodes():
+def test_undo_also_removes_labels_of_earlier_episodes():
     session = make_session(labels="performed")
     finish_episode(session)
     session.step()
@@ -137,16 +137,16 @@ REFUSED = {"set_mode": ["teach", "dance"], "undo": [0, -1, 601], "set_speed": [0
 
 
 @pytest.mark.parametrize("what, value", [(what, value) for what, values in REFUSED.items() for value in values])
-def test_what_is_beyond_the_limits_is_refused(what, value):
+def test_values_outside_the_limits_are_refused(what, value):
     session = make_session(mode="demonstrate", modes=["demonstrate"])
     with pytest.raises(InputError, match=rf"got '?{value}"):
         getattr(session, what)(value)
     assert (session.mode, session.speed) == ("demonstrate", 1)
 
 
-def test_reset_ends_the_episode_where_it_is_and_keeps_its_labels():
+def test_reset_ends_the_episode_now_and_keeps_its_labels():
     session = make_session()
-    session.reset()  # before the first step: there is nothing to save
+    session.reset()  # before the first step there is nothing to save
     session.step()
     assert session.ended_episodes == [] and session.episode == 1
     session.hold(["Digit2"])
@@ -159,7 +159,7 @@ def test_reset_ends_the_episode_where_it_is_and_keeps_its_labels():
     assert session.step() and session.episode == 2 and session.labels.counts["human"] == 1
 
 
-def test_without_keys_one_can_only_watch():
+def test_without_keys_watch_is_the_only_mode():
     session = make_session("CorridorContinuous-v0", mode="watch")
     assert session.keys is None
     session.hold(["Digit1"])
@@ -172,7 +172,7 @@ def test_without_keys_one_can_only_watch():
             use()
 
 
-def test_an_episode_without_a_limit_goes_on_until_it_is_reset():
+def test_an_episode_without_a_limit_runs_until_reset():
     session = make_session("EndlessCorridor-v0")
     for _ in range(60):
         session.step()

@@ -1,4 +1,4 @@
-"""The page's socket: who may open it, what may be said over it, and who holds the session."""
+"""The page's socket: who may open it, which messages it takes, and which tab controls the session."""
 
 import json
 import socket
@@ -30,7 +30,7 @@ NO_HELLOS += [json.dumps({"type": "hello", "token": token}) for token in WRONG_T
 
 
 @pytest.mark.parametrize("first", NO_HELLOS, ids=range(len(NO_HELLOS)))
-def test_without_the_token_the_socket_is_closed_and_asks_nothing(server, first):
+def test_without_the_token_the_socket_is_closed_and_has_no_effect(server, first):
     with tab(server, hello=False) as ws:
         ws.send(first)
         assert closing_code(ws) == 4401
@@ -43,17 +43,17 @@ def test_a_tab_that_says_nothing_is_closed(server, monkeypatch):
         assert closing_code(ws) == 4408
 
 
-@pytest.mark.parametrize("message", ["x" * 5000, ["x" * 3000, "x" * 3000]], ids=["whole", "in pieces"])
+@pytest.mark.parametrize("message", ["x" * 5000, ["x" * 3000, "x" * 3000]], ids=["whole", "in parts"])
 def test_an_oversized_message_closes_the_connection(server, message):
     with tab(server) as ws:
         read(ws)
-        with suppress(ConnectionClosed):  # it may be closed before the second piece is sent
+        with suppress(ConnectionClosed):  # it may be closed before the second part is sent
             ws.send(message)
         assert closing_code(ws) == 1009
     assert still_serves(server)
 
 
-def test_a_malformed_message_gets_a_notice_and_nothing_else(server):
+def test_a_malformed_message_only_gets_a_notice(server):
     with tab(server) as ws:
         read(ws)
         for text in (b"\x00\xff", "no JSON", "[" * 4000, '{"type": "command", "name": "exec"}'):
@@ -74,7 +74,7 @@ def test_a_flood_of_commands_is_refused(server):
         assert len(server.inbox.take()) == MAX_COMMANDS
 
 
-def test_messages_are_read_no_faster_than_is_allowed(server, monkeypatch):
+def test_messages_are_read_at_a_limited_rate(server, monkeypatch):
     monkeypatch.setattr(server_module, "SECONDS_PER_MESSAGE", 0.05)
     with tab(server) as ws:
         read(ws)
@@ -101,7 +101,7 @@ def test_too_many_connections_are_dropped_unread(server):
     wait_for(has_room)
 
 
-def test_a_second_tab_is_told_and_can_take_over(server):
+def test_a_second_tab_can_take_over(server):
     with tab(server) as first, tab(server) as second:
         read(first)
         send(first, type="keys", held=["ArrowLeft"])
@@ -129,7 +129,7 @@ def test_a_waiting_tab_cannot_act_and_needs_the_token_again(server):
         assert read(first) == {"type": "notice"}
 
 
-def test_leaving_releases_the_keys_and_another_may_come(server):
+def test_leaving_releases_the_keys_and_another_tab_may_come(server):
     with tab(server) as ws:
         read(ws)
         send(ws, type="keys", held=["ArrowLeft"])
@@ -139,7 +139,7 @@ def test_leaving_releases_the_keys_and_another_may_come(server):
     assert still_serves(server)
 
 
-def test_two_frames_are_under_way_and_the_newest_follows(server):
+def test_two_frames_are_in_flight_and_then_the_newest_is_sent(server):
     with tab(server) as ws:
         read(ws)
 

@@ -1,4 +1,4 @@
-"""Scripted lessons: what their folders hold, and how they go on. And the command."""
+"""Sessions by the scripted teacher: their folders, how they are resumed, and the command."""
 
 import json
 import signal
@@ -37,7 +37,7 @@ def weights(folder):
 
 
 def assert_same(one, other):
-    """The tables, weights and episodes of two run folders are equal to the digit."""
+    """Assert that metrics, weights and episodes of two run folders are equal to the last bit."""
     assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
     np.testing.assert_equal(weights(one), weights(other))
     np.testing.assert_equal(*[dict(np.load(folder / "demonstrations.npz")) for folder in (one, other)])
@@ -45,7 +45,7 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run of four episodes."""
+    """Return the folder of a session of four episodes."""
     return scripted(tmp_path_factory.mktemp("teaching") / "run")
 
 
@@ -59,7 +59,7 @@ def test_the_folder_holds_the_session_and_the_policy(finished):
     assert load_actor(finished, env).get_action(env.reset(seed=0)[0]) in (0, 1, 2)
 
 
-def test_a_row_an_episode_says_what_was_measured(finished):
+def test_metrics_has_a_row_for_each_episode(finished):
     table = rows(finished)
     assert [row["iteration"] for row in table] == ["0", "1", "2", "3"]
     episodes = load_trajectories(finished)
@@ -73,7 +73,7 @@ def test_a_row_an_episode_says_what_was_measured(finished):
     assert float(table[-1]["Updates"]) > 20 and float(table[-1]["Training Loss"]) > 0
 
 
-def test_the_saved_steps_train_and_only_the_labelled_ones(finished, tmp_path):
+def test_a_run_trains_on_the_labelled_steps_of_a_session(finished, tmp_path):
     for i, path in enumerate((finished, finished / "demonstrations.npz")):
         settings = {"num_agent_train_steps_per_iter": 2, "eval_episodes": 1, "ep_len": 5, "video_log_freq": -1}
         settings |= {"expert_data": str(path), "logdir": str(tmp_path / f"{i}")}
@@ -87,8 +87,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("episodes_done", [0, 2])
 @pytest.mark.parametrize("place", ["save_learning", "save_episode"])
-def test_a_killed_run_goes_on_to_the_very_same_end(finished, tmp_path, monkeypatch, episodes_done, place):
-    """As after SIGKILL: before or after the episode is saved, nothing that follows it is."""
+def test_a_killed_session_is_resumed_with_the_same_result(finished, tmp_path, monkeypatch, episodes_done, place):
+    """As after SIGKILL, before or after the episode is saved: nothing after that is saved."""
     from rl_il.teacher.recording import Recording
 
     whole = getattr(Recording, place)
@@ -110,8 +110,8 @@ def test_a_killed_run_goes_on_to_the_very_same_end(finished, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("episodes", [2, 4])
-def test_a_finished_run_goes_on_for_more_episodes(finished, tmp_path, episodes):
-    """Also one that was killed after its last episode was saved, before it ended."""
+def test_a_finished_session_is_resumed_for_more_episodes(finished, tmp_path, episodes):
+    """Also one that was killed between saving its last episode and its end."""
     short = scripted(tmp_path / "run", episodes=episodes)
     (short / "demonstrations.npz").unlink()
     assert_same(teach(settings_to_go_on(short, episodes=4), resume=short), finished)
@@ -123,7 +123,7 @@ def start(*flags, **settings):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
 
 
-def test_it_is_stopped_in_the_middle_and_goes_on(tmp_path):
+def test_the_command_is_stopped_and_resumed(tmp_path):
     folder = str(tmp_path / "run")
     flags = "--teacher scripted --episodes 100000 --ep_len 40 --eval_every -1 --disagreement_steps 1".split()
     with start(*flags, "--logdir", folder) as process:

@@ -1,4 +1,4 @@
-"""What an ablation varies: settings, their values, and the seeds of each combination."""
+"""The grid of an ablation: the settings that it varies, their values, and the seeds of each combination."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ STEPS = "num_agent_train_steps_per_iter"
 
 @dataclass(frozen=True)
 class Ablation:
-    """What is varied, and all that is not. Raises `InputError` for values that a setting cannot take, or repeated.
+    """The settings of an ablation: those that vary and those that do not.
 
-    Clonings that differ in their number of gradient steps alone are one training: the longest, which is evaluated
-    after each of these numbers. All else is a training for each variant and seed, `n_epochs` and the steps of DAgger
-    included.
+    If the number of gradient steps of behavioural cloning is varied, each seed has only one training: the longest
+    one. It is evaluated after each of the numbers. In all other cases each variant has one training for each seed,
+    also if `n_epochs` or the gradient steps of DAgger are varied.
+
+    Raises:
+      InputError: values are repeated or invalid.
     """
 
-    base: RunConfig  # its seed is the first one
-    params: dict[str, list[Any]]  # setting to its values; all combinations are run
+    base: RunConfig  # the settings of all runs; its seed is the first seed
+    params: dict[str, list[Any]]  # the values of each setting; all combinations are run
     n_seeds: int
 
     def __post_init__(self) -> None:
         for name, values in self.params.items():
             if name in RESERVED:
-                raise InputError(f"--param {name}: is set by the ablation itself; --seeds sets the number of seeds")
+                raise InputError(f"--param {name}: the ablation sets it itself; --seeds gives the number of seeds")
             if not values:
-                raise InputError(f"--param {name}: needs values")
+                raise InputError(f"--param {name}: has no values; give some with --values")
             if len({*map(str, values)}) < len(values):
                 raise InputError(f"--param {name}: the values must differ, got {', '.join(map(str, values))}")
         if self.lengths and (self.base.eval_interval or "eval_interval" in self.params):
-            raise InputError(f"--eval_interval: is set by the ablation itself where {STEPS} is varied; drop it")
+            raise InputError(f"--eval_interval: the ablation sets it itself when {STEPS} is varied; drop it")
         for variant in self.variants:
-            with naming(variant):  # a combination may contradict itself
+            with naming(variant):  # the values of a combination may contradict each other
                 replace(self.base, **variant)
 
     @property
@@ -50,21 +53,24 @@ class Ablation:
 
     @property
     def seeds(self) -> list[int]:
-        """Return the root seeds of each variant's runs."""
+        """Return the seeds of the runs of each variant."""
         return [self.base.seed + i for i in range(self.n_seeds)]
 
     @property
     def lengths(self) -> list[int]:
-        """Return after how many gradient steps each training is evaluated; none where variants share no training."""
+        """Return the numbers of gradient steps after which each training is evaluated.
+
+        The list is empty if each variant has its own training.
+        """
         by_steps = not (self.base.do_dagger or self.base.n_epochs or "n_epochs" in self.params)
         return sorted(self.params.get(STEPS, [])) if by_steps else []
 
     def trainings(self) -> list[RunConfig]:
-        """Return the config of each training; its `logdir` is below the ablation's folder."""
+        """Return the config of each training; `logdir` is relative to the ablation's folder."""
         return list(dict.fromkeys(self.config(variant, seed) for variant in self.variants for seed in self.seeds))
 
     def config(self, variant: dict[str, Any], seed: int) -> RunConfig:
-        """Return the config of the training that has the result of one variant with one seed."""
+        """Return the config of the training that gives the result of a variant with a seed."""
         settings = dict(variant)
         if self.lengths:
             settings |= {STEPS: self.lengths[-1], "eval_interval": ",".join(map(str, self.lengths))}
@@ -73,13 +79,13 @@ class Ablation:
 
 
 def variant_name(variant: dict[str, Any]) -> str:
-    """Return `learning_rate=0.001,size=64`: a folder's name."""
+    """Return the name of a variant's folder, such as `learning_rate=0.001,size=64`."""
     return ",".join(f"{name}={value}" for name, value in variant.items()).replace("/", "-")
 
 
 @contextmanager
 def naming(variant: dict[str, Any]) -> Iterator[None]:
-    """Let an `InputError` begin with the variant that is to blame."""
+    """Add the variant's name to the beginning of an `InputError` that the block raises."""
     try:
         yield
     except InputError as error:
@@ -87,11 +93,11 @@ def naming(variant: dict[str, Any]) -> Iterator[None]:
 
 
 def parse_params(names: Sequence[str], values: Sequence[Sequence[str]]) -> dict[str, list[Any]]:
-    """Read `--param NAME --values TEXT TEXT ...`, given any number of times, as settings and their values."""
+    """Return the values of each setting, parsed from the texts after each `--param NAME --values`."""
     if not names or len(names) != len(values):
-        raise InputError(f"each --param needs its --values: got {len(names)} --param and {len(values)} --values")
+        raise InputError(f"each --param needs its own --values: got {len(names)} --param and {len(values)} --values")
     if len({*names}) < len(names):
-        raise InputError(f"--param must name a setting once, got {', '.join(names)}")
+        raise InputError(f"--param: each setting can be given once, got {', '.join(names)}")
     return {
         name: [parse_value(RunConfig, name, text) for text in texts]
         for name, texts in zip(names, values, strict=True)

@@ -1,4 +1,4 @@
-"""The jobs of an ablation: trainings, the scores that they are compared with, and how long they will take."""
+"""The jobs of an ablation: its trainings and reference returns, and an estimate of how long they take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rl_il.config import RunConfig
 from rl_il.envs import env_spec, episode_limit, is_picture, make_env
 from rl_il.experts.loading import load_actor
 from rl_il.files import write_json
-from rl_il.infrastructure.rollouts import Episodes, look_at, sample_n_trajectories, sample_trajectory
+from rl_il.infrastructure.rollouts import EpisodeStatistics, look_at, sample_n_trajectories, sample_trajectory
 from rl_il.report.runs import NOT_COMPARED
 from rl_il.runs.checkpoint import Checkpoint
 from rl_il.runs.experiment import resume, run
@@ -27,28 +27,31 @@ from rl_il.runs.folders import read_config
 from rl_il.runs.parts import (
     build_policy,
     count_eval_episodes,
-    count_expert_episodes,
     find_expert,
     load_demonstrations,
 )
 from rl_il.seeding import stream
 from rl_il.types import Actor
 
-COMPILING = 6.0  # seconds
-COMPILED_GAIN = 4.0  # times an eager step's speed
-GRADIENT_STEPS = 50
+COMPILING = 6.0  # seconds that compiling takes
+COMPILED_GAIN = 4.0  # speed of a compiled step, relative to an eager one
+GRADIENT_STEPS = 50  # the number that is timed for the estimate
 
 
 def check_config(config: RunConfig) -> None:
-    """Raise `InputError` for what the run would find missing or unfit, before any folder is made."""
+    """Raise `InputError` if the run's expert, demonstrations or time limit is missing or does not fit."""
     with closing(make_env(config.env_name)) as env:
         find_expert(config, env)
         load_demonstrations(config, env)
         count_eval_episodes(config, env)
 
 
-def train(config: RunConfig, expert_episodes: Episodes | None, outdir: Path) -> None:
-    """Make the run's folder below `outdir`; go on with what an interrupted one left there."""
+def train(config: RunConfig, expert_episodes: EpisodeStatistics | None, outdir: Path) -> None:
+    """Train one run in its folder below `outdir`; resume it if it was interrupted.
+
+    Args:
+      expert_episodes: the returns and lengths of the expert's episodes. With None, the run measures the expert.
+    """
     config = replace(config, logdir=str(outdir / config.logdir))
     folder = Path(config.logdir)
     if Checkpoint(folder).exists() and difference(read_config(folder), config) is None:
@@ -59,13 +62,16 @@ def train(config: RunConfig, expert_episodes: Episodes | None, outdir: Path) -> 
 
 
 def difference(found: RunConfig, asked: RunConfig) -> str | None:
-    """Return the first setting in which two runs differ, except for names and seeds; None if there is none."""
+    """Return the name of the first setting in which two configs differ, or None.
+
+    The seed, the folder, and settings that do not change a result are not compared.
+    """
     names = (item.name for item in dataclasses.fields(asked) if item.name not in NOT_COMPARED)
     return next((name for name in names if getattr(found, name) != getattr(asked, name)), None)
 
 
 def reference_folder(config: RunConfig) -> str:
-    """Return where what a run is compared with is kept; everything that decides it is in the name."""
+    """Return the folder of a run's reference returns. Its name contains everything that they depend on."""
     decisive = (config.expert_policy_file, config.expert_activation, config.ep_len, config.eval_batch_size)
     episodes = (config.eval_episodes, env_spec(config.env_name).expert_steps)
     key = zlib.crc32(json.dumps([*decisive, *episodes]).encode())
@@ -73,44 +79,49 @@ def reference_folder(config: RunConfig) -> str:
 
 
 def measure_reference(config: RunConfig, outdir: Path) -> None:
-    """Measure what the runs of a seed are compared with, the random policy and the live expert, and write it."""
+    """Measure the reference returns of a seed, those of the random policy and of the expert, and write them.
+
+    Both are measured on the episodes of the runs' evaluations.
+    """
     with closing(make_env(config.env_name)) as env:
         n = count_eval_episodes(config, env)
-        measured = {"random": measure(load_actor("random", env), config, env, "evaluation", n)}
+        measured = {"random": measure(load_actor("random", env), config, env, n)}
         expert = find_expert(config, env)
         if expert is not None:
-            measured["expert"] = measure(expert, config, env, "expert", count_expert_episodes(n))
+            measured["expert"] = measure(expert, config, env, n)
     lists = {name: [numbers.tolist() for numbers in episodes] for name, episodes in measured.items()}
     write_json(outdir / reference_folder(config) / "summary.json", lists | {"status": "finished"})
 
 
-def measure(actor: Actor, config: RunConfig, env: gym.Env, purpose: str, n_episodes: int) -> Episodes:
-    """Return returns and lengths of an actor's episodes on the seeds that the run's own have."""
-    episodes = sample_n_trajectories(env, actor, n_episodes, stream(config.seed, purpose), config.ep_len)
+def measure(actor: Actor, config: RunConfig, env: gym.Env, n_episodes: int) -> EpisodeStatistics:
+    """Return the returns and lengths of an actor's episodes, on the seeds of the run's evaluations."""
+    episodes = sample_n_trajectories(env, actor, n_episodes, stream(config.seed, "evaluation"), config.ep_len)
     return look_at(episodes, config.env_name)[:2]
 
 
-def read_reference(config: RunConfig, outdir: Path) -> dict[str, Episodes]:
-    """Return what was measured: `random` and, if there is one, `expert`."""
+def read_reference(config: RunConfig, outdir: Path) -> dict[str, EpisodeStatistics]:
+    """Return what `measure_reference` wrote: the episodes of `random` and, if there is one, of `expert`."""
     measured = json.loads((outdir / reference_folder(config) / "summary.json").read_text())
     del measured["status"]
     return {name: (np.array(returns), np.array(lengths)) for name, (returns, lengths) in measured.items()}
 
 
 def with_one_compile(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Return the configs, all compiled if `--compile auto` compiles the longest: settings are to be compared, not
-    compilers."""
+    """Return the configs, with `--compile on` for all if `--compile auto` would compile at least one of them.
+
+    The runs then differ only in the settings that are compared.
+    """
     if any(config.compile != "auto" for config in configs):
         return list(configs)
     compiled = any(config.compiles(labelled_steps(config)) for config in configs)
     for env_name in {config.env_name for config in configs}:
-        with closing(make_env(env_name)) as env:  # convolutions are made no faster
+        with closing(make_env(env_name)) as env:  # convolutions do not become faster by compiling
             compiled = compiled and not is_picture(env.observation_space)
     return [replace(config, compile="on") for config in configs] if compiled else list(configs)
 
 
 def labelled_steps(config: RunConfig) -> int:
-    """Return the number of steps that the first iteration trains on; 0 where nothing depends on it."""
+    """Return the number of labelled steps in iteration 0; return 0 if the training length does not depend on it."""
     if config.n_epochs is None:
         return 0
     with closing(make_env(config.env_name)) as env:
@@ -118,7 +129,7 @@ def labelled_steps(config: RunConfig) -> int:
 
 
 def estimate(configs: Sequence[RunConfig], processes: int) -> float:
-    """Return the seconds that the trainings will take, if every episode has its full length."""
+    """Return the seconds that the trainings take if every episode has its full length."""
     times, seconds = {}, []
     for config in configs:
         kind = (config.env_name, config.n_layers, config.size, config.train_batch_size)
@@ -128,7 +139,7 @@ def estimate(configs: Sequence[RunConfig], processes: int) -> float:
 
 
 def seconds_of(config: RunConfig, env_step: float, gradient_step: float) -> float:
-    """Return how long a training takes, from the seconds of an environment step and of an eager gradient step."""
+    """Return the seconds of a training, given the seconds of an environment step and of an eager gradient step."""
     rows = labelled_steps(config)
     steps = config.steps_per_iteration(rows)
     with closing(make_env(config.env_name)) as env:
@@ -151,7 +162,7 @@ def step_times(config: RunConfig) -> tuple[float, float]:
         env_step = (time.perf_counter() - start) / steps
         obs = np.zeros((config.train_batch_size, *env.observation_space.shape), np.float32)
         acs = np.stack([env.action_space.sample()] * config.train_batch_size)
-    for i in range(-10, GRADIENT_STEPS):  # the first ones are slower
+    for i in range(-10, GRADIENT_STEPS):  # the first steps are slower, so they are not timed
         if i == 0:
             start = time.perf_counter()
         policy.update(obs, acs)

@@ -1,7 +1,7 @@
-"""Running many jobs at once: in processes on this machine, or on a Ray cluster.
+"""Launchers that run many jobs at once: in processes on this machine, or on a Ray cluster.
 
-A job writes into the folder that it is given. Each runs in a process of its own with one thread; if that process
-dies, its job has failed and the others continue.
+Each job gets a folder to write into, and runs in a separate process with one thread. If the process dies, the job has
+failed, and the other jobs continue.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ PRELOADED = ["rl_il.runs.experiment", "rl_il.infrastructure.rl_trainer", "rl_il.
 LOG = "log.txt"
 
 Job = Callable[[Path], None]
-"""Work that can be sent to another process, which does it below the folder that it is given."""
+"""Work that can be sent to another process. It is called with the folder to write into."""
 Event = tuple[str, str | None]
-"""The name of a job that has ended, and the reason why it failed; None: it did not."""
+"""The name of a job that has ended, and why it failed; None if it did not fail."""
 
 
 def reason_for(error: BaseException) -> str:
@@ -37,7 +37,7 @@ def reason_for(error: BaseException) -> str:
 
 
 def run_job(job: Job, folder: Path) -> str | None:
-    """Run one job, and return the reason if it failed: any error ends this job alone."""
+    """Run one job; return the reason if it failed, else None. An error ends only this job."""
     try:
         job(folder)
     except (Exception, KeyboardInterrupt) as error:
@@ -47,15 +47,16 @@ def run_job(job: Job, folder: Path) -> str | None:
 
 
 def launch_local(jobs: Mapping[str, Job], outdir: Path, processes: int) -> Iterator[Event]:
-    """Run the jobs, at most `processes` at a time; what they print goes to log.txt in `outdir`.
+    """Run the jobs, at most `processes` at a time, and yield an event when one ends. Their output goes to log.txt.
 
-    Closing the iterator, or Ctrl-C, ends the processes; they also end if this one is killed.
+    Closing the iterator or pressing Ctrl-C ends the processes. They also end if this process is killed.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a small network's operations are too short to be divided
+    # The operations of a small network are too short to share among threads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(PRELOADED)  # torch is imported once, not once a job
+        context.set_forkserver_preload(PRELOADED)  # so that torch is imported once, not for each job
     waiting = deque(jobs)
     running: dict[Connection, tuple[multiprocessing.process.BaseProcess, str]] = {}
     try:
@@ -65,7 +66,7 @@ def launch_local(jobs: Mapping[str, Job], outdir: Path, processes: int) -> Itera
                 name = waiting.popleft()
                 process = context.Process(target=_work, args=(jobs[name], outdir, sender), daemon=True)
                 process.start()
-                sender.close()  # so that the pipe ends with the process
+                sender.close()  # now only the process holds the sender: if it dies, `recv` raises EOFError
                 running[receiver] = process, name
             for connection in wait(list(running)):
                 process, name = running[connection]
@@ -74,7 +75,9 @@ def launch_local(jobs: Mapping[str, Job], outdir: Path, processes: int) -> Itera
                     process.join()
                 except EOFError:
                     process.join()
-                    reason = f"its process died (exit code {process.exitcode}); is memory short?"
+                    memory = process.exitcode == -signal.SIGKILL  # as Linux ends a process if memory runs out
+                    hint = "maybe the machine ran out of memory" if memory else f"{LOG} may say why"
+                    reason = f"its process died (exit code {process.exitcode}); {hint}"
                 del running[connection]
                 yield name, reason
     finally:
@@ -84,8 +87,8 @@ def launch_local(jobs: Mapping[str, Job], outdir: Path, processes: int) -> Itera
 
 
 def _work(job: Job, outdir: Path, connection: Connection) -> None:
-    """Run one job, in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    """Run one job in this process, and send the reason if it failed, else None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
     with (outdir / LOG).open("a") as log:
@@ -95,14 +98,14 @@ def _work(job: Job, outdir: Path, connection: Connection) -> None:
 
 
 def launch_ray(jobs: Mapping[str, Job], outdir: Path, address: str | None = None) -> Iterator[Event]:
-    """Run each job as a Ray task with one core; Ray repeats those of a node that dies on another one.
+    """Run each job as a Ray task with one core, and yield an event when one ends.
 
-    Nodes need not share a disk: a task works in a temporary folder, and its files are sent back. `rl_il` must be
-    installed on each.
+    If a node dies, Ray repeats its tasks on another node. The nodes need not share a disk: a task works in a
+    temporary folder, and its files are sent back. `rl_il` must be installed on each node.
 
     Args:
       jobs, outdir: as for `launch_local`.
-      address: of a cluster; None starts one on this machine for as long as the jobs take.
+      address: the cluster's address. None starts a cluster on this machine and ends it after the jobs.
 
     Raises:
       InputError: Ray is not installed, or there is no cluster at the address.
@@ -119,11 +122,12 @@ def launch_ray(jobs: Mapping[str, Job], outdir: Path, address: str | None = None
         where = {"address": address} if address else {"address": "local", "include_dashboard": False}
         host, _, port = (address or "").removeprefix("ray://").rpartition(":")
         try:
-            if host and port.isdecimal():  # where nothing listens, Ray itself would try for minutes
+            if host and port.isdecimal():  # if nothing listens there, Ray itself would try for minutes
                 socket.create_connection((host, int(port)), timeout=5).close()
             ray.init(**where, log_to_driver=False, logging_level="ERROR")
         except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"--ray_address {address}: no cluster answers there ({reason_for(error)})") from error
+            why = f"no cluster answers there ({reason_for(error)}); maybe it is not running"
+            raise InputError(f"--ray_address {address}: {why}") from error
     try:
         task = ray.remote(num_cpus=1)(run_packed)
         pending = {task.remote(job): name for name, job in jobs.items()}
@@ -143,9 +147,9 @@ def launch_ray(jobs: Mapping[str, Job], outdir: Path, address: str | None = None
 
 
 def run_packed(job: Job) -> tuple[dict[str, bytes], str | None]:
-    """Run the job; return its files, and the reason if it failed."""
+    """Run the job in a temporary folder; return the contents of its files, and the reason if it failed."""
     with tempfile.TemporaryDirectory() as folder:
         reason = run_job(job, Path(folder))
-        # summary.json marks a folder as complete: it is written last here too.
+        # summary.json marks a folder as complete, so it is written last.
         paths = sorted(Path(folder).rglob("*"), key=lambda path: path.name == "summary.json")
         return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}, reason

@@ -1,7 +1,8 @@
-"""What an ablation found: results.csv, table.md, table.tex, figure.png and figure.svg."""
+"""The results of an ablation, and its files: results.csv, table.md, table.tex, figure.png and figure.svg."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,50 +14,51 @@ from rl_il.config import RunConfig
 from rl_il.files import atomic_write, read_csv, write_csv
 from rl_il.report.figures import Curve, add_caption, draw_curves, new_figure, save
 from rl_il.report.runs import Run, Variant, read_run
-from rl_il.report.tables import Result, latex, markdown, results_table
+from rl_il.report.tables import PAIRED, Result, count, interval_caption, latex, markdown, results_table
 from rl_il.runs.folders import is_finished
-from rl_il.statistics import normalise
+from rl_il.statistics import episode_spread, normalise
 from rl_il.studies.ablation.grid import STEPS, Ablation, variant_name
 from rl_il.studies.ablation.jobs import read_reference, reference_folder
 
-LOGARITHMIC_FROM = 20  # an axis is logarithmic if its largest value is so many times its smallest
+LOGARITHMIC_FROM = 20  # the axis is logarithmic if the largest value is at least this many times the smallest
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One combination of values, and its finished runs."""
+class VariantResult:
+    """One combination of values, its finished runs, and the random policy's returns on their episodes."""
 
     values: dict[str, Any]
     variant: Variant
     random: Result
 
-    @property
-    def result(self) -> Result:
-        """Return what its policies scored in the last iteration."""
+    @functools.cached_property
+    def final(self) -> Result:
+        """Return the result of the runs' last evaluations; its name has the values."""
         return self.variant.result(", ".join(map(str, self.values.values())))
 
 
-def gather(ablation: Ablation, outdir: Path) -> list[Finding]:
-    """Return every combination that has a finished run, in the order given."""
-    findings = []
+def gather(ablation: Ablation, outdir: Path) -> list[VariantResult]:
+    """Return a result for each combination that has a finished run, in the order of the ablation's values."""
+    results = []
     for values in ablation.variants:
         configs = [ablation.config(values, seed) for seed in ablation.seeds]
         done = [config for config in configs if has_result(config, outdir)]
         if done:
-            random = Result("random policy", [read_reference(config, outdir)["random"][0] for config in done])
+            returns = [read_reference(config, outdir)["random"][0] for config in done]
+            random = Result.of_one_policy("random policy", returns)
             runs = [read_run(outdir / config.logdir) for config in done]
             runs = [at_length(run, values[STEPS]) for run in runs] if ablation.lengths else runs
-            findings.append(Finding(values, Variant(runs), random))
-    return findings
+            results.append(VariantResult(values, Variant(runs), random))
+    return results
 
 
 def has_result(config: RunConfig, outdir: Path) -> bool:
-    """Return whether the run is finished, and what it is compared with is measured."""
+    """Return whether the run is finished and its reference returns are measured."""
     return is_finished(outdir / config.logdir) and is_finished(outdir / reference_folder(config))
 
 
 def at_length(run: Run, steps: int) -> Run:
-    """Return the cloning as if it had ended with its evaluation after so many gradient steps."""
+    """Return the run as if its training had ended at the evaluation after `steps` gradient steps."""
     rows, episodes = (
         [row for row in read_csv(run.folder / name) if row["gradient_steps"] == str(steps)]
         for name in ("metrics.csv", "episodes.csv")
@@ -70,19 +72,21 @@ def at_length(run: Run, steps: int) -> Run:
     )
 
 
-def write_results(ablation: Ablation, findings: Sequence[Finding], outdir: Path) -> str:
-    """Write all files into `outdir`, and return the table in Markdown."""
-    rows = [finding.values | _run_row(run, outdir) for finding in findings for run in finding.variant.runs]
+def write_results(ablation: Ablation, results: Sequence[VariantResult], outdir: Path) -> str:
+    """Write all files into `outdir`; return the table in Markdown, with its caption."""
+    rows = [result.values | _run_row(run, outdir) for result in results for run in result.variant.runs]
     write_csv(outdir / "results.csv", rows)
-    experts = [finding.variant.expert or Result("none", [np.array([np.nan])]) for finding in findings]
-    rows = results_table([finding.result for finding in findings], experts, name=", ".join(ablation.params))
-    caption = describe(ablation, findings)
+    experts = [result.variant.expert or Result("none", [np.array([np.nan])]) for result in results]
+    rows = results_table(
+        [result.final for result in results], experts, name=", ".join(ablation.params), show_experts=True
+    )
+    caption = make_caption(ablation, results)
     table = markdown(rows)
-    for name, text in (("table.md", f"{table}\n\n{caption}"), ("table.tex", latex(rows))):
+    for name, text in (("table.md", f"{table}\n\n{caption}"), ("table.tex", f"% {caption}\n{latex(rows)}")):
         with atomic_write(outdir / name) as file:
             file.write(f"{text}\n".encode())
-    plot(ablation, findings, caption, outdir / "figure.png", outdir / "figure.svg")
-    return table
+    plot(ablation, results, caption, outdir / "figure.png", outdir / "figure.svg")
+    return f"{table}\n\n{caption}"
 
 
 def _run_row(run: Run, outdir: Path) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def _run_row(run: Run, outdir: Path) -> dict[str, Any]:
     return {
         "seed": run.config.seed,
         "eval_return_mean": float(returns.mean()),
-        "eval_return_std": float(returns.std()),
+        "eval_return_std": episode_spread([returns]) if len(returns) > 1 else "",
         "eval_episodes": len(returns),
         "expert_return_mean": float(run.expert_returns.mean()) if len(run.expert_returns) else "",
         "expert_labels": int(metrics["Expert_LabelsSoFar"]),
@@ -100,9 +104,9 @@ def _run_row(run: Run, outdir: Path) -> dict[str, Any]:
     }
 
 
-def describe(ablation: Ablation, findings: Sequence[Finding]) -> str:
-    """Return the caption: what varied, what did not, and how it was measured."""
-    config, varied = findings[0].variant.config, ablation.params
+def make_caption(ablation: Ablation, results: Sequence[VariantResult]) -> str:
+    """Return the caption: what was varied, how the returns were measured, and the other settings."""
+    config, varied = results[0].variant.config, ablation.params
     settings = {
         "n_layers": "layers",
         "size": "units a layer",
@@ -118,42 +122,49 @@ def describe(ablation: Ablation, findings: Sequence[Finding]) -> str:
         "n_demos": "demonstrated episodes",
     }
     values = {name: getattr(config, name) for name in settings} | {"n_demos": config.n_demos or "all"}
-    same = [f"{settings[name]} {value}" for name, value in values.items() if value and name not in varied]
+    shown = {settings[name]: value for name, value in values.items() if value and name not in varied}
+    same = [name if value is True else f"{name} {value}" for name, value in shown.items()]
     last = "the last iteration" if "n_iter" in varied else f"iteration {config.n_iter - 1}"
     algorithm = f"DAgger, {last}" if config.do_dagger else "behavioural cloning"
     where = "" if "env_name" in varied else f"{config.env_name}, "
-    n_seeds = {len(finding.variant.runs) for finding in findings}
-    episodes = {len(returns) for finding in findings for returns in finding.result.returns}
+    finals = [result.final for result in results]
+    n_seeds = _counted({len(result.variant.runs) for result in results}, "seed")
+    episodes = _counted({len(returns) for final in finals for returns in final.returns}, "new episode")
+    dots = (
+        "" if all(final.is_one_policy for final in finals) else " Dots in the figure are the means of single seeds."
+    )
+    paired = f" {PAIRED}" if any(result.variant.expert for result in results) else ""
     return (
-        f"{where}{algorithm}; varied: {', '.join(varied)}. {_span(n_seeds)} seeds, {_span(episodes)} fresh"
-        " episodes each. The 95 % interval is a bootstrap over episodes within seeds; dots are the seeds' means. The"
-        f" same for all: {', '.join(same)}."
+        f"{where}{algorithm}; varied: {', '.join(varied)}. {n_seeds}, {episodes} each."
+        f" {interval_caption(finals)}{dots}{paired} The same for all: {', '.join(same)}."
     )
 
 
-def _span(numbers: set[int]) -> str:
-    return f"{min(numbers)}" if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
+def _counted(numbers: set[int], what: str) -> str:
+    """Return `5 seeds`, or `3 to 5 seeds` if the numbers differ."""
+    return ("" if len(numbers) == 1 else f"{min(numbers)} to ") + count(max(numbers), what)
 
 
-def plot(ablation: Ablation, findings: Sequence[Finding], caption: str, *paths: Path) -> None:
+def plot(ablation: Ablation, results: Sequence[VariantResult], caption: str, *paths: Path) -> None:
     """Draw the return against the values of one setting, with a curve for each combination of the others.
 
-    Across environments returns cannot be compared: the random policy's is then 0 and the expert's 1.
+    If the environment is varied, returns cannot be compared. Then they are normalised: the random policy has 0 and
+    the expert 1.
     """
     axis, across = _axis(ablation), "env_name" in ablation.params
-    values = [value for value in ablation.params[axis] if any(f.values[axis] == value for f in findings)]
+    values = [value for value in ablation.params[axis] if any(r.values[axis] == value for r in results)]
     numeric = all(type(value) in (int, float) for value in values)
     positions = dict(zip(values, values if numeric else range(len(values)), strict=True))
     curves: dict[str, list[tuple[float, Result]]] = {}
-    for finding in findings:
-        others = {name: value for name, value in finding.values.items() if name != axis}
-        name = variant_name(others).replace(",", ", ") or "learner, 95 % interval"
-        point = positions[finding.values[axis]], _score(finding) if across else finding.result
+    for result in results:
+        others = {name: value for name, value in result.values.items() if name != axis}
+        name = variant_name(others).replace(",", ", ") or "learner"
+        point = positions[result.values[axis]], _score(result) if across else result.final
         curves.setdefault(name, []).append(point)
     with new_figure() as (figure, (axes,)):
         in_order = {name: sorted(points, key=lambda point: point[0]) for name, points in curves.items()}
         drawn = [Curve(name, *zip(*points, strict=True)) for name, points in in_order.items()]
-        draw_curves(axes, drawn, [] if across else _levels(findings), joined=numeric)
+        draw_curves(axes, drawn, [] if across else _levels(results), joined=numeric)
         if numeric and min(values) > 0 and max(values) >= LOGARITHMIC_FROM * min(values):
             axes.set_xscale("log")
             axes.minorticks_off()
@@ -162,26 +173,26 @@ def plot(ablation: Ablation, findings: Sequence[Finding], caption: str, *paths: 
         axes.set_xlabel(axis)
         if across:
             axes.set_ylabel("return, from 0 (random policy) to 1 (expert)")
-        axes.set_title("" if across else findings[0].variant.config.env_name)
+        axes.set_title("" if across else results[0].variant.config.env_name)
         add_caption(figure, caption)
         save(figure, *paths)
 
 
 def _axis(ablation: Ablation) -> str:
-    """Return the setting along the axis: the numeric one with the most values, or else the one with the most."""
+    """Return the setting for the x axis: the one with the most values, numeric if possible."""
     numeric = [name for name, values in ablation.params.items() if all(type(v) in (int, float) for v in values)]
     return max(numeric or ablation.params, key=lambda name: len(ablation.params[name]))
 
 
-def _score(finding: Finding) -> Result:
-    expert = finding.variant.expert
-    low, high = finding.random.mean, expert.mean if expert else np.nan
-    return Result(finding.result.name, [normalise(returns, low, high) for returns in finding.result.returns])
+def _score(result: VariantResult) -> Result:
+    expert = result.variant.expert
+    low, high = result.random.mean, expert.mean if expert else np.nan
+    return Result(result.final.name, [normalise(returns, low, high) for returns in result.final.returns])
 
 
-def _levels(findings: Sequence[Finding]) -> list[Result]:
-    """Return the expert and the random policy, unless what decides their scores was varied too."""
-    if len({reference_folder(replace(finding.variant.config, seed=0)) for finding in findings}) > 1:
+def _levels(results: Sequence[VariantResult]) -> list[Result]:
+    """Return the expert and the random policy; an empty list if their returns depend on a setting that was varied."""
+    if len({reference_folder(replace(result.variant.config, seed=0)) for result in results}) > 1:
         return []
-    fullest = max(findings, key=lambda finding: len(finding.variant.runs))
+    fullest = max(results, key=lambda result: len(result.variant.runs))
     return [level for level in (fullest.variant.expert, fullest.random) if level is not None]

@@ -1,4 +1,4 @@
-"""Runs an ablation: what is missing of its runs, then its table and figure."""
+"""An ablation from start to end: first the missing runs, then the table and the figure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rl_il.config import RunConfig
 from rl_il.errors import InputError, Interrupted
 from rl_il.files import check_writable, remove_leftovers
 from rl_il.infrastructure.progress import progress, seconds
+from rl_il.report.tables import count
 from rl_il.runs.checkpoint import lock_folder
 from rl_il.runs.folders import is_finished, read_config
 from rl_il.studies.ablation.grid import STEPS, Ablation, naming
@@ -36,11 +37,11 @@ FILES = ("table.md", "table.tex", "results.csv", "figure.png", "figure.svg")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an ablation ended."""
+    """The outcome of an ablation."""
 
     table: str  # Markdown; empty if no run is finished
-    failures: dict[str, str]  # a run's folder to why it failed
-    missing: int  # runs that are left to other shards
+    failures: dict[str, str]  # the reason for each failed run's folder
+    missing: int  # number of runs that other shards have to make
 
 
 def run_ablation(
@@ -52,20 +53,20 @@ def run_ablation(
     shard: tuple[int, int] = (1, 1),
     verbose: bool = True,
 ) -> Outcome:
-    """Make the runs whose folders in `outdir` are not complete yet, and then the table and figure of all.
+    """Make the runs that are not finished yet, and then the table and the figure of all runs.
 
     Args:
-      ablation: what is varied.
-      outdir: may hold finished runs of the same ablation, or of one with other values and seeds.
+      ablation: the settings, the values and the seeds.
+      outdir: the folder. It may hold finished runs of this ablation, also with other values and seeds.
       launcher: `local` (processes on this machine) or `ray`.
-      processes: how many work at a time, locally.
-      ray_address: of a cluster; None starts one on this machine.
-      shard: `(i, n)`: make the ith of n parts of the runs, from 1.
+      processes: the number of local processes at a time.
+      ray_address: a Ray cluster's address; None starts a cluster on this machine.
+      shard: `(i, n)` makes only part `i` of `n` parts of the runs; `i` begins at 1.
       verbose: whether to print the plan, the progress and the result.
 
     Raises:
-      InputError: a run would find something missing or unfit, or `outdir` holds another run.
-      Interrupted: Ctrl-C; finished runs stay.
+      InputError: an input of a run is missing or does not fit, or `outdir` holds a run with other settings.
+      Interrupted: Ctrl-C or SIGTERM; finished runs are kept.
     """
     check_writable(outdir / FILES[0])
     for variant in ablation.variants:
@@ -84,18 +85,19 @@ def run_ablation(
     if verbose:
         print_plan(ablation, configs, len(done), mine, processes if launcher == "local" else None)
     try:
-        # Parts may share a folder, but each only once.
+        # Several shards may work in one folder at a time, but the same shard only once.
         with lock_folder(outdir, f".lock_{shard[0]}_of_{shard[1]}"):
-            remove_leftovers(outdir, below=False)  # which may be another part's
+            remove_leftovers(outdir, below=False)  # files in subfolders may belong to another shard that is running
             reasons = measure_references([*done, *mine], outdir, launch) | train_all(mine, outdir, launch)
     except KeyboardInterrupt as interruption:
         number = getattr(interruption, "signal_number", signal.SIGINT)
-        how = f"interrupted; finished runs are kept in {outdir}: the same command continues"
+        how = f"interrupted; finished runs are kept in {outdir}; the same command continues"
         raise Interrupted(how, number) from None
     unfinished = [config for config in configs if not has_result(config, outdir)]
-    failures = {c.logdir: reasons.get(c.logdir, "its process was ended") for c in unfinished if c in [*done, *mine]}
-    findings = gather(ablation, outdir)
-    table = write_results(ablation, findings, outdir) if findings else ""
+    failed = [config for config in unfinished if config in [*done, *mine]]
+    failures = {config.logdir: reasons.get(config.logdir, "its process ended too early") for config in failed}
+    results = gather(ablation, outdir)
+    table = write_results(ablation, results, outdir) if results else ""
     outcome = Outcome(table, failures, missing=len(unfinished) - len(failures))
     if verbose:
         print_outcome(outcome, outdir)
@@ -103,7 +105,7 @@ def run_ablation(
 
 
 def is_done(config: RunConfig, outdir: Path) -> bool:
-    """Return whether the folder is complete and holds this very run. Raises `InputError` if it holds another."""
+    """Return whether the run is finished. Raise `InputError` if its folder holds a run with other settings."""
     folder = outdir / config.logdir
     if not is_finished(folder):
         return False
@@ -112,11 +114,15 @@ def is_done(config: RunConfig, outdir: Path) -> bool:
     if name is None:
         return True
     got, asked = getattr(found, name), getattr(config, name)
-    raise InputError(f"{folder}: holds a run with {name} {got}, where this one has {asked}; choose another --outdir")
+    raise InputError(f"{folder}: holds a run with {name} {got}, expected {asked}; choose another --outdir")
 
 
 def measure_references(configs: Sequence[RunConfig], outdir: Path, launch: Launch) -> dict[str, str]:
-    """Measure what these runs are compared with; return why runs failed, by folder: those whose references did."""
+    """Measure the reference returns that are missing.
+
+    Returns:
+      the folder of each run whose reference returns could not be measured, with the reason.
+    """
     jobs = {reference_folder(config): partial(measure_reference, config) for config in configs}
     missing = {folder: job for folder, job in jobs.items() if not is_finished(outdir / folder)}
     reasons = dict(launch(missing, "references"))
@@ -125,18 +131,18 @@ def measure_references(configs: Sequence[RunConfig], outdir: Path, launch: Launc
 
 
 def train_all(configs: Sequence[RunConfig], outdir: Path, launch: Launch) -> dict[str, str]:
-    """Train those whose references were measured; return why runs failed, by folder."""
+    """Train the runs whose reference returns were measured; return the folder and the reason of each that failed."""
     ready = [config for config in configs if is_finished(outdir / reference_folder(config))]
     jobs = {c.logdir: partial(train, c, read_reference(c, outdir).get("expert")) for c in ready}
     return {folder: reason for folder, reason in launch(jobs, "runs") if reason}
 
 
 def watch(events: Iterator[Event], total: int, what: str) -> Iterator[Event]:
-    """Yield the events, with a line that says how many runs are finished and what time is left."""
+    """Yield the events. Show a progress bar or, if there is no terminal, print a line for each finished job."""
     start, finished = time.perf_counter(), 0
     for name, reason in progress(events, total, what):
         finished += reason is None
-        if reason is None and not sys.stderr.isatty():  # where the bar isn't drawn
+        if reason is None and not sys.stderr.isatty():  # then no bar is drawn
             elapsed = time.perf_counter() - start
             left = seconds(elapsed / finished * (total - finished))
             print(f"{finished}/{total} {what}, {seconds(elapsed)}, about {left} left", flush=True)
@@ -146,34 +152,34 @@ def watch(events: Iterator[Event], total: int, what: str) -> Iterator[Event]:
 def print_plan(
     ablation: Ablation, configs: Sequence[RunConfig], n_done: int, mine: Sequence[RunConfig], processes: int | None
 ) -> None:
-    """Say what will be run, and how long that will take."""
+    """Print which runs will be made, and an estimate of the time."""
     for name, values in ablation.params.items():
         print(f"{name}: {', '.join(map(str, values))}")
     seeds = ablation.seeds
     print(
-        f"{len(ablation.variants)} variants x {len(seeds)} seeds ({seeds[0]} to {seeds[-1]}), from {len(configs)}"
-        f" runs, {n_done} of them finished"
+        f"{count(len(ablation.variants), 'variant')} x {count(len(seeds), 'seed')} ({seeds[0]} to {seeds[-1]}):"
+        f" {count(len(configs), 'run')}, {n_done} of them finished"
     )
     if ablation.lengths:
-        print(f"each run is evaluated on its way, so it has the result of every {STEPS}")
+        print(f"the values of {STEPS} share one run, which is evaluated after each of them")
     elif {STEPS, "n_epochs"} & {*ablation.params}:
-        print("a run for each length, from its beginning: only the gradient steps of cloning share one")
+        print("each training length has its own run; only numbers of gradient steps of behavioural cloning share one")
     if mine:
         minutes = estimate(mine, processes or 1) / 60
-        how = f"{processes} at a time" if processes else "on one core"
-        print(f"to make here: {len(mine)} runs")
+        how = f"{processes} at a time" if processes else "one at a time"
+        print(f"to make here: {count(len(mine), 'run')}")
         print(f"{how}: about {minutes:.1f} minutes, if every episode has its full length", flush=True)
 
 
 def print_outcome(outcome: Outcome, outdir: Path) -> None:
-    """Print the table, where the files are, and what is missing."""
+    """Print the table, the paths of the files, and which runs are missing or failed."""
     if outcome.table:
         print(f"\n{outcome.table}\n")
         print(*(f"{outdir / name}" for name in FILES), sep="\n")
     if outcome.missing:
-        print(f"\n{outcome.missing} runs are left to other shards; once their folders are in {outdir}, the same")
-        print("command without --shard makes the whole table")
+        print(f"\nother shards have to make {count(outcome.missing, 'run')}; once their folders are in {outdir},")
+        print("the same command without --shard makes the table of all runs")
     if outcome.failures:
-        print(f"\n{len(outcome.failures)} runs failed:", file=sys.stderr)
+        print(f"\n{count(len(outcome.failures), 'run')} failed:", file=sys.stderr)
         print(*(f"  {name}: {reason}" for name, reason in outcome.failures.items()), sep="\n", file=sys.stderr)
-        print(f"the same command tries them again; {outdir / 'log.txt'} has more", file=sys.stderr, flush=True)
+        print(f"the same command tries again; {outdir / 'log.txt'} has the details", file=sys.stderr, flush=True)

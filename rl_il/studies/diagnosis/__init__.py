@@ -1,1 +1,1 @@
-"""Where drift comes from: a policy against its expert by time step, and against its training set."""
+"""Diagnosis of drift: a policy compared with its expert at each time step, and its states with its training set."""

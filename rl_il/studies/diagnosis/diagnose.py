@@ -1,9 +1,9 @@
-"""Where a policy's drift away from the expert's states comes from: the job of `diagnose.py`.
+"""Diagnosis of drift: why a policy leaves the states of its expert. `scripts/diagnose.py` calls it.
 
-A clone makes mistakes on the expert's states, so it reaches states that no demonstration showed, and makes more
-mistakes there (Ross and Bagnell 2010, "Efficient Reductions for Imitation Learning"). So each policy is compared with
-the expert on the states that it visits itself and on those that the expert visits, by time step, and these states
-with what it was trained on.
+A BC policy makes mistakes on the expert's states. These mistakes lead it to states that no demonstration contains.
+There it makes more mistakes (Ross and Bagnell 2010, "Efficient Reductions for Imitation Learning"). Therefore each
+policy is compared with the expert at each time step, on its own states and on the expert's states. The distance of
+these states from the policy's training states is measured too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_il.envs import is_discrete, make_env
+from rl_il.envs import env_spec, is_discrete, make_env
 from rl_il.experts.loading import load_expert
 from rl_il.files import REPOSITORY, atomic_write
 from rl_il.infrastructure.progress import progress
@@ -38,14 +38,17 @@ from rl_il.studies.diagnosis.subjects import (
 )
 from rl_il.types import EXPERT, Expert, Trajectory
 
-OFFSETS = (-20, -10, 0, 10, 20, 40, 80)  # steps from the first divergence to each frame of the strip
-TIMES = 3  # a continuous action diverges so many times as far from the expert's as on the expert's own states
-ABOUT_LOSSES = "Losses are against the expert's labels of now everywhere, so that they differ by their states alone."
+OFFSETS = (-20, -10, 0, 10, 20, 40, 80)  # steps between the first divergence and each frame of the strip
+TIMES = 3  # continuous actions diverge if they differ by more than 3 times the difference on the expert's states
+ABOUT_LOSSES = (
+    "For all losses the expert labelled the states again, also those of the demonstrations. So the losses differ only"
+    " in their states."
+)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What came out."""
+    """The measurements, the table and the files of a diagnosis."""
 
     folder: Path
     drifts: list[Drift]
@@ -66,21 +69,21 @@ def diagnose(
     activation: str | None = None,
     out: str | Path = REPOSITORY / "data" / "diagnosis",
 ) -> Diagnosis:
-    """Measure each policy on the states of its own episodes and of the expert's, and write figures and a table.
-
-    The `episodes` of each policy and of the expert start from the same seeds.
+    """Measure each policy on the states of its episodes and of the expert's episodes. Write figures and a table.
 
     Args:
-      policies: run folders (their latest policy), their checkpoints, or anything `load_actor` takes.
-      names: what to call them (default: BC, or DAgger and its iteration, or the file's name).
-      expert, env_name, ep_len, demos: default to what the first run folder says, then to what ships.
-      activation: the expert's, where a Stable-Baselines3 zip names none that is known here.
-      out: the folder to make, with a number behind its name if it is taken.
+      policies: run folders (for their latest policy), policy files in them, or anything that `load_actor` accepts.
+      names: the policies' names (default: `BC`, or `DAgger, iteration N`, or the file's name).
+      expert, env_name, ep_len, demos: the default is the setting of the first run folder, or else what is included.
+      episodes: the number of episodes of each policy and of the expert. All have the same seeds.
+      seed: the root of the episodes' seeds.
+      activation: the expert's activation, if a Stable-Baselines3 zip names an unknown one.
+      out: the new folder. If it exists, a number is appended to its name.
 
     Raises:
-      InputError: something is missing or does not fit; nothing was rolled out then, and no folder made.
+      InputError: something is missing or does not fit. No episode was rolled out and no folder was made.
     """
-    stream(seed, "evaluation")  # refuses a negative seed
+    stream(seed, "evaluation")  # raises an error for a negative seed
     found = find_policies(policies, names)
     given = {"expert_policy_file": expert, "expert_activation": activation, "ep_len": ep_len, "expert_data": demos}
     config = common_config(found, env_name, given)
@@ -92,7 +95,7 @@ def diagnose(
     with rollout_source(config.env_name, env, num_workers) as source:
         rolled = []
         for name, actor in [("the expert", judge), *((each.name, each.actor) for each in subjects)]:
-            # As of an expert: only an expert's actions are also kept as they were before clipping, as labels.
+            # With the source EXPERT, a trajectory also keeps the actions before they were clipped, as labels.
             rollouts = sample_n_trajectories(
                 source, actor, episodes, stream(seed, "evaluation"), config.ep_len, EXPERT
             )
@@ -120,7 +123,7 @@ def measure(
     scale: np.ndarray,
     discrete: bool,
 ) -> Drift:
-    """Measure one policy on its own episodes, on the expert's, and on the demonstrations."""
+    """Return the measurements of one policy on its own episodes, on the expert's, and on the demonstrations."""
 
     def on_states(trajectories: Sequence[Trajectory], acs: np.ndarray | None = None, whose: str = "") -> OnStates:
         obs = np.concatenate([t.obs[:-1] for t in trajectories])
@@ -149,7 +152,10 @@ def measure(
 def film_divergence(
     env_name: str, subject: Subject, drift: Drift, own: Sequence[Trajectory], expert: Expert, seed: int
 ) -> Strip | None:
-    """Return frames around the first divergence in the policy's episode of median return; None if undrawable."""
+    """Return frames around the first divergence in the policy's episode of median return.
+
+    Print a note and return None if the environment cannot be drawn.
+    """
     number = int(np.argsort(drift.returns, kind="stable")[(len(own) - 1) // 2])
     episode, errors = own[number], drift.own.errors[number]
     limit = 0.5 if drift.discrete else TIMES * drift.experts.disagreement(False)
@@ -159,19 +165,28 @@ def film_divergence(
     try:
         frames, again = frames_at(env_name, subject.actor, start, steps)
     except RenderError as error:
-        print(f"note: no strip of frames: {error}", file=sys.stderr)
+        print(f"note: divergence.png is not written: {error}", file=sys.stderr)
         return None
     if not np.array_equal(again.obs, episode.obs[: len(again.obs)]):
-        print("note: no strip of frames: drawn, the same seed gave another episode", file=sys.stderr)
+        print(
+            "note: divergence.png is not written: with rendering, the same seed gave another episode",
+            file=sys.stderr,
+        )
         return None
-    measure = "half of the actions" if drift.discrete else f"{limit:.2f}, {TIMES} times that on the expert's states"
+    window = f"{WINDOW} steps in a row "
+    if drift.discrete:
+        window += "of which more than half have another action than the expert's"
+    else:
+        window += f"that differ by more than {limit:.2f} on average, {TIMES} times the value on the expert's states"
     caption = (
-        f"{env_name}, seed {seed}: of {len(own)} episodes of {subject.name} the one with the median return,"
+        f"{env_name}, seed {seed}: the episode of {subject.name} with the median return of {len(own)},"
         f" {episode.episode_return:.1f} after {len(episode)} steps. First divergence: step {step}. "
     )
     if diverges:
-        caption += f"It is the first to differ of the first {WINDOW} steps that differ by more than {measure}."
+        caption += f"It is the first such step in the first {window}."
     else:
-        caption += f"No {WINDOW} steps differ by more than {measure}: it is where the two disagree most."
+        caption += f"The episode has no {window}, so it is the step with the largest difference."
     labels = expert.get_action(episode.obs[:-1])
-    return Strip(frames, steps, episode.labels[steps], labels[steps], step, subject.name, caption)
+    keys = env_spec(env_name).keys
+    names = keys.names if keys else ()
+    return Strip(frames, steps, episode.labels[steps], labels[steps], step, subject.name, caption, names)

@@ -1,4 +1,4 @@
-"""What is diagnosed: policies by run folder or by file, read and checked, and the states each was trained on."""
+"""The subjects of a diagnosis: policies of run folders or files, and the states that each was trained on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rl_il.datasets import load_trajectories
 from rl_il.envs import env_spec, is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.experts.loading import latest_policy, load_actor
+from rl_il.files import named_run
 from rl_il.report.runs import Run, read_run
 from rl_il.runs.parts import load_demonstrations
 from rl_il.studies.diagnosis.measures import action_errors
@@ -27,43 +28,44 @@ LossFunction = Callable[[np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True)
 class Named:
-    """A policy that was asked for, not read yet."""
+    """A policy that the user named and that is not read yet."""
 
     name: str
-    policy: str  # as `load_actor` takes it
-    run: Run | None = None  # the finished run whose iteration `itr` it is
-    itr: int = 0
+    policy: str  # as `load_actor` accepts it
+    run: Run | None = None  # the finished run that it comes from
+    itr: int = 0  # its iteration in that run
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A policy to be diagnosed, and what it was trained on."""
+    """A policy to be diagnosed, and its training data."""
 
     name: str
     actor: Actor
     loss_name: str
     loss: LossFunction  # of (N, *ob_shape) observations and N labels
     demonstrations: list[Trajectory]
-    training_states: np.ndarray  # (N, *ob_shape): it was trained on these, as far as that is known
-    all_known: bool  # whether these are all of them; a file outside a run folder does not say
+    training_states: np.ndarray  # (N, *ob_shape): the known states that it was trained on
+    all_known: bool  # whether these are all; a file outside a run folder does not say it
 
 
 def find_policies(policies: Sequence[str], names: Sequence[str] | None = None) -> list[Named]:
-    """Return the policies with their names, and their runs where they lie in a run folder."""
+    """Return the policies with their names, and with their runs if they are in run folders."""
     if names is not None and len(names) != len(policies):
-        raise InputError(f"--names: got {len(names)} names for {len(policies)} policies; give one each")
+        raise InputError(f"--names: got {len(names)} names for {len(policies)} policies; give one for each")
     found = [_find_policy(policy) for policy in policies]
     names = names or [each.name for each in found]
     if len({*names}) < len(names):
-        raise InputError(f"--names: the policies are called {', '.join(names)}; give each a name of its own")
+        raise InputError(f"--names: the names must differ, got {', '.join(names)}; give each policy its own name")
     return [dataclasses.replace(each, name=name) for each, name in zip(found, names, strict=True)]
 
 
 def _find_policy(policy: str) -> Named:
+    policy = named_run(policy)
     path = latest_policy(Path(policy)) if Path(policy).is_dir() else Path(policy)
     is_name = ":" in policy or not path.suffix  # such as hf:ORG/REPO/FILE.zip, random
     if not is_name and not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"--policy {path}: no such file")
     checkpoint = re.fullmatch(r"policy_itr_(\d+)\.pt", path.name)
     if not checkpoint or not (path.parent / "config.json").is_file():
         return Named(path.stem, str(path) if path.is_file() else policy)
@@ -72,36 +74,36 @@ def _find_policy(policy: str) -> Named:
 
 
 def common_config(found: Sequence[Named], env_name: str | None, given: dict[str, Any]) -> RunConfig:
-    """Return the first run folder's config, which holds for all policies, but for what the user has `given`."""
+    """Return the config that holds for all policies: the first run folder's, updated with the settings in `given`."""
     runs = [each.run for each in found if each.run]
     env_names = {str(run.folder): run.config.env_name for run in runs}
     if env_name is not None:
         env_names["--env_name"] = env_name
     if not env_names:
-        raise InputError("--env_name is missing, and no --policy lies in a run folder that would say it; give it")
+        raise InputError("--env_name is missing, and no --policy is in a run folder that names it; give the flag")
     if len({*env_names.values()}) > 1:
         each = ", ".join(f"{name} ({where})" for where, name in env_names.items())
-        raise InputError(f"the policies must be of one environment, got {each}; diagnose them one by one")
+        raise InputError(f"the policies must be for one environment, got {each}; diagnose them one by one")
     config = runs[0].config if runs else RunConfig(env_name=env_name)
     if given.get("expert_policy_file"):
-        config = dataclasses.replace(config, expert_activation=None)  # which was another expert's
+        config = dataclasses.replace(config, expert_activation=None)  # the run's activation is that of another expert
     config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
     if config.expert_data is None and env_spec(config.env_name).demos is None:
-        raise InputError(f"no demonstrations are shipped for {config.env_name}; give --demos FILE")
+        raise InputError(f"no demonstrations are included for {config.env_name}; give --demos FILE")
     return config
 
 
 def read_subject(found: Named, common: RunConfig, demos: str | None, env: gym.Env) -> Subject:
-    """Read a policy and what it was trained on.
+    """Read a policy and its training data.
 
     Args:
-      common: its demonstrations are taken for a policy without a run folder.
-      demos: takes the place of the file that the run folder names; which episodes of it is still the run's choice.
+      common: the config whose demonstrations are used for a policy without a run folder.
+      demos: a file to use instead of the one that the run folder names. The run's seed still chooses the episodes.
 
     Returns:
-      the policy. If it lies in a run folder, its training states are all labelled ones of its demonstrations and of
-      the data that DAgger collected before it, so also those that the run held out for validation, and those that no
-      longer fitted into a full replay buffer; for any other file they are the demonstrations' alone.
+      the policy. If it is in a run folder, its training states are all labelled states of its demonstrations and of
+      the data that DAgger collected before it. These include the states for validation, and those that a full
+      replay buffer dropped. For any other file, only the demonstrations' states are known.
 
     Raises:
       InputError: something cannot be read, or does not fit the environment.
@@ -119,30 +121,30 @@ def read_subject(found: Named, common: RunConfig, demos: str | None, env: gym.En
 
 
 def collected_data(folder: Path, itr: int, env: gym.Env) -> list[Trajectory]:
-    """Return what the run in this folder collected in iteration `itr`, from 1."""
+    """Return the trajectories that the run collected in iteration `itr`, counted from 1."""
     path = folder / "data" / f"itr_{itr}.npz"
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file: the run folder holds no data of round {itr}, as those of studies and of older"
-            " versions; make the run again with scripts/run_hw1.py"
+            f"{path}: no such file: the run folder has no data of iteration {itr}; runs of studies, of ablations and"
+            " of older versions keep none. Repeat the run with scripts/run_hw1.py"
         )
     return load_trajectories(path, env, may_lack_labels=True)
 
 
 def check_reads_observations(name: str, actor: Actor, env: gym.Env) -> None:
-    """Raise `InputError` for an actor that cannot be asked about recorded states."""
+    """Raise `InputError` if the actor cannot act on recorded observations."""
     if not actor.answers_recorded:
         raise InputError(
-            f"{name} answers only during an episode of {name_of(env)}, so it cannot be asked about recorded"
-            " states: it reads the simulator, or remembers earlier pictures; give one that reads single observations"
+            f"{name} can act only during an episode of {name_of(env)}, so it cannot label recorded states: it reads"
+            " the simulator or several frames; give one that acts on single observations"
         )
 
 
 def find_loss(policy: str, actor: Actor, discrete: bool) -> tuple[str, LossFunction]:
-    """Return what a policy's loss is called, and the loss.
+    """Return the name of a policy's loss, and the loss.
 
-    A checkpoint of this project brings the one that it was trained by. Other files say nothing of theirs, and get the
-    fraction of actions that are not the labels (discrete), or the mean squared difference.
+    For a policy file of this project, return the loss of its training. Other files do not name their loss. For them,
+    return the fraction of actions that differ from the labels (discrete) or the mean squared difference (continuous).
     """
     path = Path(policy)
     if path.suffix != ".pt" or not path.is_file():
@@ -165,5 +167,5 @@ def find_loss(policy: str, actor: Actor, discrete: bool) -> tuple[str, LossFunct
 
 
 def states_of(trajectories: Sequence[Trajectory]) -> np.ndarray:
-    """Return `(N, *ob_shape)`: the states that have a label."""
+    """Return `(N, *ob_shape)`: the labelled states of all trajectories."""
     return np.concatenate([trajectory.obs[:-1][trajectory.labelled_steps] for trajectory in trajectories])

@@ -1,1 +1,1 @@
-"""The demo doctor: what is odd about a file of demonstrations, before anything is trained on it."""
+"""The demo doctor: checks of a file of demonstrations, before a policy is trained on it."""

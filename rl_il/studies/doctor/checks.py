@@ -1,4 +1,4 @@
-"""The checks that take time: comparisons with the environment, between neighbours, and with the expert."""
+"""The slow checks: comparisons with the environment, with similar states, and with the expert."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from rl_il.studies.diagnosis.measures import nearest_rows
 from rl_il.types import Expert
 
 QUERIES, REFERENCES = 500, 20_000
-"""States whose nearest neighbour is sought, and among how many: ten million distances, half a second."""
+"""How many states the nearest neighbour is searched for, and among how many: ten million distances, half a second."""
 NEAR = 0.05
-"""States are nearly equal if they differ by less than this, in standard deviations, root mean square."""
-SOME, MANY = 0.1, 1 / 3
-"""Shares of nearly equal pairs with different labels: worth a note (LunarLander's expert has 22 %), and odd."""
+"""The distance of two nearly equal states: root mean square, in standard deviations."""
+NOTE_SHARE, WARNING_SHARE = 0.1, 1 / 3
+"""Shares of nearly equal pairs with different labels for a note and for a warning. LunarLander's expert: 0.22."""
 FAR = 0.1
-"""A continuous label differs if one of its numbers differs by more than this."""
+"""The expert disagrees with an entry of a continuous label if it differs by more than this."""
 RANDOM_STEPS = 300
 
 
 def compared_with_environment(check: Check) -> Check:
-    """Let a check of constant or repeated numbers say whether they are so in the environment too: then they are a
-    note, since no recording could be otherwise."""
+    """Return the check of constant or repeated numbers, extended: it says whether the environment has them too.
+
+    Its findings are then notes, since every recording has them.
+    """
 
     def compare(demos: Demos) -> Iterator[Finding]:
         for finding in check(demos):
@@ -42,7 +44,7 @@ def compared_with_environment(check: Check) -> Check:
             pairs = finding.numbers.get("pairs", [])
             otherwise = [d for d in finding.numbers.get("dimensions", []) if d not in constant]
             otherwise += [later for earlier, later in pairs if (rows[:, earlier] != rows[:, later]).any()]
-            said = f"does not hold for {len(otherwise)} of them" if otherwise else "holds for all of them"
+            said = f"is not so for {len(otherwise)} of them" if otherwise else "is so for all of them"
             yield dataclasses.replace(
                 finding,
                 severity=WARNING if otherwise else NOTE,
@@ -54,7 +56,7 @@ def compared_with_environment(check: Check) -> Check:
 
 
 def random_states(env: gym.Env) -> np.ndarray:
-    """Return `(RANDOM_STEPS, *ob_shape)`: what the random policy sees."""
+    """Return the observations `(RANDOM_STEPS, *ob_shape)` of the random policy."""
     rng = np.random.default_rng(0)
     trajectories = sample_trajectories(env, RandomActor(env), RANDOM_STEPS, rng, max_path_length=RANDOM_STEPS)
     return np.concatenate([t.obs[1:] for t in trajectories])[:RANDOM_STEPS]
@@ -72,14 +74,14 @@ def equal_states(demos: Demos) -> Iterator[Finding]:
         repeated = len(obs) - len(first)
         yield Finding(
             WARNING,
-            f"{differs.sum():,} of {repeated:,} states that occur again have another label than the first time: the"
-            " clone can only learn the mean, or the more frequent one; a random expert, or two of them?",
+            f"{differs.sum():,} of {repeated:,} repeated states have another label than the first time: a policy can"
+            " only learn their mean, or the most frequent one; was the expert random, or were there two?",
             {"contradictory": int(differs.sum()), "repeated": repeated},
         )
 
 
 def near_states(demos: Demos) -> Iterator[Finding]:
-    """Find nearest neighbours, on a sample, whose labels differ although the states hardly do."""
+    """Find pairs of nearest neighbours, in a sample, whose labels differ although the states hardly do."""
     obs, labels = _rows(demos)
     if len(obs) < 2 or obs.ndim != 2:
         return
@@ -90,14 +92,14 @@ def near_states(demos: Demos) -> Iterator[Finding]:
     nearest, distances = nearest_rows(obs[:QUERIES], obs, "comparing neighbours", but_itself=True)
     near = distances < NEAR * np.sqrt(obs.shape[1])
     pairs, differ = int(near.sum()), int(_differ(labels[: len(nearest)], labels[nearest], 0.5)[near].sum())
-    if pairs < 20 or differ < SOME * pairs:
+    if pairs < 20 or differ < NOTE_SHARE * pairs:
         return
-    many = differ > MANY * pairs
-    reason = "does the observation lack what the expert looked at (memory, time), or does it act at random?"
+    many = differ > WARNING_SHARE * pairs
+    reason = "does the observation lack something that the expert used (memory, time), or was the expert random?"
     yield Finding(
         WARNING if many else NOTE,
         f"{differ} of {pairs} sampled pairs of nearly equal states have different labels: "
-        + (reason if many else "usual along the edges of a discrete expert's decisions"),
+        + (reason if many else "usual where a discrete expert changes from one action to another"),
         {"contradictory": differ, "pairs": pairs},
     )
 
@@ -108,13 +110,13 @@ CHECKS: dict[str, Check] = CHEAP_CHECKS | {
     "equal_states": equal_states,
     "near_states": near_states,
 }
-"""All checks of trajectories except the comparison with the expert, which needs one."""
+"""All checks of trajectories, except for the comparison with the expert, which needs an expert."""
 
 
 def expert_disagreement(demos: Demos, expert: Expert, name: str, is_theirs: bool) -> Iterator[Finding]:
-    """Compare the stored labels with what the expert says now, and find the episodes in which it disagrees most.
+    """Compare the stored labels with the expert's actions, and find episodes in which they differ most.
 
-    `is_theirs`: whether the labels should be this expert's; it need not be the only good one.
+    `is_theirs` says whether the labels should be this expert's. If not, a difference is only a note.
     """
     differences = []
     for trajectory, labels in zip(demos.trajectories, demos.labels, strict=True):
@@ -135,39 +137,39 @@ def expert_disagreement(demos: Demos, expert: Expert, name: str, is_theirs: bool
         measure = f"{100 * share:.1f} % of the label entries by more than {FAR} (root mean square {rms:.3g})"
     odd, advice = share > 0.05, ""
     if odd:
-        advice = ": did another one, or another version of the environment, make this file? For DAgger give that one"
+        advice = ": is the file from another expert or another version of the environment? Use that one for DAgger"
     text = f"the expert {name} disagrees with {measure}{advice}"
     yield Finding(WARNING if odd and is_theirs else NOTE, text, numbers)
     yield from other_policies(shares)
 
 
 def other_policies(shares: np.ndarray) -> Iterator[Finding]:
-    """Find episodes in which the expert disagrees far more than in most; `shares (n,)`, one an episode, or NaN."""
-    middle, most = float(np.nanmedian(shares)), float(np.nanmax(shares))
+    """Find episodes in which the expert disagrees far more than in most; `shares (episodes,)` may hold NaN."""
+    middle, largest = float(np.nanmedian(shares)), float(np.nanmax(shares))
     worst = np.flatnonzero(shares > max(3 * middle, middle + 0.1))
     if len(worst):
         yield Finding(
             WARNING,
             f"the expert disagrees far more in {len(worst)} of {counted(len(shares), 'episode')} ({ranges(worst)}: up"
-            f" to {100 * most:.0f} %, median {100 * middle:.1f} %): did another policy make them?",
-            {"episodes": worst.tolist(), "most": most, "median": middle},
+            f" to {100 * largest:.0f} %, median {100 * middle:.1f} %): are they from another policy?",
+            {"episodes": worst.tolist(), "max": largest, "median": middle},
         )
 
 
 def _differ(a: np.ndarray, b: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return `(N,)` bool: whether two labels differ; continuous ones by more than `tolerance`, root mean square."""
+    """Return `(N,)` bool: whether labels differ; continuous ones by a root mean square of more than `tolerance`."""
     return a != b if a.ndim == 1 else ((a - b) ** 2).sum(axis=1) > tolerance**2 * a.shape[1]
 
 
 def _rows(demos: Demos) -> tuple[np.ndarray, np.ndarray]:
-    """Return observations and labels of all labelled steps; continuous labels in standard deviations."""
+    """Return the observations and labels of all labelled steps; continuous labels are standardised."""
     obs = np.concatenate([t.obs[:-1][t.labelled_steps] for t in demos.trajectories])
     labels = np.concatenate(demos.labels)
     return obs, labels if labels.ndim == 1 else _standardised(labels)
 
 
 def _standardised(rows: np.ndarray) -> np.ndarray:
-    """Return `rows (N, D)` less their mean, divided by their standard deviation, without the constant columns."""
+    """Return `rows (N, D)` minus their mean, divided by their standard deviation, without constant columns."""
     rows = rows.astype(np.float64)
     spread = rows.std(axis=0)
     return (rows - rows.mean(axis=0))[:, spread > 1e-8] / spread[spread > 1e-8]

@@ -1,4 +1,4 @@
-"""Which environment a file is for, by its name, and which version it was recorded on, by its sizes."""
+"""The environment of a file, from its name, and the version that it was recorded on, from its sizes."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ SIZES: dict[str, dict[int, str]] = {
     "Pendulum": {3: "Pendulum"},
     "Acrobot": {6: "Acrobot"},
 }
-"""How many numbers an observation has, by environment and version.
+"""For each environment: how many numbers an observation has, and in which versions.
 
--v4 and -v5 are as gymnasium 1.4 makes them (a test makes them again); -v2 and -v3 follow from the version histories
-in its documentation (gymnasium.farama.org/environments/mujoco), which list what -v4 and -v5 left out.
+-v4 and -v5 are those of gymnasium 1.4, and a test compares them. -v2 and -v3 follow from the version histories in its
+documentation (gymnasium.farama.org/environments/mujoco), which list what -v4 and -v5 left out.
 """
 
 
 def base_of(env_name: str) -> str:
-    """Return `Ant` for `Ant-v4`."""
+    """Return the name without the version, such as `Ant` for `Ant-v4`."""
     return re.sub(r"-v\d+$", "", env_name)
 
 
 def recorded_on(n_numbers: int, env_name: str) -> str:
-    """Say what data of `n_numbers` an observation were probably recorded on, as the end of a sentence."""
+    """Return the end of a sentence: on which environment observations of `n_numbers` were probably recorded."""
     own = SIZES.get(base_of(env_name), {})
     if n_numbers in own:
         others = [name for name in gym.registry if base_of(name) == base_of(env_name) and name != env_name]
         fitting = [name for name in sorted(others) if re.search(rf"{name[-3:]}\b", own[n_numbers])]
-        advice = f"try --env_name {fitting[-1]}" if fitting else "record again"
-        return f"the size of {own[n_numbers]}: {advice}, or record with this version"
+        advice = f"try --env_name {fitting[-1]}, or" if fitting else "you can"
+        return f"this is the size in {own[n_numbers]}: {advice} record again with {env_name}"
     others = [sizes[n_numbers] for sizes in SIZES.values() if n_numbers in sizes]
     if others:
-        return f"the size of {'; '.join(others)}: was it recorded there?"
-    return "no environment known here has this size: was the observation wrapped (stacked, cut, time added)?"
+        return f"this is the size in {'; '.join(others)}: was it recorded there?"
+    return "no known environment has this size: did a wrapper change the observation (stacked, cut, time added)?"
 
 
 def name_in(text: str) -> str | None:
-    """Find the environment that a file's name or meta names, such as `Ant-v4` in `expert_data_Ant-v4`."""
+    """Return the environment that a text names, such as `Ant-v4` in `expert_data_Ant-v4`; None without one."""
     found = re.search(r"[\w/]+-v\d{1,9}", text)
     if not found:
         return None
@@ -67,9 +67,9 @@ def name_in(text: str) -> str | None:
 
 
 def make_similar(env_name: str) -> gym.Env | None:
-    """Make the environment of that name, or of its nearest later version: `Ant-v4` for `Ant-v2`; None without one.
+    """Return the environment of this name or of the next later version (`Ant-v4` for `Ant-v2`); None without one.
 
-    The name comes from a file, so it imports nothing: only names that Gymnasium knows already are made.
+    The name comes from a file, so no module is imported for it: Gymnasium must know it already.
     """
     version = int(env_name.rpartition("-v")[2])
     same = [spec for spec in gym.registry.values() if base_of(spec.id) == base_of(env_name)]
@@ -77,6 +77,6 @@ def make_similar(env_name: str) -> gym.Env | None:
         if (spec.version or 0) >= version:
             try:
                 return make_env(spec.id)
-            except InputError:  # one that this machine cannot make
+            except InputError:  # this machine cannot make it
                 continue
     return None

@@ -2,10 +2,10 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const MARGIN = { left: 38, right: 8, top: 6, bottom: 16 };
-const MAX_POINTS = 400; // of the loss; beyond them they are thinned out
-const REDRAW = 500; // ms between two drawings at most
+const MAX_POINTS = 400; // of the loss; if there are more, every second one is dropped
+const REDRAW = 500; // ms between two drawings
 
-/** Round numbers that span `[low, high]`, three to five of them. */
+/** Returns three to five round numbers that span `[low, high]`. */
 function ticks(low, high) {
   const span = high - low || Math.abs(high) || 1;
   const power = 10 ** Math.floor(Math.log10(span / 2));
@@ -18,7 +18,7 @@ function ticks(low, high) {
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const plain = (value) => compact.format(value).replace("-", "−");
 
-/** One chart in a `<figure>` with a `.value` for the newest value and an `<svg>`. */
+/** A line chart in a `<figure>` with an `<svg>`, and a `.value` element for the newest value. */
 class Chart {
   constructor(id, { format = plain, unit, bounds = null, empty }) {
     const figure = document.getElementById(id);
@@ -29,7 +29,7 @@ class Chart {
     new ResizeObserver(() => this.draw()).observe(this.svg);
   }
 
-  /** `points` and `extra` (marked apart) are lists of [x, y]. */
+  /** Draws the lists of [x, y]: `points` as a line, `extra` as rings. */
   show(points, extra = []) {
     Object.assign(this, { points, extra });
     this.draw();
@@ -113,7 +113,7 @@ export class History {
     this.reset([]);
   }
 
-  /** Starts from the finished episodes that the server tells. */
+  /** Starts again from the list of finished episodes that the server sent. */
   reset(episodes) {
     Object.assign(this, { rates: [], returns: [], alone: [], losses: [], lossGap: 1 });
     for (const episode of episodes) {
@@ -129,7 +129,7 @@ export class History {
     this.addLoss(updates, loss);
   }
 
-  /** The newest snapshot's return without anyone's help, beside the episode that ended last. */
+  /** Adds the mean return of the newest snapshot acting alone, at the last finished episode. */
   addAlone(value) {
     this.alone.push([this.returns.at(-1)?.[0] ?? 0, value]);
   }
@@ -145,7 +145,7 @@ export class History {
     this.losses = kept;
   }
 
-  /** Draws in a moment: states come more often than an eye follows. */
+  /** Draws within half a second. Not at once, because states arrive more often than that. */
   drawSoon() {
     this.timer ??= setTimeout(() => this.draw(), REDRAW);
   }

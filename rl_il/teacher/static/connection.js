@@ -1,11 +1,11 @@
-// The WebSocket: says hello with the token, hands messages on, and comes back by itself when it is lost.
-// Its status is one of: connecting, open, taken (by another tab), replaced (by another tab), denied, lost.
+// The WebSocket: it sends the token, receives and sends messages, and reconnects when the connection is lost.
+// Its status is one of: connecting, open, taken (another tab has the session), replaced (by another tab), denied, lost.
 
 const DENIED = 4401;
 const REPLACED = 4409;
-const LONGEST_WAIT = 4000; // ms between two attempts
+const MAX_WAIT = 4000; // ms between two attempts
 
-/** Takes the token out of the address bar; kept for this tab, so that a reload works. */
+/** Removes the token from the address bar and returns it. This tab stores it, so that a reload works. */
 function takeToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) {
@@ -16,7 +16,7 @@ function takeToken() {
 }
 
 export class Connection {
-  /** `onStatus(status)`, `onMessage(object)`, `onFrame(ArrayBuffer)` are called as things happen. */
+  /** Calls `onStatus(status)`, `onMessage(object)` and `onFrame(ArrayBuffer)`. */
   constructor({ onStatus, onMessage, onFrame }) {
     this.handlers = { onStatus, onMessage, onFrame };
     this.status = "connecting";
@@ -25,7 +25,7 @@ export class Connection {
     addEventListener("online", () => this.status === "lost" && this.open());
   }
 
-  /** Connects anew; the old socket, if any, is forgotten. */
+  /** Opens a new connection in place of the old one. */
   open(takeOver = false) {
     clearTimeout(this.timer);
     this.socket?.close();
@@ -40,7 +40,7 @@ export class Connection {
     socket.onmessage = (event) => socket === this.socket && this.receive(event.data);
     socket.onclose = (event) => socket === this.socket && this.closed(event.code);
     this.socket = socket;
-    if (this.status !== "lost") this.become("connecting"); // while retrying, "lost" stays on the page
+    if (this.status !== "lost") this.become("connecting"); // while it tries again, the page still says "lost"
   }
 
   receive(data) {
@@ -65,7 +65,7 @@ export class Connection {
     }
     this.become("lost");
     this.timer = setTimeout(() => this.open(), this.wait);
-    this.wait = Math.min(this.wait * 2, LONGEST_WAIT);
+    this.wait = Math.min(this.wait * 2, MAX_WAIT);
   }
 
   become(status) {
@@ -73,10 +73,10 @@ export class Connection {
     this.handlers.onStatus(status);
   }
 
-  /** Sends one message, if the session is ours at the moment; whether it was. */
+  /** Sends one message if this tab controls the session; returns whether it does. */
   send(message) {
-    const ours = this.status === "open" && this.socket.readyState === WebSocket.OPEN;
-    if (ours) this.socket.send(JSON.stringify(message));
-    return ours;
+    const inControl = this.status === "open" && this.socket.readyState === WebSocket.OPEN;
+    if (inControl) this.socket.send(JSON.stringify(message));
+    return inControl;
   }
 }

@@ -1,4 +1,4 @@
-// The set of held keys, from the keyboard, from touch or mouse on the page's key buttons, and from a gamepad.
+// The held keys: from the keyboard, from touch or mouse on the page's key buttons, and from a gamepad.
 
 const PAD_BUTTONS = { 12: "ArrowUp", 13: "ArrowDown", 14: "ArrowLeft", 15: "ArrowRight" };
 const PAD_AXES = [["ArrowLeft", "ArrowRight"], ["ArrowUp", "ArrowDown"]];
@@ -6,15 +6,15 @@ const DEAD_ZONE = 0.5;
 const ACTIVATES = new Set(["Space", "Enter"]);
 
 export class HeldKeys {
-  /** `buttons` is the element that holds one `<button data-code>` a key; `onChange(held)` gets each new set. */
+  /** `buttons` contains one `<button data-code>` for each key; `onChange(held)` gets each new list of held keys. */
   constructor(buttons, onChange) {
     this.buttons = buttons;
     this.onChange = onChange;
-    this.codes = new Set(); // those that mean something here
+    this.codes = new Set(); // the environment's keys
     this.keyboard = new Map(); // physical key -> code
     this.pointers = new Map(); // pointer id -> code
     this.gamepad = new Set();
-    this.held = []; // in the order in which they were pressed: the last one decides
+    this.held = []; // in the order in which they were pressed
     this.listenToKeyboard();
     this.listenToPointers();
     addEventListener("gamepadconnected", () => this.pollGamepads());
@@ -23,7 +23,7 @@ export class HeldKeys {
     document.addEventListener("visibilitychange", () => this.release());
   }
 
-  /** From now on these codes are the environment's keys. */
+  /** Sets the environment's keys, and releases all. */
   use(codes) {
     this.codes = new Set(codes);
     this.release();
@@ -58,14 +58,14 @@ export class HeldKeys {
       this.changed();
     });
     addEventListener("keyup", (event) => {
-      // While Meta is down some systems send no keyup for other keys.
+      // While Meta is held, some systems send no keyup for other keys.
       if (event.key === "Meta") this.keyboard.clear();
       this.keyboard.delete(event.code);
       this.changed();
     });
   }
 
-  /** The key that the event is about, if it is one of the environment's; space on a focused button is the button's. */
+  /** Returns the environment's key of the event, or null. Space and Enter press a focused button instead. */
   codeOf(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return null;
     const button = event.target.closest?.("button");
@@ -85,7 +85,7 @@ export class HeldKeys {
     this.buttons.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
-      this.buttons.setPointerCapture(event.pointerId); // a thumb may glide from one key to the next
+      this.buttons.setPointerCapture(event.pointerId); // a thumb may slide from one key to the next
       set(event);
     });
     this.buttons.addEventListener("pointermove", (event) => this.pointers.has(event.pointerId) && set(event));

@@ -1,16 +1,16 @@
-// What the page says about the session: who acts, both choices, the numbers, the key map.
+// What the page shows of the session: who acts, both choices, the numbers and the keys.
 
 const $ = (id) => document.getElementById(id);
 
 const WORDS = { human: "You act", agent: "The agent acts", nobody: "Nobody acts" };
 const HINTS = {
-  demonstrate: "Every step you act becomes a label.",
+  demonstrate: "You act. Every step becomes a label.",
   teach: "Hold a key to correct the agent.",
-  watch: "The agent alone; no labels.",
+  watch: "The agent acts alone. No step becomes a label.",
 };
 const whole = new Intl.NumberFormat("en");
 
-/** Sets a text only where it changed: this runs with every frame. */
+/** Sets a text if it has changed. This function runs for every frame. */
 export function say(id, text) {
   const element = $(id);
   if (element.textContent !== text) element.textContent = text;
@@ -24,13 +24,13 @@ function make(tag, properties = {}, children = []) {
 
 const mark = (who) => make("span", { className: `mark ${who}` });
 
-/** Builds what depends on the environment. */
+/** Builds the parts of the page that depend on the environment. */
 export function build(welcome) {
   document.title = `Teach ${welcome.env_name}`;
   say("task", welcome.env_name);
   say("undo-word", `Undo ${welcome.undo_seconds} s`);
   say("run-folder", welcome.run_folder ?? "");
-  say("approved-means", welcome.labels_rule === "human" ? "only yours are learnt" : "steps let pass");
+  say("approved-means", welcome.labels_rule === "human" ? "not trained on" : "agent's own steps");
   for (const button of document.querySelectorAll("[data-mode]")) {
     button.hidden = !welcome.modes.includes(button.dataset.mode);
   }
@@ -40,7 +40,7 @@ export function build(welcome) {
   $("choices").classList.toggle("axes", !welcome.actions);
 }
 
-/** One button a key: left and right under one thumb each, or in a pad of their own beside two others. */
+/** Makes one button for each key. If there are two or more other keys, left and right form a separate group. */
 function buildKeys(keys) {
   const of = (...codes) => keys.filter((key) => codes.includes(key.code));
   const left = of("ArrowLeft");
@@ -99,7 +99,7 @@ function showChoices(state) {
   }
 }
 
-/** A bar from zero to the value, and the value as a number. */
+/** Shows the value as a number, and as a bar from zero. */
 function showAxis(row, who, value) {
   const bar = row.querySelector(`.mark.${who}`);
   const label = row.querySelector(`.value.${who}`);
@@ -142,7 +142,7 @@ export function showState(state) {
 
 const number = (value) => whole.format(+value.toFixed(Math.abs(value) < 10 ? 1 : 0)).replace("-", "−");
 
-/** A line that goes by itself; an error stays longer. At most three at a time. */
+/** Shows a line for some seconds, and an error for longer. At most three lines are visible at a time. */
 export function notice(level, text) {
   const line = make("p", { className: level, textContent: text });
   $("notices").append(line);

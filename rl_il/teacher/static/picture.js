@@ -1,21 +1,21 @@
-// Frames: decoded off the main thread, the newest drawn, each acknowledged; and two measurements of how live it is.
+// Frames: the newest one is decoded and drawn, and each one is acknowledged. Frame rate and delay are measured.
 
 const WINDOW = 2000; // ms over which frames are counted
 
 export class Picture {
-  /** `acknowledge(seq)` is called for each frame, drawn or dropped. */
+  /** Calls `acknowledge(seq)` for each frame, whether it is drawn or dropped. */
   constructor(canvas, acknowledge) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
     this.acknowledge = acknowledge;
     this.drawn = 0;
-    this.times = []; // when the last frames were drawn
-    this.stamps = []; // of key changes whose frame is not drawn yet
+    this.times = []; // of the last drawings
+    this.stamps = []; // of the key changes that no frame has shown yet
     this.keyFrame = null;
     this.keyToPicture = null; // ms from the last key change to the first frame that shows it
   }
 
-  /** Gives the canvas the frames' size; an observation's pixels stay pixels when it is scaled up. */
+  /** Gives the canvas the size of the frames. With `pixels`, enlarging does not blur them. */
   shape(width, height, pixels) {
     Object.assign(this.canvas, { width, height });
     this.canvas.classList.toggle("pixels", pixels);
@@ -39,7 +39,7 @@ export class Picture {
         bitmap.close();
         this.count(seq);
       } catch {
-        // A frame that is no picture is skipped; the next one comes.
+        // A damaged frame is skipped.
       } finally {
         this.acknowledge(seq);
       }
@@ -60,7 +60,7 @@ export class Picture {
     this.canvas.dataset.drawn = this.drawn;
   }
 
-  /** Frames drawn in a second, over the last two. */
+  /** Returns the frames per second, over the last two seconds. */
   rate() {
     const recent = this.times.filter((time) => time > performance.now() - WINDOW);
     return recent.length / (WINDOW / 1000);
@@ -70,7 +70,7 @@ export class Picture {
     this.stamps.push(stamp);
   }
 
-  /** The frame `seq` is the first that follows from the keys sent at `stamp` (another page's stamps say nothing). */
+  /** Notes that frame `seq` is the first after the keys sent at `stamp`. Stamps of another page are ignored. */
   keysShown(stamp, seq) {
     if (!this.stamps.includes(stamp)) return;
     this.stamps = this.stamps.filter((other) => other > stamp);

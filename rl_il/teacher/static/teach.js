@@ -1,4 +1,4 @@
-// The page's wiring: messages in, keys and commands out. Nothing is decided here about who acts; the server does.
+// Connects the parts of the page: messages come in, keys and commands go out. The server decides who acts.
 
 import { History } from "./charts.js";
 import { Connection } from "./connection.js";
@@ -9,9 +9,10 @@ import { Picture } from "./picture.js";
 const $ = (id) => document.getElementById(id);
 const SPEEDS = [0.25, 0.5, 1, 2, 4];
 
-let state = null; // the newest that the server told
+let state = null; // the newest state from the server
 let undoSeconds = 5;
-let why = ""; // why the session is paused, if the person did not ask for it
+let why = ""; // why the session is paused, if the user did not ask for it
+let hasPressed = false; // whether a key was pressed during this pause
 
 const connection = new Connection({ onStatus, onMessage, onFrame: (data) => picture.receive(data) });
 const picture = new Picture($("picture"), (seq) => connection.send({ type: "ack", seq }));
@@ -19,6 +20,12 @@ const history = new History();
 const keys = new HeldKeys($("keys"), (held) => {
   const stamp = performance.now();
   if (connection.send({ type: "keys", held, stamp })) picture.keysSent(stamp);
+  if (held.length && connection.status === "open" && state.paused && state.mode !== "watch") {
+    hasPressed = true;
+    showVeil();
+    $("veil-button").focus();
+    $("veil").firstElementChild.scrollIntoView({ block: "nearest" });
+  }
 });
 
 const command = (name, value = null) => connection.send({ type: "command", name, value });
@@ -34,7 +41,8 @@ function onMessage(message) {
   if (message.type === "snapshot_return") {
     history.addAlone(message.return);
     history.draw();
-    notice("info", `The newest snapshot alone returns ${Math.round(message.return)}.`);
+    const { return: mean, episodes: n } = message;
+    notice("info", `The newest snapshot, acting alone: mean return ${Math.round(mean)} in ${n} episode${n === 1 ? "" : "s"}.`);
   }
 }
 
@@ -49,6 +57,7 @@ function welcome(message) {
 
 function onState(newest) {
   if (state?.paused && !newest.paused) why = "";
+  if (!newest.paused || newest.mode !== state?.mode) hasPressed = false;
   state = newest;
   if (state.keys_stamp !== null) picture.keysShown(state.keys_stamp, state.seq);
   showState(state);
@@ -57,38 +66,38 @@ function onState(newest) {
   showVeil();
 }
 
-// The veil over the picture: what is the matter, and the one button that mends it.
+// The text over the picture says why the session does not run. Its button starts or resumes the session.
 const VEILS = {
   connecting: { title: "Connecting", text: "" },
   lost: {
     title: "Connection lost, paused",
-    text: "All keys are released. Trying again. If scripts/teach.py has stopped, start it with --resume.",
+    text: "All keys are released. The page is reconnecting. If scripts/teach.py has stopped, start it with --resume.",
     button: "Try now",
     act: () => connection.open(),
   },
   taken: {
     title: "Another tab is teaching",
-    text: "Only one at a time can hold the keys.",
+    text: "Only one tab at a time can control the session.",
     button: "Take over here",
     act: () => connection.open(true),
   },
   replaced: {
     title: "Another tab took over",
-    text: "This one no longer acts.",
+    text: "This tab no longer controls the session.",
     button: "Take it back",
     act: () => connection.open(true),
   },
   denied: {
     title: "This address is not valid",
-    text: "Its token is missing or old. Open the whole address that scripts/teach.py printed, with #token= at its end.",
+    text: "The token is missing or old. Open the complete address that scripts/teach.py printed, from http to the end.",
   },
   paused: { title: "Paused", button: "Resume", act: () => command("pause", false) },
 };
 
 const START = {
-  demonstrate: "You act, with the keys below. Every step becomes a label.",
-  teach: "The agent acts. Hold a key to correct it; let go, and it acts again.",
-  watch: "The agent acts alone.",
+  demonstrate: "You act with the keys below. Every step becomes a label.",
+  teach: "The agent acts. Hold a key to correct it. When you release the key, the agent acts again.",
+  watch: "The agent acts alone. No step becomes a label.",
 };
 const LINKS = { connecting: "Connecting", open: "Connected", lost: "Not connected", denied: "Refused" };
 
@@ -101,10 +110,15 @@ function showVeil() {
   $("veil").hidden = !veil;
   if (!veil) return;
   const isStart = name === "paused" && state.step === 0 && state.saved_episodes === 0;
+  const isAsked = name === "paused" && hasPressed;
+  const button = isStart ? "Start" : (veil.button ?? "");
+  let text = isStart ? START[state.mode] : name === "paused" ? why : veil.text;
+  if (isAsked) text = `Press ${button} first. Keys do nothing while the session is paused.`;
   say("veil-title", isStart ? "Ready" : veil.title);
-  say("veil-text", isStart ? START[state.mode] : name === "paused" ? why : veil.text);
-  say("veil-button", isStart ? "Start" : (veil.button ?? ""));
+  say("veil-text", text);
+  say("veil-button", button);
   $("veil-button").hidden = !veil.button;
+  $("veil-button").classList.toggle("asked", isAsked);
   if (veil.button && document.activeElement === document.body) $("veil-button").focus({ preventScroll: true });
 }
 
@@ -115,6 +129,7 @@ function onStatus(status) {
   if (status === "lost") why = "The connection was lost.";
   if (status !== "open") {
     keys.release();
+    hasPressed = false;
     document.body.dataset.acting = "nobody";
     say("acting-word", "Nobody acts");
   }
@@ -153,15 +168,15 @@ const SHORTCUTS = {
 };
 
 addEventListener("keydown", (event) => {
-  // A key of the environment's is never a shortcut too (keys.js has marked it as handled).
+  // A key of the environment is not also a shortcut: keys.js has marked its event as handled.
   if (event.defaultPrevented || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
   if (connection.status === "open") SHORTCUTS[event.key.toLowerCase()]?.();
 });
 
 document.addEventListener("visibilitychange", () => {
-  // Steps that nobody watches must not count as approved.
+  // The agent's steps must not count as approved if nobody sees them.
   if (!document.hidden || !state || state.paused) return;
-  why = "This page was out of sight.";
+  why = "The page was not visible.";
   command("pause", true);
 });
 

@@ -1,7 +1,8 @@
-"""Jobs in processes of their own: what they leave, how they fail, and that none outlives what started it."""
+"""Launchers of jobs: the files of a job, how it fails, and that no process outlives the one that started it."""
 
 import multiprocessing
 import os
+import re
 import select
 import signal
 import subprocess
@@ -34,8 +35,12 @@ def dies(outdir: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def ends_with_status_3(outdir: Path) -> None:
+    os._exit(3)
+
+
 def hangs(outdir: Path) -> None:
-    """Say in a file which process this is, and never end."""
+    """Write the process id to a file, and never end."""
     (outdir / "pid").write_text(str(os.getpid()))
     (outdir / "begun").open("w").close()
     while True:
@@ -43,7 +48,7 @@ def hangs(outdir: Path) -> None:
 
 
 def ends_once_it_hangs(outdir: Path) -> None:
-    """End once `hangs` is at work: opening a pipe waits for its other end."""
+    """End when `hangs` is at work: opening a pipe waits for its other end."""
     (outdir / "begun").open().close()
 
 
@@ -51,7 +56,7 @@ X, Y = partial(writes, "x"), partial(writes, "y")
 
 
 def ends(pid: int, seconds: float = 20) -> bool:
-    """Whether the process is gone, or goes within this time."""
+    """Return whether the process has ended, or ends within this time."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -64,7 +69,7 @@ def ends(pid: int, seconds: float = 20) -> bool:
         os.close(handle)
 
 
-def test_each_job_has_a_process_of_its_own_with_one_thread(tmp_path, capfd):
+def test_each_job_has_its_own_process_with_one_thread(tmp_path, capfd):
     events = list(launch_local({"x": X, "y": Y}, tmp_path, processes=2))
     assert sorted(events) == [("x", None), ("y", None)]
     threads, pids = zip(*((tmp_path / f"{name}a" / "zebra.txt").read_text().split() for name in "xy"), strict=True)
@@ -74,22 +79,24 @@ def test_each_job_has_a_process_of_its_own_with_one_thread(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_a_job_that_fails_says_why_and_the_others_go_on(tmp_path):
+def test_a_job_that_fails_gives_the_reason_and_the_others_continue(tmp_path):
     jobs = {
         "bad": partial(fails, InputError("--size must be\nabove 0")),
         "dead": dies,
+        "ended": ends_with_status_3,
         "worse": partial(fails, RuntimeError("who knows")),
         "x": X,
     }
     reasons = dict(launch_local(jobs, tmp_path, processes=1))
-    assert "-9" in reasons.pop("dead")
+    assert re.search("-9.*memory", reasons.pop("dead"))
+    assert re.search(f"exit code 3.*{LOG}", reasons.pop("ended"))
     assert reasons == {"bad": "--size must be above 0", "worse": "RuntimeError: who knows", "x": None}
     log = (tmp_path / LOG).read_text()
     assert "RuntimeError: who knows" in log and "Traceback" in log
     assert "--size" not in log
 
 
-def test_two_work_at_a_time_and_closing_ends_them(tmp_path):
+def test_two_jobs_work_at_a_time_and_closing_ends_them(tmp_path):
     os.mkfifo(tmp_path / "begun")
     jobs = {"hangs": hangs, "ends": ends_once_it_hangs, "waits for its turn": hangs}
     events = launch_local(jobs, tmp_path, processes=2)
@@ -101,7 +108,7 @@ def test_two_work_at_a_time_and_closing_ends_them(tmp_path):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_processes_end_with_the_one_that_started_them(tmp_path, how):
+def test_processes_end_when_their_parent_ends(tmp_path, how):
     os.mkfifo(tmp_path / "begun")
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -117,7 +124,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path, how):
         assert ends(pid)
 
 
-def test_a_packed_job_is_its_files_with_the_summaries_last():
+def test_a_packed_job_returns_its_files_with_the_summaries_last():
     files, reason = run_packed(X)
     assert reason is None
     assert sorted(files) == ["xa/summary.json", "xa/zebra.txt", "xb/summary.json", "xb/zebra.txt"]
@@ -126,7 +133,7 @@ def test_a_packed_job_is_its_files_with_the_summaries_last():
     assert run_packed(partial(fails, KeyError("x\n  y"))) == ({"begun": b""}, r"KeyError: 'x\n y'")
 
 
-def test_ray_is_asked_for_by_its_pip_command(tmp_path, monkeypatch):
+def test_without_ray_the_message_has_its_pip_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install ray"):
         next(launch_ray({"x": X}, tmp_path))

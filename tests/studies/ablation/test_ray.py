@@ -1,4 +1,4 @@
-"""Ray itself: `make test-ray` installs it."""
+"""Ablations on a real Ray cluster; `make test-ray` installs Ray."""
 
 import os
 from dataclasses import replace
@@ -22,9 +22,9 @@ ABLATION = Ablation(BASE, {"size": [8, 16], "learning_rate": [1e-3, 1e-2]}, n_se
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Two nodes of one core each on this machine; `other` is the one that may die."""
+    """Start two nodes of one core each on this machine; `other` is the node that the test ends."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    # A worker process imports this file by its name.
+    # A worker process imports this test module by its name.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     import ray
     from ray.cluster_utils import Cluster
@@ -38,7 +38,7 @@ def cluster(monkeypatch):
 
 
 def noted(config: RunConfig, notes: str, doomed: str, outdir: Path) -> None:
-    """Train, after a note of where that was begun; on the doomed node wait for its end instead."""
+    """Write the run and its node to a file, then train; on the node `doomed`, wait for its end instead."""
     import ray
 
     node = ray.get_runtime_context().get_node_id()
@@ -47,11 +47,11 @@ def noted(config: RunConfig, notes: str, doomed: str, outdir: Path) -> None:
     if node == doomed:
         import threading
 
-        threading.Event().wait()  # the node dies while it works, for certain
+        threading.Event().wait()  # so the node certainly dies while it works
     train(config, None, outdir)
 
 
-def test_a_node_that_dies_in_the_middle_changes_nothing(cluster, tmp_path):
+def test_a_node_that_dies_during_the_work_changes_no_result(cluster, tmp_path):
     local, there = tmp_path / "local", tmp_path / "ray"
     run_ablation(ABLATION, local, processes=2, verbose=False)
     notes = tmp_path / "notes"
@@ -70,7 +70,7 @@ def test_a_node_that_dies_in_the_middle_changes_nothing(cluster, tmp_path):
     begun = [line.split() for line in notes.read_text().splitlines()]
     lost = {name for name, node in begun if node == cluster.other.node_id}
     assert lost and all(sum(name == other for other, _ in begun) >= 2 for name in lost)
-    # What is left to do is the reference scores and the table; no run is made again.
+    # Only the reference scores and the table are made now; no run is made again.
     before = {path: path.stat().st_mtime_ns for path in there.rglob("summary.json")}
     run_ablation(ABLATION, there, launcher="ray", verbose=False)
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
@@ -78,7 +78,7 @@ def test_a_node_that_dies_in_the_middle_changes_nothing(cluster, tmp_path):
         assert (there / name).read_bytes() == (local / name).read_bytes(), name
 
 
-def test_its_own_cluster_lists_a_failed_run_and_is_ended(tmp_path):
+def test_without_an_address_a_cluster_is_started_and_ended(tmp_path):
     ablation = Ablation(replace(BASE, env_name="LunarLanderContinuous-v3"), {"learning_rate": [1e-3, 1e30]}, 1)
     outcome = run_ablation(ablation, tmp_path / "ray", launcher="ray", verbose=False)
     ((name, reason),) = outcome.failures.items()
@@ -92,6 +92,6 @@ def test_its_own_cluster_lists_a_failed_run_and_is_ended(tmp_path):
         assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes(), name
 
 
-def test_a_cluster_that_does_not_answer_is_named(tmp_path):
+def test_the_address_of_a_cluster_that_does_not_answer_is_named(tmp_path):
     with pytest.raises(InputError, match=r"127.0.0.1:1"):
         next(launch_ray({"any": partial(train, BASE, None)}, tmp_path, "127.0.0.1:1"))

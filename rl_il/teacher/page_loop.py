@@ -1,4 +1,4 @@
-"""Teaching through the page: the loop that steps the session, and shows what happens."""
+"""Teaching through the page: the loop that steps the session and sends what happens to the browser."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ import numpy as np
 from rl_il.envs import is_discrete, is_picture
 from rl_il.errors import InputError
 from rl_il.infrastructure.video import render_frame
+from rl_il.report.tables import count
 from rl_il.teacher.messages import notice
 from rl_il.teacher.server import Server
 from rl_il.teacher.session import Session
 from rl_il.teacher.teaching import Teaching
 
-JPEG_QUALITY = 85  # with every pixel's own colour: an observation of 96 x 96 would smear otherwise
-UNDO_SECONDS = 5  # of the environment's time, taken back by one press of the button
-IDLE_SECONDS = 0.25  # between two looks at a paused session: the learner goes on for a while
+JPEG_QUALITY = 85  # without colour subsampling, which would blur an observation of 96 x 96 pixels
+UNDO_SECONDS = 5  # one press of Undo removes the labels of this time, measured at the environment's normal speed
+IDLE_SECONDS = 0.25  # between two checks of a paused session; its learner may still be training
 
 
-class Page:
-    """Steps the session at the pace of its environment, obeys the page, sends it frames.
+class PageLoop:
+    """The loop behind the page: it steps the session in real time, carries out the page's commands, and sends frames.
 
-    Everything but `welcome` runs in the thread that calls `run`: the environment is stepped and drawn only there.
+    Everything except `welcome` runs in the thread that calls `run`. So only that thread steps and renders the
+    environment.
+
+    Args:
+      teaching: the session, with its learner and its folder.
+      port: the server's port on 127.0.0.1; 0 means any free port.
+      token: the secret in the page's address; None means a new random token.
     """
 
     def __init__(self, teaching: Teaching, port: int, token: str | None = None):
@@ -33,12 +40,12 @@ class Page:
         self.size = picture(self.session).shape[1::-1]
         self.server = Server(port, self.welcome, token)
         teaching.tell = self.server.say
-        self.session.paused = True  # until somebody is there, and starts
+        self.session.paused = True  # until the user presses Start
         self._shown: dict[str, Any] | None = None
         self._was_resting = False
 
     def run(self, check_signals: Callable[[], None], finished: Callable[[], bool]) -> None:
-        """Step the session until `check_signals` raises or `finished()`."""
+        """Step the session until `check_signals` raises an error or `finished()` returns true."""
         due = time.monotonic()
         while not finished():
             check_signals()
@@ -46,6 +53,8 @@ class Page:
             self.obey()
             self.teaching.collect_measurement()
             if self.session.paused:
+                while (keys := self.server.inbox.take_keys()) is not None:
+                    self.session.hold(keys.held)  # keys that are still held act after the pause
                 if self.state() != self._shown:
                     self.show()
                 self.server.inbox.changed.wait(IDLE_SECONDS)
@@ -57,11 +66,11 @@ class Page:
             self.session.step()
             self.show()
             step_seconds = 1 / (self.session.fps * self.session.speed)
-            due = max(due + step_seconds, time.monotonic())  # a late step is not made up for
+            due = max(due + step_seconds, time.monotonic())  # after a late step, no step is faster
             time.sleep(max(0.0, due - time.monotonic()))
 
     def obey(self) -> None:
-        """Do what the page asked for since the last step."""
+        """Carry out the page's commands since the last step."""
         for command in self.server.inbox.take():
             self._shown = None
             try:
@@ -73,30 +82,30 @@ class Page:
                     self.server.say(notice(text))
 
     def pause(self, paused: bool) -> None:
-        """Pause the session, or go on."""
+        """Pause or resume the session."""
         self.session.paused = paused
 
     def save(self) -> str:
-        """Save the running episode too; return what is said about it."""
+        """Save the running episode too; return the notice for the page."""
         path = self.teaching.save()
-        return f"saved: {path}" if path else "there is nothing to save yet"
+        return f"saved: {path}" if path else "No step has been made yet, so nothing was saved."
 
     def state(self) -> dict[str, Any]:
-        """Return what the page shows next to the picture."""
+        """Return what the page shows next to the picture: numbers and texts."""
         saved, unsaved = len(self.teaching.recording.episodes), self.teaching.unsaved_steps
         return {**self.session.state(), "saved_episodes": saved, "unsaved_steps": unsaved}
 
     def show(self) -> None:
-        """Send a frame, if anybody is there."""
+        """Send the state and a frame if a tab is connected, and a notice when training begins to wait for a label."""
         was_resting, self._was_resting = self._was_resting, self.teaching.learner.resting
         if self._was_resting and not was_resting:
-            self.server.say(notice("training rests: no new label for a while"))
+            self.server.say(notice("Training waits for a new label."))
         if self.server.watched:
             self._shown = self.state()
             self.server.show(self._shown, jpeg(picture(self.session)))
 
     def welcome(self) -> dict[str, Any]:
-        """Return what a tab is told first."""
+        """Return the first message to a tab: what the page needs to know about the session."""
         session, keys, space = self.session, self.session.keys, self.teaching.env.action_space
         names = keys.names if keys else ()
         axes = None
@@ -123,26 +132,26 @@ class Page:
         }
 
 
-OBEY: dict[str, Callable[[Page, Any], str | None]] = {
+OBEY: dict[str, Callable[[PageLoop, Any], str | None]] = {
     "join": lambda page, value: None,
     "leave": lambda page, value: page.session.release(),
     "mode": lambda page, value: page.session.set_mode(value),
-    "pause": Page.pause,
-    "undo": lambda page, value: f"{page.teaching.undo(value):,} labels undone",
+    "pause": PageLoop.pause,
+    "undo": lambda page, value: f"{count(page.teaching.undo(value), 'label')} removed",
     "reset": lambda page, value: page.session.reset(),
     "save": lambda page, value: page.save(),
     "speed": lambda page, value: page.session.set_speed(value),
 }
-"""What each command does with its value; a text that it returns is shown on the page."""
+"""The function that carries out each command with its value. If it returns a text, the page shows it."""
 
 
 def picture(session: Session) -> np.ndarray:
-    """Return what the session looks like, `(height, width, 3)` uint8: what it observes, if that is a picture."""
+    """Return `(height, width, 1 or 3)` uint8: the observation if it is a picture, else a frame of the environment."""
     return session.rollout.obs[-1] if is_picture(session.env.observation_space) else render_frame(session.env)
 
 
 def jpeg(picture: np.ndarray) -> bytes:
-    """Return the picture, `(height, width, 1 or 3)` uint8, as a JPEG file."""
+    """Return the bytes of a JPEG file of the picture, `(height, width, 1 or 3)` uint8."""
     from PIL import Image
 
     file = io.BytesIO()
