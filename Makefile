@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The operations of a small network are too short to share among threads, and two tests run at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-ray test-gpu test-browser test-browser-slow page-picture test-experts lint clean
+.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-browser test-browser-slow page-picture test-experts lint clean
 
 help: ## print this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -83,6 +83,10 @@ test: setup ## the whole test suite (3 to 6 minutes)
 test-sb3: setup ## compare our reading of Stable-Baselines3's zips with its own (installs it)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[sb3]"
 	$(BIN)/python -m pytest -q -m sb3
+
+test-formats: setup ## data sets that Minari itself writes, in HDF5 and Arrow (installs it, 20 MB)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[minari]"
+	$(BIN)/python -m pytest -q -m formats
 
 test-ray: setup ## ablations on a Ray cluster of two nodes, of which one dies (installs Ray, 240 MB)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"

@@ -31,6 +31,10 @@ setup(
         "ray": ["ray>=2.40"],
         "mlflow": ["mlflow>=2.14"],
         "browser": ["playwright>=1.50"],
+        "hdf5": ["h5py>=3.10"],
+        "zarr": ["zarr>=2.18"],
+        "arrow": ["pyarrow>=16"],
+        "minari": ["minari[create]>=0.5"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",
@@ -38,6 +42,9 @@ setup(
             "ruff>=0.8",
             "tensorboard>=2.16",
             "imageio-ffmpeg>=0.5",
+            "h5py>=3.10",
+            "zarr>=2.18",
+            "pyarrow>=16",
         ],
     },
 )

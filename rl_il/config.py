@@ -10,51 +10,77 @@ from dataclasses import dataclass
 
 from rl_il.errors import InputError
 from rl_il.files import named_run
-from rl_il.options import option, positive_integer, worker_count
+from rl_il.options import add_arguments, option, positive_integer, worker_count
 from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, RULES
 
 DEVICES = ("auto", "cpu", "cuda")
 MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
 COMPILE_FROM = 30_000  # gradient steps of a run: compiling takes about as long as so many eager ones
+ACTIVATION_HELP = "if its file does not name it (a state_dict), or names one that is unknown here (a .zip)"
+NORMALIZER_HELP = "let an expert of another library act on raw observations, without the normaliser of its training"
 WORKERS_HELP = "processes that roll out episodes, or auto for one per core; their number does not change the result"
+READING = ("keys", "obs_keys", "split_every")
+"""The settings that say how the file of demonstrations is read."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's result. The names and defaults are the course's (CS285 2022, 2023)."""
 
-    env_name: str = option("LunarLander-v3", "name of a Gymnasium environment", "env", group="task")
+    env_name: str = option(
+        "LunarLander-v3",
+        "name of a Gymnasium environment. package:Name imports the package first",
+        "env",
+        group="task",
+    )
     ep_len: int | None = option(None, "longest episode, in steps (default: the environment's own limit)")
 
     expert_data: str | None = option(
         None,
-        "demonstrations to learn from: an .npz file, a .pkl file of the course, or the folder of a teaching run"
-        " (default: those shipped for the environment)",
+        "demonstrations to learn from: a file or folder of any known format, such as .npz, .pkl, JSON or CSV, or the"
+        " folder of a teaching session (default: those included for the environment)",
         "ed",
         group="data",
     )
+    keys: str | None = option(
+        None,
+        "the names of the arrays in the file of demonstrations, such as obs=joints,actions=torques. It is needed only"
+        " if a name is unknown here, or if two names have the same meaning",
+    )
+    obs_keys: str | None = option(
+        None,
+        "the parts of an observation to join, in this order, separated by commas, if the observations in"
+        " --expert_data have named parts (default: all vectors, in the order of their names)",
+    )
+    split_every: int | None = option(
+        None,
+        "the length of each episode in steps, if --expert_data does not say where episodes end and all have one"
+        " length",
+    )
     n_demos: int | None = option(
-        None, "learn from this many of the demonstrated episodes, chosen at random (default: all)"
+        None, "number of demonstrated episodes to learn from, chosen at random (default: all)"
     )
     expert_policy_file: str | None = option(
         None,
-        "the expert, which labels states in DAgger and with which the policy is compared: weights (.npz), a policy"
-        " (.pt, or a run folder; latest is the newest one), the course's .pkl, a .zip of Stable-Baselines3"
-        " (hf:ORG/REPO/FILE.zip downloads one from the Hugging Face hub), or the name of a scripted expert (default:"
-        " the one shipped for the environment)",
+        "the expert. It labels states in DAgger, and the policy is compared with it. Accepted: weights (.npz), a"
+        " policy (.pt, or a run folder; latest is the newest one), the course's .pkl, a .zip of Stable-Baselines3"
+        " (hf:ORG/REPO/FILE.zip downloads one from the Hugging Face hub), a state_dict of linear layers (.pt, .pth),"
+        " or the name of a scripted expert (default: the one included for the environment)",
         "epf",
         parse=named_run,
     )
     expert_activation: str | None = option(
-        None, "the expert's activation function, if its .zip names one that is unknown here", choices=ACTIVATIONS
+        None, f"the expert's activation function, {ACTIVATION_HELP}", choices=ACTIVATIONS
     )
+    no_normalizer: bool = option(False, NORMALIZER_HELP)
 
     n_layers: int = option(2, "number of hidden layers", group="policy")
     size: int = option(64, "units in each hidden layer")
     activation: str = option("tanh", "activation function after each hidden layer", choices=ACTIVATIONS)
     head: str | None = option(
         None,
-        "the distribution of actions that the network predicts (default: the first that fits the action space)",
+        "the distribution of actions that the network predicts (default: categorical for discrete actions, gaussian"
+        " for continuous ones)",
         choices=HEADS,
     )
     normalize_obs: bool = option(
@@ -63,48 +89,50 @@ class RunConfig:
 
     num_agent_train_steps_per_iter: int = option(1000, "gradient steps in each iteration", group="training")
     n_epochs: int | None = option(
-        None, "train for this many passes over all data so far in each iteration, instead of a number of steps"
+        None, "passes over all data so far in each iteration, instead of a number of gradient steps"
     )
     train_batch_size: int = option(100, "labelled states in the minibatch of each gradient step")
     learning_rate: float = option(5e-3, "learning rate of the optimiser, Adam", "lr")
     weight_decay: float = option(0.0, "weight decay, decoupled from the gradient (AdamW)")
     loss: str | None = option(
         None,
-        "what is minimised: nll, the negative log-likelihood (cross-entropy for discrete actions, a Gaussian with a"
-        " learnt standard deviation for continuous ones), mse, the mean squared error, or l1, the mean absolute error"
-        " (default: nll for discrete actions, mse for continuous ones)",
+        "the loss. nll: negative log-likelihood, which is cross-entropy for discrete actions; for continuous"
+        " actions it learns a standard deviation. mse: mean squared error. l1: mean absolute error (default: nll for"
+        " discrete actions, mse for continuous ones)",
         choices=LOSSES,
     )
     val_fraction: float = option(
-        0.0, "fraction of the labelled steps that is held out of the training, to log a validation loss"
+        0.0, "fraction of the labelled steps that is not used for training, but for a validation loss"
     )
     max_replay_buffer_size: int = option(
-        1_000_000, "steps that the replay buffer keeps; when it is full, the oldest are dropped"
+        1_000_000, "maximum number of steps in the replay buffer. When it is full, the oldest are dropped"
     )
     seed: int = option(1, "seed of everything that is random; the same seed and settings give the same result")
 
     do_dagger: bool = option(
         False,
-        "run DAgger: in each iteration after the first, let the policy act, label the visited states with the"
-        " expert's actions, and train on all data so far",
+        "run DAgger. In each iteration after the first, the policy acts, the expert labels the visited states, and"
+        " the policy is trained on all data so far",
         group="DAgger",
     )
-    n_iter: int = option(1, "iterations: the first is behavioural cloning, each later one is a round of DAgger", "n")
+    n_iter: int = option(
+        1, "iterations. The first is behavioural cloning, each later one is an iteration of DAgger", "n"
+    )
     rule: str = option(
         "dagger",
-        "who acts while data are collected, and which visited states are labelled; dagger: the policy acts, and all"
-        " are",
+        "who acts while data are collected, and which visited states are labelled. dagger: the policy acts, and all"
+        " visited states are labelled",
         choices=RULES,
     )
     beta_decay: float = option(
         0.0,
-        "in iteration i, the expert acts instead of the policy with probability beta_decay^i at each step; 0: it"
-        " never does",
+        "in iteration i, the expert acts instead of the policy with probability beta_decay^i at each step. 0: the"
+        " expert never acts",
     )
     batch_size: int = option(
         1000,
-        "environment steps to collect in each iteration; the last episode is completed. It is not the minibatch's"
-        " size, which is --train_batch_size",
+        "environment steps to collect in each iteration. The last episode is always completed. The size of a"
+        " minibatch is --train_batch_size",
     )
     batch_episodes: int | None = option(
         None, "collect exactly this many episodes in each iteration, instead of --batch_size steps"
@@ -113,8 +141,8 @@ class RunConfig:
     frame_stack: int | None = option(
         None, "how many of the last pictures the policy sees at once (default: 4)", group="pictures"
     )
-    colour: bool = option(False, "show the policy colours (default: shades of grey)")
-    whole_picture: bool = option(False, "show the policy the dials below the picture too (default: they are cropped)")
+    colour: bool = option(False, "give the policy pictures in colour (default: in grey)")
+    whole_picture: bool = option(False, "give the policy the dials below the picture too (default: they are cropped)")
     augment: str | None = option(
         None,
         f"change the pictures of each minibatch at random: one or more of {','.join(AUGMENTATIONS)}, separated by"
@@ -123,8 +151,8 @@ class RunConfig:
 
     eval_batch_size: int = option(
         1000,
-        "evaluate on about this many environment steps: on as many whole episodes as the shipped expert needs for"
-        " them (without a shipped expert: as many as there are if each lasts to the time limit)",
+        "environment steps of an evaluation. They are converted to whole episodes, by the usual episode length of the"
+        " included expert, or by the time limit if there is no included expert",
         group="evaluation and logging",
     )
     eval_episodes: int | None = option(
@@ -132,27 +160,25 @@ class RunConfig:
     )
     eval_interval: str | None = option(
         None,
-        "evaluate within an iteration too: every so many gradient steps (500), or after the steps of a list"
-        " (500,1000,5000) (default: only at the iteration's end)",
+        "evaluate within an iteration too: after every N gradient steps (500), or after the given steps"
+        " (500,1000,5000) (default: only at the end of an iteration)",
     )
     scalar_log_freq: int = option(
-        1, "evaluate after every so many iterations; the last one is always evaluated, and with -1 only that"
+        1, "evaluate every N iterations, and after the last one. -1: only after the last one"
     )
-    video_log_freq: int = option(
-        5, "save a video after every so many iterations, and after the last one; -1: save none"
-    )
-    exp_name: str | None = option(None, "a word for the run folder's name (default: bc or dagger)", "exp")
+    video_log_freq: int = option(5, "save a video every N iterations, and after the last one. -1: no videos")
+    exp_name: str | None = option(None, "a word in the name of the run folder (default: bc or dagger)", "exp")
     logdir: str | None = option(
-        None, "the run folder; it must be new or empty (default: data/q1_..., with DAgger data/q2_...)"
+        None, "the run folder; it must be new or empty (default: data/q1_... for BC, data/q2_... for DAgger)"
     )
     save_params: bool = option(
-        False, "has no effect, since each iteration's policy is always saved; it is accepted as a flag of the course"
+        False, "has no effect: the policy of each iteration is always saved. The course has this flag"
     )
 
     device: str = option(
         "auto",
-        "where the policy is trained; auto: on a GPU if there is one and the policy sees pictures, else on the CPU,"
-        " which is faster for small networks",
+        "the device of the training. auto: a GPU if there is one and the policy sees pictures, else the CPU, which is"
+        " faster for small networks",
         choices=DEVICES,
         group="machine",
     )
@@ -160,14 +186,14 @@ class RunConfig:
     which_gpu: int = option(0, "which GPU is used, counted from 0")
     compile: str = option(
         "auto",
-        "compile the gradient step, which takes some seconds and makes the training several times faster; auto: in"
-        f" runs of {COMPILE_FROM:,} gradient steps or more",
+        "compile the gradient step. This takes some seconds and makes the training several times faster. auto: in"
+        f" runs of {COMPILE_FROM:,} gradient steps or more, but not for pictures",
         choices=("auto", "on", "off"),
     )
     torch_threads: int = option(
         1,
-        "CPU threads of a gradient step; more than 1 is worth it only with pictures, and changes the last digits of"
-        " the result",
+        "CPU CPU threads of a gradient step. more than 1 is worth it only with pictures, and changes the last"
+        " digits of the result",
     )
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
 
@@ -204,7 +230,7 @@ class RunConfig:
     def _check_signs(self) -> None:
         positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
         positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes frame_stack"
-        positive += " batch_episodes torch_threads"
+        positive += " batch_episodes torch_threads split_every"
         for name in positive.split():
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -307,18 +333,27 @@ def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         default="expert",
         help="who acts: expert (the one shipped), random, the name of a scripted expert, a run folder, latest (the"
-        " newest run folder), a file (.npz, .pt, the course's .pkl, Stable-Baselines3's .zip), or"
+        " newest run folder), a file (.npz, .pt, .pth, the course's .pkl, Stable-Baselines3's .zip), or"
         " hf:ORG/REPO/FILE.zip",
     )
-    add(
-        "--expert_activation",
-        choices=ACTIVATIONS,
-        help="the activation function, if a .zip names one that is unknown here",
-    )
+    add_expert_arguments(parser)
     add("--env_name", "-env", default="LunarLander-v3", help="name of a Gymnasium environment")
     add("--seed", type=int, default=0, help="seed from which the seeds of all episodes are drawn")
     add("--ep_len", type=positive_integer, help="longest episode, in steps (default: the environment's own limit)")
     add_workers_argument(parser)
+
+
+def add_expert_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags `--expert_activation` and `--no_normalizer`."""
+    add = parser.add_argument
+    add("--expert_activation", choices=ACTIVATIONS, help=f"the expert's activation function, {ACTIVATION_HELP}")
+    add("--no_normalizer", action="store_true", help=NORMALIZER_HELP)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how a file of demonstrations is read."""
+    others = [item.name for item in dataclasses.fields(RunConfig) if item.name not in READING]
+    add_arguments(parser, RunConfig, without=others)
 
 
 def add_workers_argument(parser: argparse.ArgumentParser) -> None:

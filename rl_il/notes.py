@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from rl_il.config import RunConfig
+from rl_il.config import READING, RunConfig
 from rl_il.options import worker_count
 
 MAX_WORKERS_PER_CORE = 4
@@ -14,6 +14,7 @@ def flags_without_effect(config: RunConfig) -> list[str]:
     """Return a sentence for each setting that differs from its default but changes nothing in this run."""
     dagger = config.do_dagger
     cases = (
+        (not config.expert_data, " ".join(READING), "without --expert_data"),
         (not dagger, "rule beta_decay batch_size batch_episodes scalar_log_freq", "without --do_dagger"),
         (dagger and config.batch_episodes, "batch_size", "with --batch_episodes"),
         (config.n_epochs, "num_agent_train_steps_per_iter", "with --n_epochs, which decides how long to train"),

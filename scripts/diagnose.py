@@ -3,7 +3,7 @@ and on the expert's states. The distance of these states from the policy's train
 
 from pathlib import Path
 
-from rl_il.config import ACTIVATIONS, add_workers_argument
+from rl_il.config import READING, add_expert_arguments, add_reading_arguments, add_workers_argument
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
 from rl_il.options import CommandParser, positive_integer
@@ -40,7 +40,7 @@ def main() -> None:
         help="the policies' names (default: BC, or \"DAgger, iteration N\", or the file's name)",
     )
     add("--expert", metavar="FILE", help="the expert (default: the run's, or else the included one)")
-    add("--expert_activation", choices=ACTIVATIONS, help="the expert's activation, if its .zip names an unknown one")
+    add_expert_arguments(parser)
     add("--env_name", "-env", help="environment (default: the run's)")
     add("--demos", metavar="FILE", help="the demonstrations (default: the run's, or else the included ones)")
     add("--episodes", type=positive_integer, default=50, help="whole episodes of each policy (default: %(default)s)")
@@ -57,7 +57,13 @@ def main() -> None:
         default=REPOSITORY / "data" / "diagnosis",
         help="the new folder; numbered if it exists (default: data/diagnosis)",
     )
+    add_reading_arguments(parser)
     args = parser.parse_args()
+    reading = {name: getattr(args, name) for name in READING}
+    if any(reading.values()) and not args.demos:
+        parser.error(
+            f"--{' and --'.join(name for name in READING if reading[name])}: needs --demos, whose file it describes"
+        )
 
     from rl_il.studies.diagnosis.diagnose import diagnose
 
@@ -72,7 +78,9 @@ def main() -> None:
         num_workers=args.num_workers,
         demos=args.demos,
         activation=args.expert_activation,
+        no_normalizer=args.no_normalizer,
         out=args.out,
+        reading=reading,
     )
     print(diagnosis.table, "", *diagnosis.files, sep="\n")
 

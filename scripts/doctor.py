@@ -2,6 +2,7 @@
 
 import sys
 
+from rl_il.config import add_expert_arguments, add_reading_arguments
 from rl_il.errors import run_command
 from rl_il.options import CommandParser
 
@@ -22,20 +23,29 @@ def main() -> None:
     """Parse the flags, examine the file, and print the findings."""
     parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("file", metavar="FILE", help="demonstrations: an .npz file, or a .pkl file of the course")
+    add(
+        "file",
+        metavar="FILE",
+        help="demonstrations: a file or folder of any format that run_hw1.py --expert_data reads",
+    )
     add("--env_name", "-env", help="their environment (default: the one that the file names)")
     add(
         "--expert",
         metavar="FILE",
         help="the expert who should have given the labels (default: the one shipped)",
     )
+    add_expert_arguments(parser)
     add("--json", action="store_true", help="print one JSON object instead of text")
+    add_reading_arguments(parser)
     args = parser.parse_args()
 
+    from rl_il.datasets.content import ReadOptions
     from rl_il.files import to_json
     from rl_il.studies.doctor.examine import examine, to_dict, to_text
 
-    report = examine(args.file, args.env_name, args.expert)
+    options = ReadOptions(args.keys, args.obs_keys, args.split_every)
+    flags = {"activation": args.expert_activation, "no_normalizer": args.no_normalizer}
+    report = examine(args.file, args.env_name, args.expert, options, **flags)
     print(to_json(to_dict(report)) if args.json else to_text(report))
     if report.count("error"):
         sys.exit(1)

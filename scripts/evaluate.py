@@ -46,7 +46,7 @@ def main() -> None:
         print(to_json(results) if args.json else show([EXPERT_COLUMNS, *map(expert_row, results)]))
         return
     rollout = {"seed": args.seed, "ep_len": args.ep_len, "num_workers": args.num_workers}
-    rollout |= {"video": args.video, "activation": args.expert_activation}
+    rollout |= {"video": args.video, "activation": args.expert_activation, "no_normalizer": args.no_normalizer}
     result = evaluate(args.policy, args.env_name, args.episodes, **rollout)
     if args.json:
         print(to_json(result))

@@ -1,4 +1,4 @@
-"""Record demonstrations in an .npz file. An expert acts or, with --human, you act with keys."""
+"""Record demonstrations in a file. An expert acts or, with --human, you act with keys."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from rl_il.config import add_rollout_arguments
 from rl_il.errors import InputError, run_command
 from rl_il.options import CommandParser, positive_integer
 
-NOT_BY_HAND = {"table", "policy", "expert_activation", "num_workers"}
+NOT_BY_HAND = {"table", "policy", "expert_activation", "no_normalizer", "num_workers"}
 EXAMPLES = """examples:
   the command that made the included file of LunarLander:
     python scripts/record_demos.py --env_name LunarLander-v3 --n_demos 100 --out data/demos/LunarLander-v3.npz
@@ -17,6 +17,8 @@ EXAMPLES = """examples:
     python scripts/record_demos.py --env_name MountainCar-v0 --human --n_demos 5 --out mine.npz
   your own policy as the expert:
     python scripts/record_demos.py --env_name LunarLander-v3 --policy data/q2_... --out my_demos.npz
+  a data set for Minari (needs pip install -e ".[hdf5]"):
+    python scripts/record_demos.py --env_name LunarLander-v3 --to minari --out LunarLander/expert-v0
 """
 
 
@@ -35,9 +37,12 @@ def main() -> None:
     add("--table", action="store_true", help="only print the table of the included files in data/README.md")
     add("--human", action="store_true", help="act yourself, on a page in the browser")
     add("--port", type=int, help="with --human: the port of the page on 127.0.0.1, or 0 for any free port")
-    add("--out", type=Path, help="the .npz file to write (default: ENV_NAME.npz in the current folder)")
+    add("--to", default="npz", metavar="FORMAT", help="the format to write: npz, minari or csv")
+    add("--out", type=Path, help="what to write (default: ENV_NAME.npz or ENV_NAME.csv in the current folder)")
     args = parser.parse_args()
-    out = args.out or Path(f"{args.env_name.replace('/', '-')}.npz")
+    if args.to == "minari" and args.out is None:
+        raise InputError("--to minari needs --out FOLDER, such as LunarLander/expert-v0")
+    out = args.out or Path(f"{args.env_name.replace('/', '-')}.{args.to}")
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
     if args.human:
         refuse(given & NOT_BY_HAND, "--human lets you act yourself")
@@ -71,7 +76,7 @@ def record_expert(args: argparse.Namespace, out: Path) -> tuple[list, str]:
     from rl_il.runs.evaluate import record_demos
 
     rollout = {"seed": args.seed, "ep_len": args.ep_len, "num_workers": args.num_workers}
-    rollout["activation"] = args.expert_activation
+    rollout |= {"activation": args.expert_activation, "no_normalizer": args.no_normalizer, "to": args.to}
     kept, thrown_away = record_demos(args.env_name, out, args.policy, args.n_demos, args.min_return, **rollout)
     return kept, f"; {thrown_away} not kept"
 
@@ -85,7 +90,8 @@ def record_by_hand(args: argparse.Namespace, out: Path) -> tuple[list, str]:
     settings = {"mode": "demonstrate", "updates_per_step": 0, "eval_every": -1}
     settings |= {"env_name": args.env_name, "ep_len": args.ep_len, "seed": args.seed}
     settings |= {} if args.port is None else {"port": args.port}
-    return record_human_demos(TeachConfig(**settings), out, args.n_demos, args.min_return, command_line()), ""
+    kept = record_human_demos(TeachConfig(**settings), out, args.n_demos, args.min_return, command_line(), args.to)
+    return kept, ""
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ FORBIDDEN = """os.system posix.system subprocess.Popen builtins.eval __builtin__
     importlib.import_module functools.partial functools.reduce copyreg.__newobj__ copy_reg._reconstructor
     copyreg.add_extension numpy.load numpy.fromfile numpy.testing._private.utils.runstring numpy.ndarray.tofile
     numpy.core.multiarray.fromfile numpy.matrix numpy.recarray numpy.os.system pickle.loads
-    rl_il.datasets.pickles.load_pickle __main__.Thing torch.load torch._utils._rebuild_tensor_v2""".split()
+    rl_il.datasets.pickles.load_pickle __main__.Thing torch.load torch._utils._rebuild_tensor""".split()
 ALLOWED_NAMES = """numpy.ndarray numpy.dtype numpy.core.multiarray._reconstruct numpy.core.multiarray.scalar
-    numpy.core.numeric._frombuffer _codecs.encode builtins.bytes""".split()
+    numpy.core.numeric._frombuffer _codecs.encode builtins.bytes builtins.list collections.deque
+    collections.defaultdict collections.OrderedDict torch._utils._rebuild_tensor_v2
+    torch.storage._load_from_bytes""".split()
 WAYS = {  # to call a function with one argument
     "REDUCE": lambda dotted, argument: name(dotted) + argument + b"\x85R.",
     "REDUCE by STACK_GLOBAL": lambda dotted, argument: b"\x80\x04" + stack_name(dotted) + argument + b"\x85R.",

@@ -22,6 +22,7 @@ def four_cores(monkeypatch):
         DAGGER | {"batch_size": 10, "beta_decay": 0.5},
         DAGGER | {"batch_episodes": 3},
         {"n_epochs": 3},
+        {"expert_data": "x.npz", "keys": "obs=x", "obs_keys": "x", "split_every": 9},
         {"n_layers": 0},
         {"size": 8, "activation": "relu"},
         {"eval_episodes": 3},
@@ -39,6 +40,9 @@ def test_nothing_is_said_about_flags_that_have_an_effect(settings):
 @pytest.mark.parametrize(
     ("settings", "ignored", "because"),
     [
+        ({"keys": "obs=x"}, "--keys", "--expert_data"),
+        ({"obs_keys": "x"}, "--obs_keys", "--expert_data"),
+        ({"split_every": 9}, "--split_every", "--expert_data"),
         ({"batch_size": 10}, "--batch_size", "--do_dagger"),
         ({"batch_episodes": 10}, "--batch_episodes", "--do_dagger"),
         ({"beta_decay": 0.5}, "--beta_decay", "--do_dagger"),

@@ -1,4 +1,4 @@
-"""Demonstration files: one module for each format; the suffix of a file decides which one reads it."""
+"""Demonstration files: a module for each format. The content of a file decides which of them reads it."""
 
 from rl_il.datasets.loading import load_trajectories
 from rl_il.datasets.npz import save_trajectories

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from rl_il.datasets import cs285, npz
+from rl_il.datasets.columns import find_content
+from rl_il.datasets.content import Content, ReadOptions, natural
+from rl_il.datasets.episodes import to_trajectories
 from rl_il.datasets.findings import counted
+from rl_il.datasets.formats import FORMATS, find_format
+from rl_il.datasets.names import listed
 from rl_il.envs import check_actions, episode_limit, name_of
 from rl_il.errors import InputError
-from rl_il.files import one_line
+from rl_il.files import one_line, reading
 from rl_il.types import Trajectory
 
-Loader = Callable[[Path, int | None], tuple[list[Trajectory], bool]]
-"""A function of a file and the longest episode. It returns trajectories, and whether the file says where they end."""
-FORMATS: dict[str, Loader] = {".npz": npz.load, ".pkl": cs285.load}
-"""A new file format is a `Loader` and a row here, with the suffix of its files."""
+AS_FOUND = ReadOptions()  # the user says nothing about the file
 SESSION = "session"  # the folder of a teaching run that holds one file for each episode
 
 
@@ -38,23 +43,27 @@ def load_trajectories(
     n_demos: int | None = None,
     rng: np.random.Generator | None = None,
     may_lack_labels: bool = False,
+    options: ReadOptions = AS_FOUND,
 ) -> list[Trajectory]:
     """Return the demonstrations of a file or folder.
 
-    Raise `InputError`, which begins with the path, if the file is missing or damaged, does not fit the environment,
-    or has fewer episodes than `n_demos`.
+    One line on stderr says what was read under another name than ours, and what was not read.
 
     Args:
-      path: a file whose suffix is in `FORMATS`, or the folder of a teaching run.
-      env: the environment, whose spaces the observations and actions must fit, and whose dtypes they get.
-      n_demos: how many episodes to return, drawn without replacement by `rng` (the first ones without `rng`).
-      rng: the generator that draws the episodes.
+      path: a file or folder in any of `formats.FORMATS`, a folder with such a file for each episode, or the folder of
+        a teaching run.
+      env: if given, observations and actions must fit its spaces, and take their dtypes.
+      n_demos: keep this many episodes, drawn without replacement by `rng` (without `rng`: the first ones).
       may_lack_labels: whether a file without any label is accepted.
+      options: what the user says about names and layout.
+
+    Raise `InputError`, which begins with the path, for a file that is missing, broken, does not fit, or lacks the
+    episodes asked for.
     """
     path = Path(path)
-    limit = episode_limit(env) if env else None
-    try:
-        trajectories, has_boundaries = _load_session(path) if os.path.isdir(path) else _load_file(path, limit)
+    with naming(path):
+        notes: list[str] = []
+        trajectories, has_boundaries = read_trajectories(path, env, options, notes)
         if n_demos is not None:
             trajectories = _choose(trajectories, has_boundaries, n_demos, rng)
         if not (may_lack_labels or any(t.labelled_steps.any() for t in trajectories)):
@@ -67,32 +76,123 @@ def load_trajectories(
             )
             print(f"note: {note}", file=sys.stderr)
             trajectories = [dataclasses.replace(t, obs=t.obs[:, :27]) for t in trajectories]
-        return [_fit(t, env) for t in trajectories] if env else trajectories
+        if env:
+            trajectories = [_fit(t, env) for t in trajectories]
+    for note in notes:  # of a file that is refused, only the reason is said
+        say(note)
+    return trajectories
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raise an `InputError` that begins with the path for any inside, and for a file that needs too much memory."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{path}: {one_line(error)}") from error
+    except (MemoryError, RecursionError) as error:
+        raise InputError(f"{path}: is too large or too deeply nested to be read ({type(error).__name__})") from error
 
 
-def _load_file(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
-    if path.suffix not in FORMATS:
-        raise InputError(f"unknown demonstration format; expected {' or '.join(FORMATS)}")
-    if not os.path.isfile(path):
+def read_trajectories(
+    path: Path, env: gym.Env | None, options: ReadOptions, notes: list[str], folder: Path | None = None
+) -> tuple[list[Trajectory], bool]:
+    """Return all episodes of a file or folder, and whether it says where they end.
+
+    What should be said about the file is added to `notes`, and names `folder` if the file is one of a folder's.
+    """
+    limit = episode_limit(env) if env else None
+    files = files_of(path)
+    if files != [path]:
+        return _read_folder(path, files, env, options, notes)
+    content = read_content(path, env, options)
+    with reading("set of demonstrations"):
+        trajectories, has_boundaries = to_trajectories(content, limit, options.split_every)
+    if note := content.note():
+        # All files of a folder have the same note, which is said once.
+        notes.append(f"{path if path.parent != folder else folder}: {note}")
+    return trajectories, has_boundaries
+
+
+def read_content(path: Path, env: gym.Env | None, options: ReadOptions) -> Content:
+    """Return the columns that a file or folder of a known format holds."""
+    tree = read_tree(path)
+    with reading("set of demonstrations"):  # NumPy raises almost any exception for lists of anything
+        return find_content(tree, options, len(env.observation_space.shape) if env else None)
+
+
+def read_tree(path: Path) -> Any:
+    """Return the tree that a file or folder of a known format holds."""
+    found = find_format(path)
+    if found is None:
+        known = ", ".join(each.name for each in FORMATS)
+        raise InputError(f"is of no known format; known are {known}, and folders with a file for each episode")
+    return found.read(path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the file or folder itself, or the files of a folder with one for each episode, in order.
+
+    Raise `InputError` for a path that does not exist, and for a folder without such files.
+    """
+    if not os.path.exists(path):
         raise InputError("no such file")
-    return FORMATS[path.suffix](path, limit)
+    if not path.is_dir() or find_format(path):
+        return [path]
+    files = session_files(path) or episode_files(path)
+    if not files:
+        raise InputError("is a folder without session/episode_*.npz and without a file of a known format")
+    return files
 
 
-def _load_session(folder: Path) -> tuple[list[Trajectory], bool]:
-    """Return all episodes of a teaching run, even of one that was killed."""
-    trajectories = []
-    for file in session_files(folder):
+def episode_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that has a file for each episode: those of its commonest format, by their numbers.
+
+    Raise `InputError` if there are several without a number: they may be other sets, or the same one again.
+    """
+    paths = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    by_format: dict[str, list[Path]] = {}
+    for path in sorted(paths, key=lambda path: natural(path.name)):
+        if found := find_format(path):
+            by_format.setdefault(found.name, []).append(path)
+    files = max(by_format.values(), key=len, default=[])
+    numbered = [path for path in files if re.search(r"\d", path.stem)]
+    alone = len(files) == 1 and len(by_format) == 1
+    if not alone and len(numbered) < len(files):
+        names = ", ".join(path.name for same in by_format.values() for path in same[:3])
+        raise InputError(f"holds {names}: files of episodes have numbers; give one of these, or number them")
+    return files
+
+
+@functools.cache
+def say(note: str) -> None:
+    """Print a note on stderr, once in this process."""
+    print(f"note: {note}", file=sys.stderr)
+
+
+def _read_folder(
+    folder: Path, files: list[Path], env: gym.Env | None, options: ReadOptions, notes: list[str]
+) -> tuple[list[Trajectory], bool]:
+    """Return the episodes of a teaching session or of a folder with a file for each, and whether it says their ends.
+
+    A file that does not say where episodes end is one episode, unless it is longer than the environment allows.
+    """
+    trajectories: list[Trajectory] = []
+    has_boundaries, limit = True, episode_limit(env) if env else None
+    if files != session_files(folder):
+        notes.append(f"{folder}: read {counted(len(files), 'file')}, {files[0].name} to {files[-1].name}")
+        others = sorted(path.name for path in folder.iterdir() if path not in files and path.is_file())
+        notes += [f"{folder}: not read: {listed(others)}"] if others else []
+    for file in files:
         try:
-            trajectories += npz.load(file, None)[0]
+            found, known = read_trajectories(file, env, options, notes, folder)
+            trajectories += found
+            has_boundaries &= known or limit is None or len(found[0]) <= limit
         except InputError as error:
             raise InputError(f"{file.name}: {one_line(error)}") from error
-    if not trajectories:
-        raise InputError("is a folder without session/episode_*.npz; expected a file or a teaching run's folder")
     if len({(t.obs.shape[1:], t.acs.shape[1:], t.acs.dtype.kind) for t in trajectories}) > 1:
-        raise InputError("has observations or actions of different shapes; are all episodes from one environment?")
-    return trajectories, True
+        raise InputError("its episodes observe or act in different shapes; are they of one environment?")
+    return trajectories, has_boundaries
 
 
 def _choose(
@@ -100,8 +200,9 @@ def _choose(
 ) -> list[Trajectory]:
     if not has_boundaries:
         raise InputError(
-            "does not say where episodes end, so --n_demos cannot count them; add an array dones, terminations,"
-            " truncations or episode_starts that marks every end, or drop --n_demos"
+            "does not say where episodes end, so --n_demos cannot count them; give --split_every LENGTH if all have"
+            " one length, mark every end in an array dones, terminations, truncations or episode_starts, or leave"
+            " --n_demos out"
         )
     if not 1 <= n_demos <= len(trajectories):
         raise InputError(f"has {counted(len(trajectories), 'episode')}, so --n_demos {n_demos} is not possible")
@@ -114,6 +215,7 @@ def _fit(trajectory: Trajectory, env: gym.Env) -> Trajectory:
     name, space, shape = name_of(env), env.observation_space, trajectory.obs.shape[1:]
     if shape != space.shape:
         raise InputError(f"observations have the shape {shape}, but those of {name} {space.shape}")
+    _check_scale(trajectory, env)
     labels = trajectory.expert_acs
     return dataclasses.replace(
         trajectory,
@@ -121,3 +223,24 @@ def _fit(trajectory: Trajectory, env: gym.Env) -> Trajectory:
         acs=check_actions(trajectory.acs, name, env.action_space),
         expert_acs=None if labels is None else check_actions(labels, name, env.action_space),
     )
+
+
+def _check_scale(trajectory: Trajectory, env: gym.Env) -> None:
+    """Raise `InputError` for numbers that the space's dtype would change, or that were stored at another scale."""
+    obs, space, actions = trajectory.obs, env.observation_space, env.action_space
+    if space.dtype.kind in "iu" and obs.dtype != space.dtype:
+        low, high = np.iinfo(space.dtype).min, np.iinfo(space.dtype).max
+        if (obs != np.floor(obs)).any() or obs.min() < low or obs.max() > high:
+            raise InputError(
+                f"observations are {obs.dtype} from {obs.min():g} to {obs.max():g}, those of {name_of(env)}"
+                f" {space.dtype}: were they scaled? Store the environment's own numbers"
+            )
+    elif space.dtype.kind == "f" and obs.dtype.kind in "iu":
+        say(f"observations are {obs.dtype}, those of {name_of(env)} {space.dtype}: were they rounded or scaled?")
+    acs = trajectory.labels
+    comparable = isinstance(actions, gym.spaces.Box) and acs.dtype.kind in "iu" and acs.shape[1:] == actions.shape
+    if comparable and ((acs < actions.low).any() or (acs > actions.high).any()):
+        raise InputError(
+            f"actions are {acs.dtype} from {acs.min()} to {acs.max()}, beyond the bounds of {name_of(env)}: were they"
+            " scaled, or are they discrete? Store the environment's own numbers"
+        )

@@ -1,23 +1,21 @@
-"""Demonstrations as flat NumPy arrays. `observations` and `actions` are enough; `split_episodes` lists the others."""
+"""Demonstrations as NumPy arrays in an `.npz`: reading any program's, and writing our own."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rl_il.datasets.arrays import check_lengths, has_boundaries, split_episodes
+from rl_il.datasets.names import MEANINGS, WRAPPERS
+from rl_il.datasets.pickles import loads
+from rl_il.datasets.stored import Unread
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, one_line, reading, to_json
 from rl_il.types import Trajectory
-
-STEP_ARRAYS = (
-    "observations actions rewards dones terminations truncations episode_starts executed_actions labelled sources"
-    " consulted"
-).split()
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -34,14 +32,33 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         return arrays
 
 
-def load(path: Path, limit: int | None) -> tuple[list[Trajectory], bool]:
-    """Return the file's trajectories, and whether it says where episodes end. Raise `InputError` for another file."""
-    arrays = read_npz(path)
-    if not {"observations", "actions"} <= {*arrays}:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise InputError(f"must have arrays named observations and actions; it has {found}")
-    check_lengths({key: arrays[key] for key in STEP_ARRAYS if key in arrays})
-    return split_episodes(arrays, limit), has_boundaries(arrays, limit)
+def read(path: Path) -> dict[str, Any]:
+    """Return the arrays of any program's `.npz` by name; arrays of objects as lists, by the allow-list of pickles.
+
+    Objects that are not allowed become `Unread`, which stands only where nobody needs them.
+    """
+    arrays: dict[str, Any] = {}
+    with np.load(path, allow_pickle=False) as content:
+        for name in content.files:
+            try:
+                arrays[name] = content[name]
+            except ValueError as error:
+                if "allow_pickle" not in str(error):
+                    raise
+                arrays[name] = _objects(path, name)
+    return arrays
+
+
+def _objects(path: Path, name: str) -> Any:
+    """Return an array of objects as lists in lists, if its name has a meaning and its objects are allowed."""
+    if name.lower() not in {*MEANINGS, *WRAPPERS}:
+        return Unread()
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, _ = header(member)
+        value = loads(member.read())
+    return value[0] if shape == () and isinstance(value, list) else value
 
 
 def save_trajectories(

@@ -8,6 +8,7 @@ caller can allow further modules: their objects become dicts of their attributes
 from __future__ import annotations
 
 import copyreg
+import gzip
 import io
 import pickle
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rl_il.errors import InputError
-from rl_il.files import one_line, reading
+from rl_il.files import load_torch, one_line, reading
 
 PLAIN = (bool, int, float, str, bytes, np.generic, type(None))
 
@@ -29,7 +30,17 @@ def load_pickle(path: Path, as_dicts: Sequence[str] = ()) -> Any:
     `InputError` for any other content.
     """
     with reading("pickle of dicts, lists and arrays"):
-        return _finish(_Unpickler(Path(path).read_bytes(), as_dicts).load())
+        content = Path(path).read_bytes()
+        return loads(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content, as_dicts)
+
+
+def loads(data: bytes, as_dicts: Sequence[str] = ()) -> Any:
+    """Return what `load_pickle` returns, from the bytes of a pickle; of several, one behind the other, a list."""
+    file = io.BytesIO(data)
+    values = []
+    while not values or data[file.tell() :].strip():
+        values.append(_finish(_Unpickler(file, as_dicts).load()))
+    return values[0] if len(values) == 1 else values
 
 
 class _PickledObject:
@@ -64,8 +75,8 @@ class _Dtype(_PickledObject):
     """A dtype; its state adds the byte order."""
 
     def __init__(self, code: Any, *_: Any):
-        if not isinstance(code, str) or np.dtype(code).kind not in "biuf":
-            raise InputError(f"holds values of the dtype {code!r}, expected plain numbers")
+        if not isinstance(code, str) or np.dtype(code).kind not in "biufOUS":
+            raise InputError(f"holds values of the type {code!r}, expected plain numbers")
         self.value = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -82,10 +93,22 @@ class _Array(_PickledObject):
     def fill(self, raw: Any, dtype: Any, shape: Any, order: str) -> None:
         """Make the array, with its own copy of the bytes, in this machine's order. Python 2 wrote bytes as text."""
         if not isinstance(dtype, _Dtype):
-            raise InputError("holds an array of objects, expected numbers")
+            raise InputError("holds an array of a type that is not plain")
+        if dtype.value.kind == "O":  # its items are Python objects, each unpickled as everything else
+            self.value = _nested(raw, shape)
+            return
         raw = raw.value if isinstance(raw, _Bytes) else raw.encode("latin1") if isinstance(raw, str) else raw
         array = np.frombuffer(raw, dtype.value).reshape(shape, order=order)
         self.value = array.astype(dtype.value.newbyteorder("="))
+
+
+def _nested(items: Any, shape: Any) -> list:
+    """Return the items of an array of objects as lists in lists."""
+    if not isinstance(items, list) or len(items) != np.prod(shape, dtype=int):
+        raise InputError("holds an array of objects of another shape than its items")
+    for size in shape[:0:-1]:
+        items = [items[i : i + size] for i in range(0, len(items), size)]
+    return items
 
 
 class _FromBuffer(_Array):
@@ -103,6 +126,51 @@ class _Scalar(_Array):
         self.value = self.value[()]
 
 
+class _Items(_PickledObject):
+    """A deque, a defaultdict or an OrderedDict: its items are kept as a list or a dict."""
+
+    def __init__(self, *arguments: Any):
+        listed = next((a for a in arguments if isinstance(a, (list, tuple, dict))), None)
+        self.value = dict(listed) if isinstance(listed, dict) else [*listed] if listed is not None else []
+
+    def append(self, item: Any) -> None:
+        self.value.append(item)
+
+    def extend(self, items: Any) -> None:
+        self.value.extend(items)
+
+    def __setitem__(self, key: Any, item: Any) -> None:
+        if self.value == []:
+            self.value = {}
+        self.value[key] = item
+
+    def __setstate__(self, state: Any) -> None:
+        """Ignore attributes that a program added."""
+
+
+class _Type(_PickledObject):
+    """A type such as `list`, which a defaultdict names and never calls here."""
+
+
+class _Storage(_PickledObject):
+    """A torch tensor's numbers, as `torch.save` wrote them inside the pickle."""
+
+    def __init__(self, raw: Any = None):
+        self.value = load_torch(io.BytesIO(raw.value if isinstance(raw, _Bytes) else raw))
+
+
+class _Tensor(_Array):
+    """A torch tensor: a view of a storage."""
+
+    def __init__(self, storage: Any = None, offset: int = 0, shape: Any = (), stride: Any = (), *_: Any):
+        if not isinstance(storage, _Storage):
+            raise InputError("holds a tensor without numbers")
+        import torch
+
+        flat = torch.tensor([], dtype=storage.value.dtype).set_(storage.value)
+        self.value = torch.as_strided(flat, tuple(shape), tuple(stride), offset).clone().numpy()
+
+
 ALLOWED: dict[tuple[str, str], type[_PickledObject]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
@@ -110,6 +178,12 @@ ALLOWED: dict[tuple[str, str], type[_PickledObject]] = {
     ("builtins", "bytes"): _Bytes,
     ("__builtin__", "bytes"): _Bytes,
 }
+for _name in ("deque", "defaultdict", "OrderedDict"):
+    ALLOWED["collections", _name] = _Items
+for _name in ("list", "dict", "int", "float", "bool", "tuple"):
+    ALLOWED["builtins", _name] = ALLOWED["__builtin__", _name] = _Type
+ALLOWED["torch.storage", "_load_from_bytes"] = _Storage
+ALLOWED["torch._utils", "_rebuild_tensor_v2"] = _Tensor
 for _numpy in ("numpy.core", "numpy._core"):
     ALLOWED[f"{_numpy}.multiarray", "_reconstruct"] = _Array
     ALLOWED[f"{_numpy}.multiarray", "scalar"] = _Scalar
@@ -118,8 +192,8 @@ for _numpy in ("numpy.core", "numpy._core"):
 
 # The unpickler in Python, not the one in C, which allocates any amount of memory that a damaged file asks for.
 class _Unpickler(pickle._Unpickler):
-    def __init__(self, data: bytes, as_dicts: Sequence[str]):
-        super().__init__(io.BytesIO(data), encoding="latin1")
+    def __init__(self, file: io.BytesIO, as_dicts: Sequence[str]):
+        super().__init__(file, encoding="latin1")
         self.as_dicts = as_dicts
         copyreg.clear_extension_cache()  # its entries would be used without a call of `find_class`
 
@@ -127,24 +201,47 @@ class _Unpickler(pickle._Unpickler):
         if module in self.as_dicts:
             return _Attributes
         if (module, name) not in ALLOWED:
-            raise InputError(f"asks for {one_line(f'{module}.{name}')[:150]}, which may run code; nothing was run")
+            asked = one_line(f"{module}.{name}")[:150]
+            raise InputError(f"asks for {asked}, which may run code; nothing was run{_way_out(module)}")
         return ALLOWED[module, name]
+
+
+WAYS_OUT = {
+    "pandas": "; if you trust it: python -c \"import pandas; pandas.read_pickle('FILE').to_csv('FILE.csv')\"",
+    "imitation": (
+        '; if you trust it, convert it with imitation: python -c "import pickle;'
+        " from imitation.data.serialize import save; save('FOLDER', pickle.load(open('FILE', 'rb')))\""
+    ),
+}
+"""Packages whose pickles are common, and the line that converts them."""
+
+
+def _way_out(module: str) -> str:
+    return WAYS_OUT.get(module.split(".")[0], "")
 
 
 def _finish(value: Any) -> Any:
     """Return the tree with values in place of the `_PickledObject`s."""
     if isinstance(value, _Array):
         if value.value is None:
-            raise InputError("holds an array without content")
-        return value.value
+            raise InputError("holds an array without numbers")
+        return _finish(value.value) if isinstance(value.value, list) else value.value
     if isinstance(value, _Dtype):
         return value.value.name
-    if isinstance(value, (_Bytes, _Attributes)):
+    if isinstance(value, _Type):
+        return None
+    if isinstance(value, (_Bytes, _Attributes, _Items)):
         return _finish(value.value)
     if isinstance(value, dict):
-        return {key: _finish(item) for key, item in value.items()}
+        return {_key(key): _finish(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finish(item) for item in value]
     if isinstance(value, PLAIN):
         return value
     raise InputError(f"holds a {type(value).__name__.lstrip('_').lower()}, expected dicts, lists and arrays")
+
+
+def _key(key: Any) -> Any:
+    """Return a dict's key; Python 2 wrote text as bytes."""
+    key = _finish(key)
+    return key.decode("latin1") if isinstance(key, bytes) else key

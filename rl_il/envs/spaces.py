@@ -42,11 +42,14 @@ def episode_limit(env: gym.Env, ep_len: int | None = None) -> int | None:
 def check_actions(acs: np.ndarray, env_name: str, action_space: gym.Space) -> np.ndarray:
     """Return the labels in the form of the action space: `(N,)` int64 in `[0, n)`, or `(N, ac_dim)` float32.
 
+    Discrete actions may come as `(N,)`, `(N, 1)`, whole floats, or one-hot `(N, n)`.
     Continuous labels are not clipped. Raise `InputError` if the labels do not fit the action space.
     """
     if is_discrete(action_space):
         acs = acs[:, 0] if acs.ndim == 2 and acs.shape[1] == 1 else acs
         n = int(action_space.n)
+        if acs.ndim == 2 and acs.shape[1] == n and np.isin(acs, (0, 1)).all() and (acs.sum(axis=1) == 1).all():
+            acs = acs.argmax(axis=1)  # one-hot
         if acs.ndim != 1 or (acs != np.floor(acs)).any() or (acs < 0).any() or (acs >= n).any():
             values = f" in [{acs.min():g}, {acs.max():g}]" if acs.size else ""
             raise InputError(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -14,9 +16,11 @@ from rl_il.envs import env_spec, is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.experts.car_driver import CarDriver
 from rl_il.experts.course import load_course_expert
+from rl_il.experts.hub import fetch
 from rl_il.experts.sb3 import load_sb3
+from rl_il.experts.torch_file import load_torch_file
 from rl_il.experts.weights import load_weights
-from rl_il.files import named_run, one_line
+from rl_il.files import named_run, one_line, reading
 from rl_il.policies.actors import RandomActor, ScriptedActor
 from rl_il.types import Actor
 
@@ -46,38 +50,64 @@ SCRIPTED_EXPERTS: dict[str, tuple[str, Callable[[tuple[int, ...]], Actor]]] = {
 """Each name's environment, and a function that makes the expert for the shape of an observation."""
 
 
+TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # at the beginning of files of torch.save before version 1.6
+
+
+class Format(NamedTuple):
+    """A file format of policies."""
+
+    load: Callable[..., Actor]  # takes the path and the environment, and the flags
+    flags: tuple[str, ...] = ()  # the names of the flags that it takes
+
+
 def _load_policy(path: Path, env: gym.Env) -> Actor:
     from rl_il.policies.policy_file import load_policy  # imports torch, which of the formats only .pt and .zip need
 
     return load_policy(path).actor()
 
 
-FORMATS: dict[str, Callable[..., Actor]] = {
-    ".npz": load_weights,
-    ".pt": _load_policy,
-    ".pkl": load_course_expert,
-    ".zip": load_sb3,
+OWN_POLICY = Format(_load_policy)
+FORMATS: dict[str, Format] = {
+    ".npz": Format(load_weights),
+    ".pt": Format(load_torch_file, ("activation", "no_normalizer")),
+    ".pth": Format(load_torch_file, ("activation", "no_normalizer")),
+    ".pkl": Format(load_course_expert),
+    ".zip": Format(load_sb3, ("activation", "no_normalizer")),
 }
-"""The suffix and the loader of each file format. A new one is a function of the path and the environment."""
+"""The formats by their suffixes. A file is recognised by its content (`find_format`), whatever its name is."""
+
+WITHOUT_FLAG = {
+    "activation": "names its own activation; drop --expert_activation, which is for .zip, .pt and .pth files",
+    "no_normalizer": "has no normaliser in another file; drop --no_normalizer, which is for .zip, .pt and .pth files",
+}
 
 
-def load_expert(expert: str | None, env: gym.Env, activation: str | None = None) -> Actor:
+def load_expert(
+    expert: str | None, env: gym.Env, activation: str | None = None, no_normalizer: bool = False
+) -> Actor:
     """Return the expert, loaded by `load_actor`. None takes the one that is shipped for the environment."""
     name = name_of(env)
     expert = expert or env_spec(name).expert_path
     if expert is None:
         raise InputError(f"no expert is shipped for {name}; give one with --expert_policy_file or --policy")
-    return load_actor(expert, env, activation)
+    return load_actor(expert, env, activation, no_normalizer)
 
 
-def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) -> Actor:
+def load_actor(
+    policy: str | Path,
+    env: gym.Env,
+    activation: str | None = None,
+    no_normalizer: bool = False,
+    if_taken: bool = False,
+) -> Actor:
     """Return the actor of this name or file. Raise `InputError` if it is missing or damaged, or does not fit `env`.
 
     Args:
-      policy: `expert` (the shipped one), `random`, a scripted expert's name, a file whose suffix is in
-        `FORMATS` (`hf:ORG/REPO/FILE` fetches it first), a run folder (its latest policy), or `latest`, the newest
-        run folder.
-      activation: the network's, where a Stable-Baselines3 zip names none that is known here.
+      policy: `expert` (the shipped one), `random`, a scripted expert's name, a file of one of the `FORMATS`
+        (`hf:ORG/REPO/FILE` downloads it first), a run folder (its latest policy), or `latest`, the newest run folder.
+      activation: the network's, if the file of another program names none that is known here.
+      no_normalizer: act on raw observations, without the normaliser of a Stable-Baselines3 policy.
+      if_taken: ignore the two flags for a file whose format takes none, instead of refusing them.
     """
     name = name_of(env)
     if policy == "expert":
@@ -89,12 +119,11 @@ def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) 
         if name != own_env:
             raise InputError(f"{policy} is an expert for {own_env}, not for {name}")
         return make_expert(env.observation_space.shape)
-    path = find_file(policy)
-    if activation and path.suffix != ".zip":
-        raise InputError(f"{path}: names its own activation; drop --expert_activation, which is for .zip files")
+    path = find_file(policy, with_normaliser=not no_normalizer)
+    flags = {"activation": activation, "no_normalizer": no_normalizer}
     try:
         with np.errstate(all="ignore"):  # numbers that are not finite are refused
-            actor = FORMATS[path.suffix](path, env, **({"activation": activation} if activation else {}))
+            actor = _load(path, env, {flag: value for flag, value in flags.items() if value}, if_taken)
         _check_fit(actor, env)
     except InputError as error:
         message = one_line(error)
@@ -102,36 +131,58 @@ def load_actor(policy: str | Path, env: gym.Env, activation: str | None = None) 
     return actor
 
 
-def find_file(policy: str | Path) -> Path:
+def _load(path: Path, env: gym.Env, flags: dict[str, Any], if_taken: bool) -> Actor:
+    """Return the actor in the file, loaded with the flags that its format takes. Refuse others, unless `if_taken`."""
+    found = find_format(path)
+    if found is None:
+        raise InputError(f"unknown policy format; expected {', '.join(FORMATS)} or a run folder")
+    for flag in [flag for flag in flags if flag not in found.flags]:
+        if not if_taken:
+            raise InputError(WITHOUT_FLAG[flag])
+        del flags[flag]
+    return found.load(path, env, **flags)
+
+
+def find_format(path: Path) -> Format | None:
+    """Return the format of a file's content, or else of its suffix; None if both are unknown."""
+    suffix = path.suffix
+    with reading("file"):
+        with path.open("rb") as file:
+            head = file.read(20)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                pickles = [name for name in file.namelist() if name.endswith("/data.pkl")]
+                if any(b"hyperparameters" in file.read(name) for name in pickles):
+                    return OWN_POLICY
+                suffix = _kind_of_zip(file.namelist()) or suffix
+        elif TORCH_MAGIC in head:
+            suffix = ".pt"
+        elif head[:1] == b"\x80" and suffix != ".pkl":
+            suffix = ".pkl"
+    return FORMATS.get(suffix)
+
+
+def _kind_of_zip(names: list[str]) -> str | None:
+    """Return the suffix of the format of a zip with files of these names."""
+    if "policy.pth" in names:
+        return ".zip"
+    if any(name.endswith("/data.pkl") for name in names):
+        return ".pt"
+    return ".npz" if any(name.endswith(".npy") for name in names) else None
+
+
+def find_file(policy: str | Path, with_normaliser: bool = True) -> Path:
     """Return the file that `policy` names: itself, one of the Hugging Face hub, or a run folder's latest policy.
 
-    `latest` is the newest run folder.
+    `latest` is the newest run folder. With a zip of the hub comes its normaliser, unless `with_normaliser` is false.
     """
     name = named_run(str(policy))
-    path = _fetch(name) if name.startswith("hf:") else Path(name)
+    path = fetch(name, with_normaliser) if name.startswith("hf:") else Path(name)
     if os.path.isdir(path):
         path = latest_policy(path)
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such file, nor one of the names expert, random, {', '.join(SCRIPTED_EXPERTS)}")
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: unknown policy format; expected {', '.join(FORMATS)} or a run folder")
     return path
-
-
-def _fetch(name: str) -> Path:
-    """Return the path of `hf:ORG/REPO/FILE`, which the hub's library downloads or finds in its cache."""
-    parts = name.removeprefix("hf:").split("/", 2)
-    if len(parts) < 3 or not all(parts):
-        raise InputError(f"{name}: must be hf:ORG/REPO/FILE, for example hf:sb3/a2c-CartPole-v1/a2c-CartPole-v1.zip")
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise InputError(f"{name}: needs `pip install huggingface_hub`") from error
-    try:
-        return Path(huggingface_hub.hf_hub_download("/".join(parts[:2]), parts[2]))
-    except Exception as error:  # from the hub, its HTTP library, or the disk
-        first_line = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{name}: cannot be downloaded ({first_line})") from error
 
 
 def latest_policy(folder: Path) -> Path:

@@ -1,15 +1,13 @@
 """Policies of Stable-Baselines3, read from their zip without that library and without running code in it.
 
 `policy.pth` holds plain tensors, whose names and shapes show the algorithm and the network. From the JSON in `data`,
-only the activation's name is read. If the observations were normalised, `vecnormalize.pkl` next to the zip is read
-with `load_pickle`.
+the spaces and the settings of the policy are read. `normaliser.py` finds how the observations were normalised.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -18,9 +16,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.datasets.pickles import load_pickle
 from rl_il.envs import is_discrete, name_of
 from rl_il.errors import InputError
+from rl_il.experts.normaliser import find_normaliser
 from rl_il.files import load_torch, reading
 from rl_il.plugins import ACTIVATIONS
 from rl_il.policies.actors import NumpyActor
@@ -34,43 +32,79 @@ LAYOUTS = (
     ("TD3 or DDPG", "actor.mu", None, "relu"),
 )
 TORCH_NAMES = {path.rpartition(":")[2]: name for name, (path, _) in ACTIVATIONS.items()}
-NORMALISER_MODULES = (
-    "stable_baselines3.common.vec_env.vec_normalize",
-    "stable_baselines3.common.running_mean_std",
-    *(f"{gym}.spaces.{space}" for gym in ("gymnasium", "gym") for space in ("box", "discrete", "space")),
-    "numpy.random._pickle",
-    "numpy.random._pcg64",
-    "numpy.random._mt19937",
-    "numpy.random.bit_generator",
+# What a name of a tensor says about a policy that cannot be read, and why.
+REFUSED = (
+    (r"lstm_actor\.", "is a recurrent policy (RecurrentPPO), whose action depends on earlier observations"),
+    (
+        r"mlp_extractor\.shared_net\.",
+        "has layers that the policy and its value network share (shared_net, which old"
+        " versions of Stable-Baselines3 made); train it again with a current version",
+    ),
+    (r"quantile_net\.", "is a QR-DQN policy, whose outputs are quantiles of returns, not values of actions"),
+    (r"action_net\.\d+\.", "is an ARS policy, whose file does not say whether its actions are squashed"),
+    (
+        r"((pi_)?|actor\.)features_extractor\.",
+        "has a feature extractor, as image policies have; only MLP policies can be read",
+    ),
 )
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
-def load_sb3(path: Path, env: gym.Env, activation: str | None = None) -> NumpyActor:
+def load_sb3(path: Path, env: gym.Env, activation: str | None = None, no_normalizer: bool = False) -> NumpyActor:
     """Return the policy as it acts with `deterministic=True`. Raise `InputError` for any other file or network.
 
     For discrete actions of PPO and A2C the library takes the argmax of the probabilities, and this project that of
     the logits. The two differ only where rounding makes two probabilities equal.
 
     Args:
-      path: the zip that `model.save` wrote, for PPO, A2C, DQN, SAC, TQC, TD3 or DDPG with an MLP policy. A
-        `vecnormalize.pkl` next to it, or in a folder there with the environment's name, is read too.
-      env: the environment, whose action space bounds the actions as in training.
+      path: the zip that `model.save` wrote, for PPO, A2C, DQN, SAC, TQC, TD3 or DDPG with an MLP policy. Its
+        normaliser is found by `find_normaliser`.
+      env: the environment, whose spaces must be the policy's. Its action space bounds the actions as in training.
       activation: the activation to use instead of the file's. It is needed if the file names an unknown one.
+      no_normalizer: do not normalise the observations, and do not look for a normaliser.
     """
     tensors, data = _read_zip(path)
-    algorithm, layers, default = _find_layers(tensors)
+    _check_spaces(data, env)
+    algorithm, layers, default = _find_layers(tensors, data)
     return NumpyActor(
         layers,
         activation or _find_activation(data, default),
         ob_shape=layers[0][0].shape[:1],
-        **_find_output(algorithm, env),
-        **_find_normaliser(path, env),
+        **_find_output(algorithm, data, env),
+        **({} if no_normalizer else find_normaliser(path, name_of(env))),
     )
 
 
-def _find_output(algorithm: str, env: gym.Env) -> dict[str, Any]:
+def _check_spaces(data: dict[str, Any], env: gym.Env) -> None:
+    """Raise `InputError` if the policy was trained in other spaces than the environment's."""
+    for key, does, needs in (("action_space", "acts in", "needs"), ("observation_space", "observes", "gives")):
+        got, expected = _space_in(data.get(key)), _describe(getattr(env, key))
+        if got and got != expected:
+            raise InputError(f"it {does} {got}, {name_of(env)} {needs} {expected}")
+
+
+def _space_in(data: Any) -> str:
+    """Return the space in the zip's JSON as `_describe` does; an empty string if it is not there."""
+    kind = re.search(r"spaces\.(?:\w+\.)*(\w+)'", str(data.get(":type:"))) if isinstance(data, dict) else None
+    if not kind:
+        return ""
+    if kind[1] == "Discrete":
+        return f"Discrete({data.get('n')})"
+    shape = data.get("_shape", data.get("shape"))
+    sizes = re.findall(r"\d+", str(shape))
+    return f"Box({', '.join(sizes)})" if kind[1] == "Box" else kind[1]
+
+
+def _describe(space: gym.Space) -> str:
+    """Return the kind and the size of a space: Discrete(4), Box(2), Box(96, 96, 3), MultiBinary."""
+    if is_discrete(space):
+        return f"Discrete({space.n})"
+    kind = type(space).__name__
+    return f"Box({', '.join(map(str, space.shape))})" if kind == "Box" else kind
+
+
+def _find_output(algorithm: str, data: dict[str, Any], env: gym.Env) -> dict[str, Any]:
     """Return how the network's output becomes an action. Raise `InputError` for an algorithm for other actions."""
     space, discrete = env.action_space, is_discrete(env.action_space)
     if algorithm != "PPO or A2C" and discrete != (algorithm == "DQN"):
@@ -80,10 +114,16 @@ def _find_output(algorithm: str, env: gym.Env) -> dict[str, Any]:
         )
     if discrete:
         return {"output": "argmax"}
-    if algorithm == "PPO or A2C":
+    if algorithm == "PPO or A2C" and not _settings(data).get("squash_output"):
         return {"output": "clip", "action_low": space.low, "action_high": space.high}
     scale, center = (space.high - space.low) / 2, (space.high + space.low) / 2
     return {"output": "tanh", "action_scale": scale, "action_center": center}
+
+
+def _settings(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the policy's class, as far as they are plain."""
+    settings = data.get("policy_kwargs")
+    return settings if isinstance(settings, dict) else {}
 
 
 def _read_zip(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -95,10 +135,13 @@ def _read_zip(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return tensors, data if isinstance(data, dict) else {}
 
 
-def _find_layers(tensors: dict[str, np.ndarray]) -> tuple[str, Layers, str]:
+def _find_layers(tensors: dict[str, np.ndarray], data: dict[str, Any]) -> tuple[str, Layers, str]:
     """Return the algorithm, the layers from input to output, and the default activation, from the tensors' names."""
-    if any(re.match(r"(pi_)?features_extractor\.|actor\.features_extractor\.", name) for name in tensors):
-        raise InputError("has a feature extractor, as image policies have; only MLP policies can be read")
+    for pattern, reason in REFUSED:
+        if any(re.match(pattern, name) for name in tensors):
+            raise InputError(reason)
+    if "maskable" in str(data.get("policy_class")):
+        raise InputError("is a MaskablePPO policy, which acts only with the masks of its own environment")
     if "actor.mu.0.weight" in tensors and "actor.latent_pi.0.weight" in tensors:
         raise InputError("was trained with use_sde and clips its mean; such policies cannot be read")
     for algorithm, hidden, output, activation in LAYOUTS:
@@ -121,33 +164,10 @@ def _layer(tensors: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.nd
 
 def _find_activation(data: dict[str, Any], default: str) -> str:
     """Return the activation that `policy_kwargs` names, or the algorithm's default."""
-    settings = data.get("policy_kwargs")
-    named = settings.get("activation_fn") if isinstance(settings, dict) else None
+    named = _settings(data).get("activation_fn")
     if named is None:
         return default
     match = re.search(r"torch\.nn\.modules\.activation\.(\w+)", str(named))
     if not match or match[1] not in TORCH_NAMES:
         raise InputError(f"has the activation {named}; give one of {', '.join(ACTIVATIONS)} with --expert_activation")
     return TORCH_NAMES[match[1]]
-
-
-def _find_normaliser(path: Path, env: gym.Env) -> dict[str, Any]:
-    """Return how `VecNormalize` changed the observations, if its file is found."""
-    places = (path.with_name("vecnormalize.pkl"), path.parent / name_of(env) / "vecnormalize.pkl")
-    found = next((place for place in places if os.path.isfile(place)), None)
-    if found is None:
-        return {}
-    try:
-        state = load_pickle(found, NORMALISER_MODULES)
-        if not state.get("norm_obs", True):
-            return {}
-        mean, variance = (np.array(state["obs_rms"][key], np.float64) for key in ("mean", "var"))
-        epsilon, clip = float(state["epsilon"]), float(state["clip_obs"])
-        if not (clip > 0 and np.all(variance + epsilon > 0)):
-            raise InputError("must have variances and a clip_obs above 0")
-    except InputError as error:
-        raise InputError(f"{found.name} next to it {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        needed = "obs_rms with mean and var, epsilon, clip_obs"
-        raise InputError(f"{found.name} next to it needs {needed} ({type(error).__name__} {error})") from error
-    return {"obs_mean": mean, "obs_std": np.sqrt(variance + epsilon), "obs_clip": clip}

@@ -139,7 +139,7 @@ class Rule:
 
         Args:
           trajectories: the whole episodes of the iteration. Their `labelled_steps` say which states may get a label.
-          budget: the maximum number of states to choose, or None for no limit.
+          budget: the maximum number of states to choose, or None for no limit, which is what a run gives.
           rng: the generator for random choices.
         """
         return [np.ones(len(trajectory), bool) for trajectory in trajectories]

@@ -32,18 +32,27 @@ class Encoder(Part):
         """Return the part of observations `(N, *ob_shape)` that is stored and read: by default all."""
         return obs
 
+    def scale(self, largest: np.ndarray) -> None:
+        """Divide observations from now on by `largest (*ob_shape)`, if this encoder does not scale them already."""
+
     def fit_normalization(self, obs: np.ndarray) -> None:
         """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if this encoder can."""
 
 
 class Flatten(Encoder):
-    """An encoder that flattens observations and standardises them after `fit_normalization`."""
+    """An encoder that flattens observations. After `scale` or `fit_normalization` it divides or standardises them."""
 
     def __init__(self, ob_shape: tuple[int, ...]):
         super().__init__()
         self.n_features = int(np.prod(ob_shape))
         self.register_buffer("ob_mean", torch.zeros(self.n_features))
         self.register_buffer("ob_std", torch.ones(self.n_features))
+        self.unit = np.ones(self.n_features)  # what a number is divided by if its standard deviation is unknown
+
+    def scale(self, largest: np.ndarray) -> None:
+        """Divide observations from now on by `largest (*ob_shape)`."""
+        self.unit = np.asarray(largest, np.float64).reshape(-1)
+        self.ob_std.copy_(torch.from_numpy(self.unit))
 
     def fit_normalization(self, obs: np.ndarray) -> None:
         """Standardise all later observations by the mean and the standard deviation of `obs (N, *ob_shape)`.
@@ -55,7 +64,7 @@ class Flatten(Encoder):
         flat = np.asarray(obs, np.float32).astype(np.float64).reshape(len(obs), -1)
         std = flat.std(axis=0)
         self.ob_mean.copy_(torch.from_numpy(flat.mean(axis=0)))
-        self.ob_std.copy_(torch.from_numpy(np.where(std < MIN_STD, 1.0, std)))
+        self.ob_std.copy_(torch.from_numpy(np.where(std < MIN_STD * self.unit, self.unit, std)))
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return `(N, n_features)` for `(N, *ob_shape)`."""

@@ -94,11 +94,14 @@ class MLPPolicy(nn.Module, BasePolicy):
 
     @classmethod
     def for_env(cls: type[Policy], env: gym.Env, **hyperparameters: Any) -> Policy:
-        """Return a policy with the shapes of the environment's spaces."""
-        space = env.action_space
+        """Return a policy with the shapes of the environment's spaces. Bytes are scaled to 0..1 by their bounds."""
+        space, observed = env.action_space, env.observation_space
         discrete = is_discrete(space)
         ac_dim = int(space.n) if discrete else space.shape[0]
-        return cls(env.observation_space.shape, ac_dim, discrete, **hyperparameters)
+        policy = cls(observed.shape, ac_dim, discrete, **hyperparameters)
+        if observed.dtype == np.uint8:
+            policy.encoder.scale(np.maximum(observed.high, 1))
+        return policy
 
     @property
     def n_outputs(self) -> int:

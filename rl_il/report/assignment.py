@@ -14,7 +14,7 @@ from pathlib import Path
 from rl_il.config import RunConfig
 from rl_il.report.choices import are_numbers, choices_table, most_alike, unlike_settings, widest_sweep
 from rl_il.report.figures import Curve
-from rl_il.report.page import Block, Commands, Heading, Note, Picture, Report, Section, Table, Text, shown_path
+from rl_il.report.page import Commands, Heading, Note, PageBlock, Picture, Report, Section, Table, Text, shown_path
 from rl_il.report.pictures import curves_picture, in_parts, results_picture
 from rl_il.report.runs import Run, Variant
 from rl_il.report.scores import INTERVALS, distinct_clones, file_name, last_result
@@ -71,7 +71,7 @@ def assignment_report(
     return Report("Homework 1: imitation learning", lead, sections)
 
 
-def eval_rule_blocks(runs: Sequence[Run]) -> list[Block]:
+def eval_rule_blocks(runs: Sequence[Run]) -> list[PageBlock]:
     """Return a note if a run does not follow the course's rule that a mean is over several episodes."""
     single = [run for run in runs if len(run.returns[run.last]) < 2]
     described = ", ".join(
@@ -85,7 +85,7 @@ def eval_rule_blocks(runs: Sequence[Run]) -> list[Block]:
     return [Note(note)] if single else []
 
 
-def part_1(tasks: Sequence[Task]) -> list[Block]:
+def part_1(tasks: Sequence[Task]) -> list[PageBlock]:
     """Return the table of tasks, and notes that say whether the comparison is fair."""
     with_bc = [task for task in tasks if task.bc]
     if not with_bc:
@@ -107,7 +107,7 @@ def part_1(tasks: Sequence[Task]) -> list[Block]:
         "% of expert": lambda bc, expert: number(percent_of_expert(bc.mean, expert.mean)),
     }
     table = Table("Behavioural cloning and the expert", table_of(columns, results, experts))
-    blocks: list[Block] = [table, *_fairness(chosen)]
+    blocks: list[PageBlock] = [table, *_fairness(chosen)]
     if len(with_bc) == 1:
         other = "Ant-v5" if with_bc[0].env_name != "Ant-v5" else "Hopper-v5"
         lines = [f"{RUN} --env_name {other}"]
@@ -115,7 +115,7 @@ def part_1(tasks: Sequence[Task]) -> list[Block]:
     return blocks
 
 
-def _fairness(variants: Sequence[Variant]) -> list[Block]:
+def _fairness(variants: Sequence[Variant]) -> list[PageBlock]:
     """Return the settings that the tasks share, and those that differ."""
     config, apart = variants[0].config, unlike_settings(variants)
     steps = f"{config.n_epochs} epochs" if config.n_epochs else f"{config.num_agent_train_steps_per_iter:,} steps"
@@ -127,7 +127,7 @@ def _fairness(variants: Sequence[Variant]) -> list[Block]:
     }
     same = [described for names, described in settings.items() if not {*names.split()} & {*apart}]
     lead = "Settings that are the same in all tasks" if len(variants) > 1 else "Settings"
-    blocks: list[Block] = [Text(f"{lead}: {'; '.join(same)}.")] if same else []
+    blocks: list[PageBlock] = [Text(f"{lead}: {'; '.join(same)}.")] if same else []
     if apart:
         rows = [["task", *apart]] + [[v.config.env_name, *(shown_value(v, name) for name in apart)] for v in variants]
         blocks += [
@@ -141,7 +141,7 @@ def _fairness(variants: Sequence[Variant]) -> list[Block]:
     return blocks
 
 
-def part_2(tasks: Sequence[Task]) -> list[Block]:
+def part_2(tasks: Sequence[Task]) -> list[PageBlock]:
     """Return the figure and the table of the setting that the most runs vary."""
     task, name, variants = widest_sweep(tasks)
     if len(variants) < 2:
@@ -178,13 +178,13 @@ def _range_of(counts: Sequence[int], what: str) -> str:
     return f"{'' if low == high else f'{low:,} to '}{count(high, what)}"
 
 
-def part_3(tasks: Sequence[Task]) -> list[Block]:
+def part_3(tasks: Sequence[Task]) -> list[PageBlock]:
     """Return the learning curves."""
     with_dagger = [task for task in tasks if task.dagger]
     if not with_dagger:
         lines = [f"{RUN} --env_name Ant-v5 --do_dagger --n_iter 10"]
         return [Text("No run of DAgger was given. This command makes one:"), Commands(lines)]
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     for task in with_dagger:
         blocks += [Heading(task.env_name)] * (len(with_dagger) > 1)
         for suffix, part in in_parts(task.dagger, LINES_OF_PART_3):

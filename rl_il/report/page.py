@@ -79,7 +79,7 @@ class Commands:
     lines: Sequence[str]
 
 
-Block = Text | Table | Picture | Video | Commands
+PageBlock = Text | Table | Picture | Video | Commands
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Section:
     """A part of the page with a title."""
 
     title: str
-    blocks: Sequence[Block]
+    blocks: Sequence[PageBlock]
 
     @property
     def anchor(self) -> str:
@@ -165,7 +165,7 @@ def render_markdown(report: Report, folder: Path, figures: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _block_markdown(block: Block, folder: Path, figures: str) -> str:
+def _block_markdown(block: PageBlock, folder: Path, figures: str) -> str:
     match block:
         case Note(text):
             return f"> **Note:** {_prose(text)}"

@@ -21,7 +21,7 @@ from rl_il.report.figures import (
     wrapped,
 )
 from rl_il.report.page import Picture
-from rl_il.report.tables import EXPERT, Result, interval_kind, span
+from rl_il.report.tables import EXPERT_ROW, Result, interval_kind, span
 from rl_il.statistics import performance_profile
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def lengths_picture(
     def draw(axes: Axes) -> None:
         if len(expert):
             weights = np.full(len(expert), 1 / len(expert))
-            axes.hist(expert, edges, weights=weights, color=COLOURS[6], alpha=0.4, label=EXPERT)
+            axes.hist(expert, edges, weights=weights, color=COLOURS[6], alpha=0.4, label=EXPERT_ROW)
         for i, (variant, values) in enumerate(lengths):
             weights = np.full(len(values), 1 / len(values))
             axes.hist(values, edges, weights=weights, histtype="step", label=variant, **_dashed(i))

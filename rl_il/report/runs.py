@@ -15,7 +15,7 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.files import named_run, read_csv, reading
-from rl_il.report.tables import EXPERT, Result
+from rl_il.report.tables import EXPERT_ROW, Result
 from rl_il.runs.folders import read_config, read_record
 
 # The runs of a variant may differ in the seed, in names, and in settings that do not change the result.
@@ -178,7 +178,7 @@ class Variant:
     def expert(self) -> Result | None:
         """Return the result of the live expert in these runs, as one policy, or None if a run had no expert."""
         returns = [run.expert_returns for run in self.runs]
-        return Result.of_one_policy(EXPERT, returns) if all(map(len, returns)) else None
+        return Result.of_one_policy(EXPERT_ROW, returns) if all(map(len, returns)) else None
 
     def metric(self, name: str, itr: int) -> float:
         """Return a value of metrics.csv, as the mean over the seeds, or NaN if it does not exist."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rl_il.infrastructure.progress import progress
-from rl_il.report.page import Block, Note, Table, Text
+from rl_il.report.page import Note, PageBlock, Table, Text
 from rl_il.report.pictures import in_parts, profiles_picture, results_picture
 from rl_il.report.runs import Variant, compared
 from rl_il.report.tables import PAIRED, Result, interval_caption, interval_cell, interval_heading, results_table, span
@@ -92,12 +92,12 @@ def clone(task: Task, variant: Variant) -> Result:
     return variant.result("BC (iteration 0)" if len(task.variants) == 1 else f"BC (iteration 0 of {variant.name})", 0)
 
 
-def result_blocks(task: Task) -> list[Block]:
+def result_blocks(task: Task) -> list[PageBlock]:
     """Return the table of returns, the table of statistics, and their figures."""
     results, variants = zip(*measured(task), strict=True)
     experts = [task.expert(variant) for variant in variants]
     scores = [_scores(task, result, expert) for result, expert in zip(results, experts, strict=True)]
-    blocks: list[Block] = [Table(f"Returns in {task.env_name}", _returns(task, results, experts))]
+    blocks: list[PageBlock] = [Table(f"Returns in {task.env_name}", _returns(task, results, experts))]
     blocks += [Note(task.note)] if task.note else []
     blocks.append(Table(f"Statistics in {task.env_name}", _statistics(results, scores)))
     blocks += [NO_SCORES] if None in scores else []

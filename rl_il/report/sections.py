@@ -12,11 +12,11 @@ import numpy as np
 from rl_il.config import command_of
 from rl_il.infrastructure.progress import progress
 from rl_il.report.figures import Curve
-from rl_il.report.page import Block, Commands, Heading, Note, Report, Section, Table, Text, Video, shown_path
+from rl_il.report.page import Commands, Heading, Note, PageBlock, Report, Section, Table, Text, Video, shown_path
 from rl_il.report.pictures import curves_picture, in_parts, lengths_picture, loss_rows_picture, losses_picture
 from rl_il.report.runs import Run, compared, differences
 from rl_il.report.scores import EXPLANATIONS, clone, distinct_clones, file_name, last_result, result_blocks
-from rl_il.report.tables import EXPERT, PAIRED, Result, count, interval_caption, number
+from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_caption, number
 from rl_il.report.tasks import Task, algorithm, recorded_default, shown_value
 
 MAX_BC_LINES = 3
@@ -55,16 +55,16 @@ def runs_of(tasks: Sequence[Task]) -> list[Run]:
     return [run for task in tasks for variant in task.variants for run in variant.runs]
 
 
-def _by_task(what: str, tasks: Sequence[Task], blocks_of: Callable[[Task], list[Block]]) -> list[Block]:
+def _by_task(what: str, tasks: Sequence[Task], blocks_of: Callable[[Task], list[PageBlock]]) -> list[PageBlock]:
     """Return the blocks of each environment. If there are several, put its name above them."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     for task in progress(tasks, len(tasks), what):
         mine = blocks_of(task)
         blocks += [Heading(task.env_name)] * (len(tasks) > 1 and bool(mine)) + mine
     return blocks
 
 
-def setting_blocks(tasks: Sequence[Task]) -> list[Block]:
+def setting_blocks(tasks: Sequence[Task]) -> list[PageBlock]:
     """Return tables of the settings that differ, of the settings that are the same, and of the run folders."""
     variants = [variant for task in tasks for variant in task.variants]
     names = [name for name in differences(variants) if name not in ("env_name", "do_dagger")]
@@ -79,7 +79,7 @@ def setting_blocks(tasks: Sequence[Task]) -> list[Block]:
     for name in compared(variants[0].config, *names, "env_name", "do_dagger"):
         # A default may have a different value in each environment.
         same.append([name, ", ".join(dict.fromkeys(shown_value(variant, name) for variant in variants))])
-    blocks: list[Block] = [
+    blocks: list[PageBlock] = [
         Table("The settings in which the variants differ" if len(variants) > 1 else "What was run", rows),
         Table("The settings that are the same in all runs", same, folded=True),
         Table("The run folders", folders, folded=True),
@@ -89,7 +89,7 @@ def setting_blocks(tasks: Sequence[Task]) -> list[Block]:
     return [*blocks, *([Note(described)] if cut else [])]
 
 
-def curve_blocks(task: Task) -> list[Block]:
+def curve_blocks(task: Task) -> list[PageBlock]:
     """Return the learning curves.
 
     DAgger is drawn against iterations, environment steps and expert labels. Behavioural cloning is drawn against
@@ -102,7 +102,7 @@ def curve_blocks(task: Task) -> list[Block]:
         "steps": ("environment steps collected", lambda variant, itr: variant.metric("Train_EnvstepsSoFar", itr)),
         "labels": ("expert labels used", lambda variant, itr: variant.metric("Expert_LabelsSoFar", itr)),
     }
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     parts = list(in_parts(task.dagger, 4))
     for suffix, part in progress(parts, len(parts), "drawing"):
         for axis, (x_label, x) in axes.items():
@@ -122,7 +122,7 @@ def band_caption(curves: Sequence[Curve], levels: Sequence[Result]) -> str:
     points = [point for curve in curves for point in curve.points]
     caption = f"Mean return and its 95 % band. {interval_caption(points)}"
     caption += " Dots are the means of single seeds." if not all(point.is_one_policy for point in points) else ""
-    paired = any(level.name.startswith(EXPERT) for level in levels)
+    paired = any(level.name.startswith(EXPERT_ROW) for level in levels)
     return caption + (f" {PAIRED}" if paired else "")
 
 
@@ -135,7 +135,7 @@ def level_lines(task: Task) -> tuple[list[Result], int]:
     return lines, max(0, len(clones) - MAX_BC_LINES)
 
 
-def loss_blocks(task: Task) -> list[Block]:
+def loss_blocks(task: Task) -> list[PageBlock]:
     """Return the table and the figures of the training and validation losses."""
     losses, rows = {}, [["variant", "iteration", "loss", "training", "validation"]]
     for variant in task.variants:
@@ -145,7 +145,7 @@ def loss_blocks(task: Task) -> list[Block]:
         kind = recorded_default(variant, "loss") or variant.config.loss or "unknown"
         last = [number(training[-1], ".4g"), number(validation[-1], ".4g")]
         rows.append([variant.name, str(variant.itrs[-1]), kind, *last])
-    blocks: list[Block] = [Table(f"Losses of the last iteration in {task.env_name}, means over seeds", rows)]
+    blocks: list[PageBlock] = [Table(f"Losses of the last iteration in {task.env_name}, means over seeds", rows)]
     if len({row[2] for row in rows[1:]}) > 1:
         blocks.append(Note("The variants minimise different losses, so their values cannot be compared."))
     caption = "Training loss (full marks) and validation loss (empty marks), means over seeds."
@@ -157,7 +157,7 @@ def loss_blocks(task: Task) -> list[Block]:
     return blocks
 
 
-def length_blocks(task: Task) -> list[Block]:
+def length_blocks(task: Task) -> list[PageBlock]:
     """Return histograms of the episode lengths in the last evaluation, with the expert's."""
     lengths = [(v.name, np.concatenate([run.lengths[v.itrs[-1]] for run in v.runs])) for v in task.variants]
     expert = np.concatenate([run.expert_lengths for run in runs_of([task])])
@@ -173,9 +173,9 @@ def length_blocks(task: Task) -> list[Block]:
     return [lengths_picture(file + end, caption, part, expert, edges) for end, part in in_parts(lengths, 4)]
 
 
-def video_blocks(task: Task) -> list[Block]:
+def video_blocks(task: Task) -> list[PageBlock]:
     """Return the first and the last video of each variant's first seed."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     for variant in task.variants:
         run, found = variant.runs[0], {}
         for path in run.folder.glob("videos/*.gif"):
@@ -187,14 +187,14 @@ def video_blocks(task: Task) -> list[Block]:
     return blocks
 
 
-def reproduce_blocks(runs: Sequence[Run]) -> list[Block]:
+def reproduce_blocks(runs: Sequence[Run]) -> list[PageBlock]:
     """Return the command line of each run, and the versions of its software."""
     commands = [(run.record.get("command_line"), run.config) for run in runs]
     lines = [shlex.join(map(str, recorded)) if recorded else command_of(config) for recorded, config in commands]
     setups: dict[str, list[Run]] = {}
     for run in runs:
         setups.setdefault(json.dumps(_setup(run), sort_keys=True), []).append(run)
-    blocks: list[Block] = [
+    blocks: list[PageBlock] = [
         Text("Run these commands in the repository's root. A folder given with `--logdir` must be new or empty."),
         Commands(lines),
     ]

@@ -17,7 +17,7 @@ from rl_il.statistics import (
     seed_spread,
 )
 
-EXPERT = "expert, same episodes"  # the name of the live expert, measured on the learner's evaluation episodes
+EXPERT_ROW = "expert, same episodes"  # the name of the live expert, measured on the learner's evaluation episodes
 PAIRED = "The expert was measured on the same episodes as the learner's evaluations."
 THIS_POLICY = "episodes of this policy"  # what a resample draws if there is only one policy
 SEEDS = "seeds, then episodes"  # what a resample draws if there are several seeds
@@ -150,7 +150,7 @@ def results_table(
     if isinstance(experts, Result):
         experts = [experts] * len(results)
     if show_experts:
-        columns[EXPERT] = lambda _, expert: number(expert.mean)
+        columns[EXPERT_ROW] = lambda _, expert: number(expert.mean)
     columns["% of expert"] = lambda result, expert: number(percent_of_expert(result.mean, expert.mean))
     columns["expert labels"] = lambda r, _: "" if r.expert_labels is None else f"{r.expert_labels:,.0f}"
     return table_of(columns, results, experts)

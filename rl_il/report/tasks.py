@@ -16,12 +16,12 @@ from rl_il.experts.loading import load_actor
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import sample_n_trajectories
 from rl_il.report.runs import Run, Variant, differences, group_runs
-from rl_il.report.tables import EXPERT, Result
+from rl_il.report.tables import EXPERT_ROW, Result
 from rl_il.seeding import stream
 
 RANDOM_EPISODES = 20
 NO_EXPERT = Result("none", [np.array([np.nan])])
-EXPERT_SETTINGS = ("expert_policy_file", "expert_activation", "ep_len")  # settings that may give different experts
+EXPERT_SETTINGS = ("expert_policy_file", "expert_activation", "no_normalizer", "ep_len")  # what distinguishes experts
 EXPERT_KEY = attrgetter(*EXPERT_SETTINGS)  # of a config
 
 
@@ -76,7 +76,7 @@ def _expert_name(key: tuple, others: dict[tuple, Any]) -> str:
         for i, name in enumerate(EXPERT_SETTINGS)
         if len({other[i] for other in others}) > 1
     ]
-    return EXPERT + (f" ({', '.join(described)})" if described else "")
+    return EXPERT_ROW + (f" ({', '.join(described)})" if described else "")
 
 
 def tasks_of(runs: Sequence[Run], random_episodes: int = RANDOM_EPISODES) -> list[Task]:

@@ -93,9 +93,10 @@ class Checkpoint:
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all episodes in the folder of a teaching session, as hexadecimal digits."""
+    """Return the SHA-256 of a file, of a teaching run's episodes, or of all files of another folder, as text."""
     found = hashlib.sha256()
-    for file in session_files(path) if path.is_dir() else [path]:
+    inside = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
+    for file in session_files(path) or inside:
         with file.open("rb") as content:
             while part := content.read(2**20):
                 found.update(part)

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.datasets import load_trajectories, save_trajectories
+from rl_il.datasets import load_trajectories
 from rl_il.datasets.npz import read_meta, read_npz
+from rl_il.datasets.writing import check_target, write_demonstrations
 from rl_il.envs import ENVS, make_env
 from rl_il.errors import InputError
 from rl_il.experts.loading import SCRIPTED_EXPERTS, find_file, load_actor
-from rl_il.files import REPOSITORY, check_writable, named_run
+from rl_il.files import REPOSITORY, named_run
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import begin_episodes, look_at, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
@@ -39,6 +40,7 @@ def evaluate(
     num_workers: int = 1,
     video: str | None = None,
     activation: str | None = None,
+    no_normalizer: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a policy on `episodes` whole episodes and return statistics.
 
@@ -55,7 +57,7 @@ def evaluate(
     if video:
         check_video_path(video)
     env = make_env(env_name)
-    actor = load_actor(policy, env, activation)
+    actor = load_actor(policy, env, activation, no_normalizer)
     if video:  # recorded first, so that an error in rendering comes before the rollouts
         frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
     with rollout_source(env_name, env, num_workers) as source:
@@ -161,18 +163,18 @@ def record_demos(
     ep_len: int | None = None,
     num_workers: int = 1,
     activation: str | None = None,
+    no_normalizer: bool = False,
+    to: str = "npz",
 ) -> tuple[list[Trajectory], int]:
-    """Roll out `expert` until `n_demos` episodes reach `min_return`, and write these episodes to `out`.
+    """Roll out `expert` until `n_demos` episodes reach `min_return`, and write these to `out` in the format `to`.
 
     Return the episodes that were kept, and the number of the others. Raise `InputError` if fewer than one episode in
     twenty reaches `min_return`.
     """
-    if out.suffix != ".npz":
-        raise InputError(f"{out}: a demonstration file's name must end in .npz")
-    check_writable(out)
+    check_target(to, out)
     expert = named_run(expert)
     env = make_env(env_name)
-    actor = load_actor(expert, env, activation)
+    actor = load_actor(expert, env, activation, no_normalizer)
     returns: list[float] = []
 
     def good_ones(rollouts: Iterator[Trajectory]) -> Iterator[Trajectory]:
@@ -193,5 +195,5 @@ def record_demos(
         )
     meta = {"env_name": env_name, "policy": expert, "seed": seed, "min_return": min_return, "ep_len": ep_len}
     meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}
-    save_trajectories(out, kept, meta)
+    write_demonstrations(to, out, kept, meta, env)
     return kept, len(returns) - len(kept)

@@ -13,6 +13,7 @@ import gymnasium as gym
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
+from rl_il.datasets.content import ReadOptions
 from rl_il.datasets.odd import quick_look
 from rl_il.envs import env_spec, episode_limit, is_discrete, make_env
 from rl_il.errors import InputError
@@ -56,7 +57,7 @@ def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
     """Return the named expert, or else the included one. Without both, behavioural cloning has None."""
     if not (config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert):
         return None
-    return load_expert(config.expert_policy_file, env, config.expert_activation)
+    return load_expert(config.expert_policy_file, env, config.expert_activation, config.no_normalizer)
 
 
 def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
@@ -68,7 +69,13 @@ def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
             f"no demonstrations are included for {config.env_name}; give --expert_data FILE, or record some:"
             f" python scripts/record_demos.py --env_name {config.env_name}{by}"
         )
-    return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"))
+    options = read_options(config) if config.expert_data else ReadOptions()  # the shipped files need none
+    return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"), options=options)
+
+
+def read_options(config: RunConfig) -> ReadOptions:
+    """Return what the config says about the names and the layout of its demonstrations."""
+    return ReadOptions(config.keys, config.obs_keys, config.split_every)
 
 
 def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:

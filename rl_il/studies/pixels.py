@@ -29,6 +29,7 @@ from rl_il.seeding import episode_seeds, stream
 from rl_il.statistics import percent_of_expert
 from rl_il.types import Actor
 
+SHOWN_FRAMES = 5  # drive.gif has every fifth frame; with all it would take 2 MB
 TRACKS_TO_TRY = 20  # number of new tracks; the first on which the BC policy does not finish is drawn
 
 # The settings of all runs. They were chosen with seed 1001, on other tracks than those of the results.
@@ -174,7 +175,8 @@ def show_drives(out: Path, config: RunConfig, dagger: Run) -> None:
     env.close()
     draw_drives(out / "track.png", ("BC", "DAgger"), drives)
     videos = [record_frames(config.env_name, actor, seed, config.ep_len, max_frames=200) for actor in actors]
-    write_video(out / "drive.gif", tile([frames for frames, _ in videos], columns=2), fps=videos[0][1])
+    shown = tile([frames[::SHOWN_FRAMES] for frames, _ in videos], columns=2)
+    write_video(out / "drive.gif", shown, fps=videos[0][1] / SHOWN_FRAMES)
 
 
 def unfinished_drive(env: gym.Env, actor: Actor, config: RunConfig) -> tuple[int, Drive]:

@@ -11,7 +11,7 @@ from rl_il.config import RunConfig
 from rl_il.envs import ENVS, episode_limit, make_env
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
-from rl_il.report.tables import EXPERT, PAIRED, Result, count, interval_caption, markdown, number, span
+from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_caption, markdown, number, span
 from rl_il.runs.parts import load_demonstrations
 from rl_il.statistics import percent_of_expert
 from rl_il.studies.ablation.grid import Ablation
@@ -33,7 +33,7 @@ SETTINGS = RunConfig(
     video_log_freq=-1,
 )
 ENVIRONMENTS = [name for name, spec in ENVS.items() if not (name.endswith("-v4") or spec.picture_rows)]
-COLUMNS = ["environment", EXPERT, "BC", "% of expert, BC", "labels, BC"]
+COLUMNS = ["environment", EXPERT_ROW, "BC", "% of expert, BC", "labels, BC"]
 COLUMNS += ["DAgger", "% of expert, DAgger", "seed means, DAgger", "labels, DAgger"]
 CUT_OFF = "*"  # marks an environment whose demonstrations are not whole episodes
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_il.datasets import load_trajectories, save_trajectories
+from rl_il.datasets import load_trajectories
+from rl_il.datasets.writing import check_target, write_demonstrations
 from rl_il.errors import InputError, Interrupted
-from rl_il.files import check_writable
 from rl_il.options import from_json
 from rl_il.report.tables import count
 from rl_il.runs.folders import read_record
@@ -144,7 +144,12 @@ def say_what_next(teaching: Teaching, path: Path | None) -> None:
 
 
 def record_human_demos(
-    config: TeachConfig, out: Path, n_demos: int, min_return: float = -np.inf, command_line: Sequence[str] = ()
+    config: TeachConfig,
+    out: Path,
+    n_demos: int,
+    min_return: float = -np.inf,
+    command_line: Sequence[str] = (),
+    to: str = "npz",
 ) -> list[Trajectory]:
     """Let a person act until `n_demos` whole episodes reach `min_return`. Write these to `out` and return them.
 
@@ -152,18 +157,17 @@ def record_human_demos(
 
     Args:
       config: the settings; the mode must be `demonstrate`.
-      out: the .npz file to write.
+      out: the file to write, or the folder of a Minari data set.
       n_demos: the number of episodes to record.
       min_return: the smallest return of an episode that counts.
-      command_line: the command that started the session, for config.json.
+      command_line: the command that started it, for config.json.
+      to: the format of `out`.
 
     Raises:
       InputError: `out` cannot be written, or no episode was finished.
       Interrupted: after Ctrl-C or SIGTERM; the episodes so far are written.
     """
-    if out.suffix != ".npz":
-        raise InputError(f"{out}: the name of a demonstration file must end in .npz")
-    check_writable(out)
+    check_target(to, out)
     check_port(config.port)
     with ExitStack() as stack:
         teaching = open_teaching(stack, config, command_line=command_line, modes=["demonstrate"])
@@ -174,7 +178,7 @@ def record_human_demos(
 
         stopped = until_stopped(stack, teaching, lambda check_signals: run_page(teaching, check_signals, finished))
         teaching.close()
-        kept = write_demos(teaching, out, n_demos, min_return)
+        kept = write_demos(teaching, out, n_demos, min_return, to)
     if stopped:
         raise Interrupted(f"interrupted; {count(len(kept), 'episode')} written to {out}", stopped)
     if not kept:
@@ -182,7 +186,7 @@ def record_human_demos(
     return kept
 
 
-def write_demos(teaching: Teaching, out: Path, n_demos: int, min_return: float) -> list[Trajectory]:
+def write_demos(teaching: Teaching, out: Path, n_demos: int, min_return: float, to: str = "npz") -> list[Trajectory]:
     """Write the first `n_demos` whole episodes whose return is at least `min_return` to `out`; return them."""
     if not teaching.recording.episodes:
         return []
@@ -190,5 +194,5 @@ def write_demos(teaching: Teaching, out: Path, n_demos: int, min_return: float) 
     whole = [t for t in episodes if (t.terminated or t.truncated) and t.episode_return >= min_return][:n_demos]
     if whole:
         meta = {"env_name": teaching.config.env_name, "policy": "human", "seed": teaching.config.seed}
-        save_trajectories(out, whole, meta)
+        write_demonstrations(to, out, whole, meta, teaching.env)
     return whole

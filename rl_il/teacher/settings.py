@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from rl_il.config import ACTIVATIONS, LOSSES, RunConfig
+from rl_il.config import ACTIVATION_HELP, ACTIVATIONS, LOSSES, NORMALIZER_HELP, RunConfig
 from rl_il.errors import InputError
 from rl_il.options import option
 
@@ -27,6 +27,10 @@ class TeachConfig:
     expert_policy_file: str | None = option(
         None, "the expert of --teacher scripted (default: the one included for the environment)", "epf"
     )
+    expert_activation: str | None = option(
+        None, f"the expert's activation function, {ACTIVATION_HELP}", choices=ACTIVATIONS
+    )
+    no_normalizer: bool = option(False, NORMALIZER_HELP)
     disagreement_steps: int = option(
         1, "the scripted teacher takes over after disagreeing for this many steps in a row"
     )
@@ -95,8 +99,9 @@ class TeachConfig:
 
     def _check_teacher(self) -> None:
         if self.teacher is None:
-            if self.expert_policy_file:
-                raise InputError("--expert_policy_file needs --teacher scripted; add it, or drop the expert")
+            for name in ("expert_policy_file", "expert_activation", "no_normalizer"):
+                if getattr(self, name):
+                    raise InputError(f"--{name} needs --teacher scripted; add that, or drop it")
             return
         name, colon, noise = self.teacher.partition(":")
         try:

@@ -219,7 +219,9 @@ def open_teaching(
         env.close()
         env = make_drawing_env(config.env_name)
     check_keys(env, key_map_of(config, env), config.mode)
-    expert = load_expert(config.expert_policy_file, env) if config.teacher else None
+    expert = None
+    if config.teacher:
+        expert = load_expert(config.expert_policy_file, env, config.expert_activation, config.no_normalizer)
     if config.tracker:
         import_mlflow()
     policy = build_policy(config.run_config(), env)

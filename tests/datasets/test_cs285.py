@@ -56,15 +56,14 @@ GOOD = path_dict(2023, 4)
     "content, words",
     [
         ([], ["an empty list"]),
-        (expert_tree(), ["a dict", "expert"]),
-        ([path_dict(2022, 3), [1]], ["path 1", "a list"]),
-        (changed(observation=None, terminal=None), ["path 1", "observation, terminal"]),
-        (changed(reward=3.0), ["path 1", "reward", "float"]),
-        (changed(action=GOOD["action"][:3]), ["path 1", "4", "actions", "3"]),
-        (changed(next_observation=NAN[:2]), ["path 1", "4", "next_observation", "2"]),
-        (changed(next_observation=np.zeros((4, 16))), ["path 1", "(4, 16)", "(4, 17)"]),
-        (changed(terminal=np.array([False, True, False, True])), ["path 1", "terminal"]),
-        (changed(next_observation=NAN), ["path 1", "obs", "NaN", "row 4 of 5"]),
+        (expert_tree(), ["--keys"]),
+        ([path_dict(2022, 3), [1]], ["a list"]),
+        (changed(observation=None), ["episode 1", "--keys", "action"]),
+        (changed(reward=3.0), ["episode 1", "reward"]),
+        (changed(action=GOOD["action"][:3]), ["episode 1", "4", "actions", "3"]),
+        (changed(next_observation=NAN[:2]), ["episode 1", "4", "next_observations", "2"]),
+        (changed(terminal=np.array([False, True, False, True])), ["episode 1", "dones"]),
+        (changed(next_observation=NAN), ["episode 1", "obs", "NaN", "row 4 of 5"]),
     ],
 )
 def test_a_malformed_file_is_refused_with_both_numbers(tmp_path, content, words):

@@ -1,6 +1,6 @@
-import csv
 import runpy
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -8,10 +8,9 @@ from gymnasium.spaces import Box, Discrete
 from refusals import refusal
 
 from rl_il.datasets import load_trajectories
-from rl_il.datasets.loading import FORMATS
+from rl_il.datasets.formats import FORMATS, Format
 from rl_il.envs import make_env
 from rl_il.files import REPOSITORY
-from rl_il.types import Trajectory
 
 OBS = np.arange(10, dtype=np.float64).reshape(5, 2)
 ACS = np.array([0, 1, 2, 1, 0])
@@ -22,18 +21,20 @@ TEN = {"observations": np.arange(20.0).reshape(10, 2), "actions": np.zeros(10, i
 # Formats ---------------------------------------------------------------------------------------------------
 
 
-def load_csv(path, limit):
-    """Load a new file format: one episode, with a row for each step and the action in the last column."""
-    with path.open(newline="") as file:
-        rows = np.array([[float(cell) for cell in row] for row in csv.reader(file)])
-    obs = np.concatenate((rows[:, :-1], rows[-1:, :-1]))
-    return [Trajectory(obs, rows[:, -1], np.full(len(rows), np.nan))], True
+def read_words(path):
+    """Read a new file format: a line for each step, the action last."""
+    rows = [line.split() for line in path.read_text().splitlines()[1:]]
+    return {"obs": [[float(number) for number in row[:-1]] for row in rows], "acs": [int(row[-1]) for row in rows]}
 
 
 def test_a_new_format_needs_one_function_and_one_row(tmp_path, monkeypatch, shared_env):
-    monkeypatch.setitem(FORMATS, ".csv", load_csv)
-    path = tmp_path / "demos.csv"
-    path.write_text("-0.5,0.01,2\n-0.4,0.02,2\n-0.3,-0.01,0\n")
+    module = types.ModuleType("my_format")
+    module.read_words = read_words
+    monkeypatch.setitem(sys.modules, "my_format", module)
+    row = Format("words", lambda path, head: head.startswith(b"words"), "my_format:read_words")
+    monkeypatch.setattr("rl_il.datasets.formats.FORMATS", [row, *FORMATS])
+    path = tmp_path / "demos.txt"
+    path.write_text("words\n-0.5 0.01 2\n-0.4 0.02 2\n-0.3 -0.01 0\n")
     (t,) = load_trajectories(path, shared_env("MountainCar-v0"))
     assert t.acs.tolist() == [2, 2, 0] and t.acs.dtype == np.int64
     flags = f"--env_name MountainCar-v0 --expert_data {path} --logdir {tmp_path / 'run'} --n_iter 1 --ep_len 5"
@@ -43,13 +44,19 @@ def test_a_new_format_needs_one_function_and_one_row(tmp_path, monkeypatch, shar
     assert (tmp_path / "run" / "policy_itr_0.pt").exists()
 
 
-@pytest.mark.parametrize("name", ["demos.csv", "demos"])
-def test_an_unknown_suffix_is_refused(tmp_path, name):
-    (tmp_path / name).write_text("1 2 3")
-    refusal(load_trajectories, tmp_path / name, holds=[".npz", ".pkl"])
+@pytest.mark.parametrize("content", ["1 2 3", "", "\0\1\2"])
+def test_a_file_of_no_known_format_is_refused(tmp_path, content):
+    (tmp_path / "demos").write_text(content)
+    refusal(load_trajectories, tmp_path / "demos", holds=["npz", "HDF5"])
 
 
-def test_a_missing_file_or_a_folder_is_refused(tmp_path):
+def test_the_content_decides_not_the_suffix(tmp_path, shared_env):
+    (tmp_path / "demos.pkl").write_text("obs_0,obs_1,action\n0.5,0.01,2\n")
+    (t,) = load_trajectories(tmp_path / "demos.pkl", shared_env("MountainCar-v0"))
+    assert t.acs.tolist() == [2]
+
+
+def test_a_missing_file_or_an_empty_folder_is_refused(tmp_path):
     refusal(load_trajectories, tmp_path / "demos.npz")
     refusal(load_trajectories, tmp_path, holds=["session"])
 

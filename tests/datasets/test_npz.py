@@ -9,11 +9,12 @@ from gymnasium.spaces import Box, Discrete
 from refusals import refusal
 
 from rl_il.datasets import load_trajectories, save_trajectories
-from rl_il.datasets.npz import STEP_ARRAYS, read_meta, read_npz
+from rl_il.datasets.npz import read_meta, read_npz
 from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.types import LEARNER, Trajectory
 
+PER_STEP = ("dones", "terminations", "truncations", "executed_actions", "labelled", "sources", "consulted")
 OBS = np.arange(10, dtype=np.float32).reshape(5, 2)
 ACS = np.array([0, 1, 2, 1, 0])
 GOOD = {"observations": OBS, "actions": ACS}
@@ -181,21 +182,19 @@ def with_value(array, value):
 @pytest.mark.parametrize(
     "arrays, words",
     [
-        ({"obs": OBS, "actions": ACS}, ["observations and actions", "actions, obs"]),
-        ({}, ["observations and actions"]),
-        ({"observations": OBS[:0], "actions": ACS[:0]}, ["observations"]),
-        (GOOD | {"actions": ACS[:4]}, ["observations", "5", "actions", "4"]),
-        (GOOD | {"rewards": np.zeros((5, 2))}, ["5", "10"]),
-        *((GOOD | {key: [0, 1]}, ["5", key, "2"]) for key in STEP_ARRAYS[2:]),
+        ({"position": OBS, "actions": ACS}, ["--keys", "position"]),
+        ({}, ["nothing"]),
+        ({"observations": OBS[:0], "actions": ACS[:0]}, ["no actions"]),
+        (GOOD | {"actions": ACS[:3]}, ["observations", "5", "actions", "3"]),
+        *((GOOD | {key: [0, 1]}, ["5", key, "2"]) for key in PER_STEP),
+        (GOOD | {"episode_starts": [0, 9]}, ["episode_starts", "5"]),
         (GOOD | {"executed_actions": np.zeros((5, 2))}, ["(5, 2)", "(5,)"]),
         (GOOD | {"observations": np.array(3.0)}, ["observations"]),
         (GOOD | {"dones": BOTH, "final_observations": OBS[:3]}, ["final_observations", "(2, 2)", "(3, 2)"]),
-        (GOOD | {"final_observations": np.array(3.0)}, ["final_observations"]),
         (GOOD | {"final_observations": np.array([["a", "b"]])}, ["final_observations", "<U1"]),
         (GOOD | {"final_observations": np.full((1, 2), np.nan)}, ["NaN"]),
         (GOOD | {"observations": with_value(OBS, np.nan)}, ["obs", "NaN", "row 1 of 6"]),
         (GOOD | {"actions": with_value(ACS, -np.inf)}, ["acs", "infinity", "row 3 of 5"]),
-        (GOOD | {"rewards": with_value(ACS, np.nan)}, ["rewards", "NaN"]),
         (GOOD | {"observations": OBS.astype(str)}, ["observations", "<U"]),
         (GOOD | {"labelled": np.ones((5, 2))}, ["labelled"]),
         (GOOD | {"labelled": np.zeros(5, bool)}, ["label"]),

@@ -58,7 +58,7 @@ def test_it_acts_as_computed_by_hand(tmp_path, shared_env):
 
 @pytest.mark.parametrize(("mean", "variance", "spread"), [(1e6, 1.0, 1.0), (0.3, -1e-9, 1e-6)])
 def test_it_computes_in_double_precision(tmp_path, shared_env, mean, variance, spread):
-    """A variance that rounding made negative is taken as zero."""
+    # A variance that rounding made negative is taken as zero.
     tree = expert_tree(2, 1)
     means = np.array([[mean, -mean]])
     deep_set(tree, f"{STANDARDIZER} mean_1_D", means)

@@ -1,10 +1,6 @@
 """Zips as Stable-Baselines3 writes them, made by hand. `test_sb3_itself.py` compares with the library."""
 
-import io
-import json
 import pickle
-import sys
-import types
 import zipfile
 
 import numpy as np
@@ -13,43 +9,10 @@ import torch
 from course_files import RunsCode
 from gymnasium.spaces import Box
 from refusals import refusal
+from sb3_files import RNG, box, discrete, linear, network, space, write_normaliser, write_zip
 
 from rl_il.envs import make_env
 from rl_il.experts.loading import load_actor
-
-RNG = np.random.default_rng(0)
-
-
-def linear(name, n_in, n_out):
-    """Return a linear layer's tensors, by name."""
-    weight, bias = RNG.normal(size=(n_out, n_in)), RNG.normal(size=n_out)
-    return {f"{name}.weight": torch.tensor(weight).float(), f"{name}.bias": torch.tensor(bias).float()}
-
-
-def network(algorithm, n_in, n_out):
-    """Return the tensors of the policy network (one hidden layer of 5) and of others, which must not be used."""
-    names = {
-        "ppo": ("mlp_extractor.policy_net.0", "action_net"),
-        "dqn": ("q_net.q_net.0", "q_net.q_net.2"),
-        "sac": ("actor.latent_pi.0", "actor.mu"),
-        "td3": ("actor.mu.0", "actor.mu.2"),
-    }[algorithm]
-    others = {
-        "ppo": linear("mlp_extractor.value_net.0", n_in, 5) | linear("value_net", 5, 1) | {"log_std": torch.zeros(2)},
-        "dqn": linear("q_net_target.q_net.0", n_in, 5) | linear("q_net_target.q_net.2", 5, n_out),
-        "sac": linear("actor.log_std", 5, n_out) | linear("critic.qf0.0", n_in + n_out, 5),
-        "td3": linear("actor_target.mu.0", n_in, 5) | linear("critic.qf0.0", n_in + n_out, 5),
-    }[algorithm]
-    return others | linear(names[0], n_in, 5) | linear(names[1], 5, n_out), names
-
-
-def write_zip(path, tensors, data=None):
-    weights = io.BytesIO()
-    torch.save(tensors, weights)
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("policy.pth", weights.getvalue())
-        file.writestr("data", json.dumps({"policy_kwargs": {}} if data is None else data))
-    return path
 
 
 def raw_output(tensors, names, obs, activation):
@@ -109,40 +72,6 @@ def test_the_activation_is_the_flags_the_files_or_the_default(tmp_path, shared_e
     np.testing.assert_allclose(actor.get_action(obs), np.tanh(raw_output(tensors, names, obs, activation)), atol=1e-5)
 
 
-class VecNormalize:
-    """A class that is pickled under Stable-Baselines3's name, with the attributes that the library saves."""
-
-
-class RunningMeanStd:
-    """As `VecNormalize`."""
-
-
-def write_normaliser(path, **changes):
-    """Write what `VecNormalize.save` writes, with classes under the library's names."""
-    statistics, normaliser = RunningMeanStd(), VecNormalize()
-    statistics.mean, statistics.var = np.arange(8.0), np.arange(1.0, 9.0)
-    settings = {"obs_rms": statistics, "epsilon": 1e-8, "clip_obs": 1.5, "norm_obs": True}
-    settings["np_random"] = np.random.default_rng(0)  # the library's file has generators too
-    normaliser.__dict__.update(settings | changes)
-    data = pickle.dumps(normaliser, 2)
-    for module, name in (("vec_env.vec_normalize", "VecNormalize"), ("running_mean_std", "RunningMeanStd")):
-        data = data.replace(f"c{__name__}\n{name}".encode(), f"cstable_baselines3.common.{module}\n{name}".encode())
-    path.write_bytes(data)
-
-
-@pytest.mark.parametrize(("folder", "normalised"), [("", True), ("LunarLanderContinuous-v3", True), ("", False)])
-def test_observations_are_normalised_as_in_training(tmp_path, shared_env, folder, normalised):
-    tensors, names = network("sac", 8, 2)
-    (tmp_path / folder).mkdir(exist_ok=True)
-    write_normaliser(tmp_path / folder / "vecnormalize.pkl", norm_obs=normalised)
-    actor = load_actor(write_zip(tmp_path / "x.zip", tensors), shared_env("LunarLanderContinuous-v3"))
-    obs = RNG.normal(0, 5, size=(50, 8)).astype(np.float32)
-    seen = np.clip((obs - np.arange(8)) / np.sqrt(np.arange(1, 9) + 1e-8), -1.5, 1.5)
-    assert (np.abs(seen) == 1.5).any()
-    expected = np.tanh(raw_output(tensors, names, seen if normalised else obs, relu))
-    np.testing.assert_allclose(actor.get_action(obs), expected, atol=1e-5)
-
-
 def refuse(path, env, *words, flag=None):
     refusal(load_actor, path, env, flag, holds=words)
 
@@ -161,13 +90,6 @@ def test_code_in_the_zip_or_the_normaliser_is_not_run(tmp_path, shared_env):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("changes", [{"obs_rms": None}, {"epsilon": "small"}, {"clip_obs": -1.0}, {"epsilon": -9.0}])
-def test_a_normaliser_of_other_numbers_is_refused(tmp_path, shared_env, changes):
-    path = write_zip(tmp_path / "x.zip", network("sac", 8, 2)[0])
-    write_normaliser(tmp_path / "vecnormalize.pkl", **changes)
-    refuse(path, shared_env("LunarLanderContinuous-v3"), "vecnormalize.pkl", "clip_obs")
-
-
 @pytest.mark.parametrize(
     ("algorithm", "shape", "env_name", "words"),
     [
@@ -178,6 +100,58 @@ def test_a_normaliser_of_other_numbers_is_refused(tmp_path, shared_env, changes)
 )
 def test_a_policy_for_another_task_is_refused(tmp_path, shared_env, algorithm, shape, env_name, words):
     refuse(write_zip(tmp_path / "x.zip", network(algorithm, *shape)[0]), shared_env(env_name), env_name, *words)
+
+
+@pytest.mark.parametrize(
+    ("action_space", "observation_space", "words"),
+    [
+        (discrete(4), box(8), ["Discrete(4)", "LunarLanderContinuous-v3", "Box(2)"]),
+        (discrete("4"), None, ["Discrete(4)", "Box(2)"]),
+        (box(3), box(8), ["Box(3)", "Box(2)"]),
+        (box(2), box(9), ["Box(9)", "Box(8)"]),
+        (box(2), box(96, 96, 3), ["Box(96, 96, 3)", "Box(8)"]),
+        (space("multi_discrete.MultiDiscrete", nvec="[2 2]", _shape=[2]), box(8), ["MultiDiscrete", "Box(2)"]),
+        (space("box.Box", shape=[3]), box(8), ["Box(3)", "Box(2)"]),  # as old versions of gym
+        (box(2), space("dict.Dict", spaces="OrderedDict()"), ["Dict", "Box(8)"]),
+    ],
+)
+def test_the_zips_own_spaces_are_compared_first(tmp_path, shared_env, action_space, observation_space, words):
+    tensors = network("ppo", 8, 2)[0] | linear("pi_features_extractor.cnn.0", 8, 8)  # refused otherwise
+    data = {"action_space": action_space, "observation_space": observation_space}
+    refuse(write_zip(tmp_path / "x.zip", tensors, data), shared_env("LunarLanderContinuous-v3"), *words)
+
+
+def test_the_zips_spaces_may_be_the_environments(tmp_path, shared_env):
+    data = {"action_space": box(2), "observation_space": box(8)}
+    path = write_zip(tmp_path / "x.zip", network("sac", 8, 2)[0], data)
+    assert load_actor(path, shared_env("LunarLanderContinuous-v3")).n_outputs == 2
+
+
+def test_a_policy_of_ppo_that_squashes_its_actions_does_so_here(tmp_path, shared_env):
+    tensors, names = network("ppo", 8, 2)
+    data = {"policy_kwargs": {"squash_output": True}}
+    obs = RNG.normal(size=(20, 8)).astype(np.float32)
+    actor = load_actor(write_zip(tmp_path / "x.zip", tensors, data), shared_env("LunarLanderContinuous-v3"))
+    expected = np.tanh(raw_output(tensors, names, obs, np.tanh))
+    np.testing.assert_allclose(actor.get_action(obs), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "word"),
+    [
+        ({"lstm_actor.weight_ih_l0": torch.zeros(8, 8)} | network("ppo", 8, 4)[0], "recurrent"),
+        (linear("mlp_extractor.shared_net.0", 8, 8) | network("ppo", 8, 4)[0], "shared_net"),
+        (linear("quantile_net.quantile_net.0", 8, 800), "QR-DQN"),
+        (linear("action_net.0", 8, 5) | linear("action_net.2", 5, 4), "ARS"),
+    ],
+)
+def test_a_policy_of_an_algorithm_that_cannot_be_read_says_why(tmp_path, shared_env, tensors, word):
+    refuse(write_zip(tmp_path / "x.zip", tensors), shared_env("LunarLander-v3"), word)
+
+
+def test_a_policy_that_needs_masks_is_refused(tmp_path, shared_env):
+    data = {"policy_class": {"__module__": "sb3_contrib.common.maskable.policies"}}
+    refuse(write_zip(tmp_path / "x.zip", network("ppo", 8, 4)[0], data), shared_env("LunarLander-v3"), "MaskablePPO")
 
 
 def changed(**extra):
@@ -204,22 +178,3 @@ def test_a_network_that_cannot_be_read_says_why(tmp_path, shared_env, tensors, d
 def test_the_activation_flag_is_for_zips_only(tmp_path, shared_env):
     (tmp_path / "x.npz").touch()
     refuse(tmp_path / "x.npz", shared_env("LunarLander-v3"), "--expert_activation", flag="tanh")
-
-
-def test_a_file_of_the_hub_is_downloaded_or_refused_in_one_line(tmp_path, shared_env, monkeypatch):
-    env, hub, asked = shared_env("LunarLander-v3"), types.ModuleType("huggingface_hub"), []
-
-    def download(repo, name):
-        asked.append((repo, name))
-        if repo == "a/b":
-            raise OSError("404\nmany lines")
-        return str(write_zip(tmp_path / "x.zip", network("ppo", 8, 4)[0]))
-
-    hub.hf_hub_download = download
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert load_actor("hf:sb3/ppo-LunarLander-v2/some/x.zip", env).n_outputs == 4
-    assert asked == [("sb3/ppo-LunarLander-v2", "some/x.zip")]
-    refuse("hf:a/b/c.zip", env, "404")
-    refuse("hf:a/b", env, "hf:ORG/REPO/FILE")
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    refuse("hf:a/b/c.zip", env, "pip install huggingface_hub")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import io
 import json
@@ -11,6 +12,7 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from course_files import demonstrations, expert_tree
@@ -18,7 +20,7 @@ from run_folders import write_run
 
 from rl_il.config import RunConfig
 from rl_il.datasets import save_trajectories
-from rl_il.experts.sb3 import NORMALISER_MODULES
+from rl_il.experts.normaliser import MODULES as NORMALISER_MODULES
 from rl_il.types import Trajectory
 
 RNG = np.random.default_rng(0)
@@ -49,7 +51,111 @@ def demos() -> list[bytes]:
     meta = {"env_name": "MountainCar-v0", "seed": 1, "min_return": None, "policy": "expert"}
     ours = [written(partial(save_trajectories, trajectories=trajectories(d), meta=meta)) for d in (True, False)]
     more = {"dones": np.array([0, 0, 1, 0, 1]), "rewards": np.ones(5), "labelled": np.array([1, 1, 0, 1, 1])}
-    return [*ours, npz(**PLAIN), npz(**PLAIN, **more), npz(**PLAIN, sources=np.zeros(5, "i1"))]
+    return [*ours, npz(**PLAIN), npz(**PLAIN, **more), npz(**PLAIN, sources=np.zeros(5, "i1")), npz(**COLUMNS)]
+
+
+COLUMNS = {"obs": PLAIN["observations"], "acs": PLAIN["actions"], "dones": np.array([0, 0, 1, 0, 1])}
+LISTED = {name: array.tolist() for name, array in COLUMNS.items()}
+EPISODES = [{"obs": [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]], "actions": [0, 1], "rewards": [1, 2.5], "info": {}}] * 2
+STEPS = [{"state": [0.1, 0.2], "action": i % 3, "reward": 1, "done": i == 2, "next_state": [i, 1]} for i in range(4)]
+
+
+def layouts() -> list[Any]:
+    """Return demonstrations as other programs lay them out: columns, episodes, steps and tuples."""
+    tuples = [((0.1, 0.2), i % 3, 1.0, (0.3, 0.4), i == 4) for i in range(5)]
+    stacked = {"obs": np.ones((2, 3, 2)).tolist(), "acs": [[0, 1, 2], [1, 0, 2]], "episode_lengths": [2, 3]}
+    parts = {"obs": {"a": [[1.0], [2.0]], "b": [[3.0], [4.0]]}, "acs": [0, 1], "episode_ends": [1, 2]}
+    return [LISTED, EPISODES, STEPS, tuples, [tuples, tuples], stacked, {"data": parts}, {"demo_0": EPISODES[0]}]
+
+
+@functools.cache
+def json_demos() -> list[bytes]:
+    lines = ["\n".join(map(json.dumps, rows)) for rows in (EPISODES, STEPS)]
+    return [text.encode() for text in (*map(json.dumps, layouts()), *lines)]
+
+
+@functools.cache
+def csv_demos() -> list[bytes]:
+    rows = list(zip(*LISTED.values(), strict=True))
+    plain = ["obs_0,obs_1,action,done", *(f"{x},{y},{a},{d}" for (x, y), a, d in rows)]
+    other = [
+        "step;obs.1;obs.0;action;reward;episode",
+        *(f"{i};{y};{x};{a};-1;{i // 3}" for i, ((x, y), a, _) in enumerate(rows)),
+    ]
+    return ["\n".join(lines).encode() for lines in (plain, other)]
+
+
+@functools.cache
+def pickled_demos() -> list[bytes]:
+    deque = collections.deque((s, a, 1.0) for s, a in zip(COLUMNS["obs"], COLUMNS["acs"], strict=True))
+    trees = [*layouts(), COLUMNS, deque, (COLUMNS["obs"], COLUMNS["acs"])]
+    return [pickle.dumps(tree, protocol) for tree in trees for protocol in (0, 2, 4)]
+
+
+@functools.cache
+def torch_demos() -> list[bytes]:
+    import torch
+
+    columns = {name: torch.tensor(array) for name, array in COLUMNS.items()}
+    return [written(partial(torch.save, tree)) for tree in (columns, EPISODES, STEPS)]
+
+
+@functools.cache
+def hdf5_demos() -> list[bytes]:
+    """Return a flat file, and one with a group for each episode."""
+    import h5py
+
+    def write(path, groups):
+        with h5py.File(path, "w") as file:
+            for group, columns in groups.items():
+                for name, array in columns.items():
+                    file[f"{group}/{name}"] = array
+
+    return [
+        written(partial(write, groups={"/": COLUMNS})),
+        written(partial(write, groups={f"data/demo_{i}": PLAIN for i in (0, 2)})),
+    ]
+
+
+def _table() -> Any:
+    import pyarrow
+
+    return pyarrow.table({"obs": LISTED["obs"], "action": LISTED["acs"], "episode_index": [0, 0, 0, 1, 1]})
+
+
+@functools.cache
+def parquet_demos() -> list[bytes]:
+    import pyarrow.parquet
+
+    return [written(partial(pyarrow.parquet.write_table, _table()))]
+
+
+@functools.cache
+def arrow_demos() -> list[bytes]:
+    import pyarrow
+
+    def write(path, make):
+        with make(str(path), _table().schema) as file:
+            file.write_table(_table())
+
+    return [written(partial(write, make=make)) for make in (pyarrow.ipc.new_file, pyarrow.ipc.new_stream)]
+
+
+@functools.cache
+def zarr_demos() -> list[bytes]:
+    """Return a zip file, as the Diffusion Policy's are."""
+    import zarr
+
+    def write(path):
+        path = path.with_suffix(".zip")
+        with zarr.storage.ZipStore(path, mode="w") as store:
+            root = zarr.group(store)
+            for name, array in {"data/obs": PLAIN["observations"], "data/action": PLAIN["actions"]}.items():
+                root[name] = array
+            root["meta/episode_ends"] = np.array([3, 5])
+        path.rename(path.with_suffix(""))
+
+    return [written(write)]
 
 
 @functools.cache
@@ -99,11 +205,17 @@ def run_folder() -> dict[str, bytes]:
 
 @functools.cache
 def policies() -> list[bytes]:
+    """Return policies of this project, and the `state_dict`s of others."""
+    import torch
+
     from rl_il.policies.mlp_policy import MLPPolicySL
 
     small = {"n_layers": 1, "size": 4}
     made = (MLPPolicySL((2,), 3, True, **small), MLPPolicySL((2,), 1, False, loss="nll", **small))
-    return [written(policy.save) for policy in made]
+    plain = [
+        {"actor.weight": torch.ones(n, 2), "actor.bias": torch.zeros(n), "log_std": torch.ones(n)} for n in (3, 1)
+    ]
+    return [written(policy.save) for policy in made] + [written(partial(torch.save, each)) for each in plain]
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from rl_il.datasets.pickles import load_pickle
 from rl_il.envs import is_discrete, make_env
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_actor
-from rl_il.experts.sb3 import NORMALISER_MODULES
+from rl_il.experts.normaliser import MODULES as NORMALISER_MODULES
 from rl_il.report.runs import find_runs, group_runs
 from rl_il.runs.checkpoint import Checkpoint
 from rl_il.runs.folders import read_config
@@ -112,6 +112,10 @@ JSONS = {
 """Functions that read a text in a folder, for each kind of text."""
 
 
+IN_A_CHILD = {"actor": read_actor, "demonstrations": read_demonstrations}
+"""Readers of files that other libraries read, which may crash, by the name that begins the file's name."""
+
+
 def outcome(read, path: Path, what: str | bytes) -> str:
     """Return `values` or `InputErrors`; any other exception is raised."""
     try:
@@ -124,4 +128,5 @@ def outcome(read, path: Path, what: str | bytes) -> str:
 
 if __name__ == "__main__":
     for file in map(Path, sys.argv[1:]):
-        print(outcome(read_actor, file, file.stem.split("_", 1)[1]), flush=True)
+        reader, _, env_name = file.stem.split("_")
+        print(outcome(IN_A_CHILD[reader], file, env_name), flush=True)

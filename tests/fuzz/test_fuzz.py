@@ -1,19 +1,23 @@
 """For any content of a file, a reader returns a valid value or raises an `InputError`, and runs no code in it.
 
 `make fuzz` tries 20,000 inputs of each kind, but 500 of those that are read in another process. These are read by
-torch, and a crash of torch is counted, but is not an error.
+other libraries, and a crash of a library is counted, but is not an error.
 """
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import good_files
+import numpy as np
 import pytest
 import readers
 from damage import damage, damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from rl_il.datasets.names import NAMES as MEANINGS
 
 ENVS = st.sampled_from(readers.ENVS)
 IN_A_CHILD = 500 if settings().max_examples > 1000 else 10
@@ -56,6 +60,62 @@ def test_a_pickle(tmp_path, outcomes):
         path.write_bytes(data)
         found = {readers.outcome(read, path, "MountainCarContinuous-v0") for read in reads}
         outcomes["values" if "values" in found else "InputErrors"] += 1
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "seeds"),
+    [(".json", good_files.json_demos), (".csv", good_files.csv_demos), (".pkl", good_files.pickled_demos)],
+)
+def test_demonstrations_of_other_programs(tmp_path, outcomes, suffix, seeds):
+    @given(damaged(f"x{suffix}", seeds()), ENVS)
+    def check(data, env_name):
+        (tmp_path / f"x{suffix}").write_bytes(data)
+        outcomes[readers.outcome(readers.read_demonstrations, tmp_path / f"x{suffix}", env_name)] += 1
+
+    check()
+
+
+NAMES = [name for names in MEANINGS.values() for name in names[:2]] + ["data", "demo_1", "demo_2", "x"]
+SHAPES = [
+    (),
+    (0,),
+    (1,),
+    (5,),
+    (6,),
+    (5, 2),
+    (6, 2),
+    (5, 1),
+    (5, 1, 2),
+    (2, 3, 2),
+    (2, 4, 2),
+    (2, 3),
+    (2,),
+    (3, 2, 2),
+]
+ARRAYS = st.builds(
+    lambda shape, dtype, seed: np.random.default_rng(seed).integers(-1, 3, shape).astype(dtype),
+    st.sampled_from([*SHAPES, (5, 0), (2, 3, 0)]),
+    st.sampled_from(["f8", "f2", "i8", "u1", "?", "U1"]),
+    st.integers(0, 3),
+)
+VALUES = st.one_of(ARRAYS, ARRAYS.map(np.ndarray.tolist), st.sampled_from([None, "x", 1, True, float("nan"), [], {}]))
+COLUMNS = st.dictionaries(st.sampled_from(NAMES), st.one_of(VALUES, st.lists(VALUES, max_size=3)), max_size=5)
+WITH_BOTH = st.builds(lambda obs, acs, more: {"obs": obs, "acs": acs} | more, VALUES, VALUES, COLUMNS)
+EPISODES = st.one_of(st.lists(WITH_BOTH, max_size=3), st.dictionaries(st.sampled_from(NAMES), WITH_BOTH, max_size=3))
+TUPLES = st.lists(st.lists(VALUES, min_size=1, max_size=6), max_size=4)
+TREES = st.one_of(WITH_BOTH, EPISODES, TUPLES, COLUMNS, st.lists(TUPLES, max_size=2))
+
+
+def test_trees_of_usual_names(tmp_path, outcomes):
+    """Any values under the names that have a meaning: columns, episodes, steps and tuples."""
+
+    @given(TREES, ENVS)
+    def check(tree, env_name):
+        (tmp_path / "x.pkl").write_bytes(pickle.dumps(tree))
+        for read in (readers.read_demonstrations, readers.diagnose):
+            outcomes[readers.outcome(read, tmp_path / "x.pkl", env_name)] += 1
 
     check()
 
@@ -103,14 +163,26 @@ def test_json(tmp_path, outcomes):
     check()
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".zip"])
-def test_torch_in_a_process_of_its_own(tmp_path, outcomes, suffix):
+OTHER_LIBRARIES = [
+    ("torch", "actor", ".pt", good_files.policies),
+    ("torch", "actor", ".zip", good_files.sb3_zips),
+    ("torch", "demonstrations", ".pt", good_files.torch_demos),
+    ("h5py", "demonstrations", ".hdf5", good_files.hdf5_demos),
+    ("pyarrow", "demonstrations", ".parquet", good_files.parquet_demos),
+    ("pyarrow", "demonstrations", ".arrow", good_files.arrow_demos),
+    ("zarr", "demonstrations", ".zip", good_files.zarr_demos),
+]
+"""A library, a reader in `readers.IN_A_CHILD`, the suffix that decides how files are damaged, and the good files."""
+
+
+@pytest.mark.parametrize(("library", "reader", "suffix", "seeds"), OTHER_LIBRARIES)
+def test_other_libraries_in_a_process_of_their_own(tmp_path, outcomes, library, reader, suffix, seeds):
     left = []
 
     @settings(max_examples=IN_A_CHILD)
-    @given(damaged(f"x{suffix}", good_files.policies() if suffix == ".pt" else good_files.sb3_zips()), ENVS)
+    @given(damaged(f"x{suffix}", seeds()), ENVS)
     def write_files(data, env_name):
-        left.append(tmp_path / f"{len(left)}_{env_name}{suffix}")
+        left.append(tmp_path / f"{reader}_{len(left)}_{env_name}{suffix}")
         left[-1].write_bytes(data)
 
     write_files()
@@ -119,7 +191,7 @@ def test_torch_in_a_process_of_its_own(tmp_path, outcomes, suffix):
         answers = child.stdout.split()
         outcomes.update(answers)
         if len(answers) < len(left):
-            died_of_a_signal = child.returncode < 0  # torch crashed; otherwise this package raised an exception
+            died_of_a_signal = child.returncode < 0  # the library crashed; otherwise this package raised an exception
             assert died_of_a_signal, f"{left[len(answers)]}: {child.stderr}"
             outcomes["crashes"] += 1
         del left[: len(answers) + 1]
@@ -131,6 +203,10 @@ def test_torch_in_a_process_of_its_own(tmp_path, outcomes, suffix):
         ("x.npz", good_files.demos, readers.read_demonstrations),
         ("x.npz", good_files.experts, readers.read_actor),
         ("x.pkl", good_files.pickles, readers.read_any_pickle),
+        ("x.json", good_files.json_demos, readers.read_demonstrations),
+        ("x.csv", good_files.csv_demos, readers.read_demonstrations),
+        ("x.pkl", good_files.pickled_demos, readers.read_demonstrations),
+        ("x.pt", good_files.torch_demos, readers.read_demonstrations),
         ("x.pt", good_files.policies, readers.read_actor),
         ("x.zip", good_files.sb3_zips, readers.read_actor),
     ],
@@ -143,3 +219,11 @@ def test_good_files_are_read_and_damage_changes_them(tmp_path, file, seeds, read
         assert damage(file, seed, [("replace", 0, 0, b"x")]) != seed
     write(tmp_path / "run", good_files.run_folder())
     assert readers.outcome(readers.read_run_folder, tmp_path / "run", "") == "values"
+
+
+@pytest.mark.parametrize(("library", "reader", "suffix", "seeds"), OTHER_LIBRARIES[3:])
+def test_good_files_of_optional_libraries_are_read(tmp_path, library, reader, suffix, seeds):
+    for seed in seeds():
+        (tmp_path / f"x{suffix}").write_bytes(seed)
+        read = readers.IN_A_CHILD[reader]
+        assert readers.outcome(read, tmp_path / f"x{suffix}", "MountainCar-v0") == "values"

@@ -90,6 +90,18 @@ def test_compiled_and_eager_training_agree(case):
     assert_same(eager, fast)
 
 
+def test_compiled_training_scales_bytes_as_eager_training_does():
+    rng, buffer = np.random.default_rng(0), ReplayBuffer()
+    buffer.add([Trajectory(rng.integers(0, 256, (101, 4)).astype(np.uint8), rng.integers(0, 3, 100), np.zeros(100))])
+    eager = MLPPolicySL((4,), 3, True, size=8)
+    eager.encoder.scale(np.full(4, 255))
+    fast = copy.deepcopy(eager)
+    step = CompiledUpdate(fast, 16).on(buffer, buffer.batch)
+    for rows in buffer.draws(16, rng, 20):
+        assert step(rows) == pytest.approx(eager.update(*buffer.batch(rows))["Training Loss"], abs=1e-5)
+    assert_same(eager, fast)
+
+
 def test_the_compiled_step_keeps_the_standard_deviation_in_its_range():
     policy, buffer = MLPPolicySL((4,), 3, False, n_layers=0, loss="nll", learning_rate=0.1), ReplayBuffer()
     buffer.add([Trajectory(np.zeros((9, 4), np.float32), np.zeros((8, 3), np.float32), np.zeros(8))])

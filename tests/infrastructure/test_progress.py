@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def slow_clock(monkeypatch):
-    """A clock that advances by a second each time that it is read."""
+    """Return a clock that advances by a second each time that it is read."""
     clock = itertools.count(1000.0)
     monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
     monkeypatch.setattr("rl_il.infrastructure.progress.time.perf_counter", lambda: next(clock))

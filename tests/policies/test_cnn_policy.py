@@ -142,7 +142,7 @@ def test_workers_act_as_one_process_does():
 
 
 def test_it_learns_where_a_bright_bar_stands():
-    """The label is the bar's column in the first of two frames, which the second one does not show."""
+    # The label is the bar's column in the first of two frames, which the second one does not show.
     rng = np.random.default_rng(0)
     learner = policy(frame_stack=2, greyscale=True, learning_rate=1e-3, rows=None, size=32)
     columns = rng.integers(4, 32, 64)

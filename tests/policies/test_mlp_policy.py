@@ -1,6 +1,7 @@
 import math
 import pickle
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -8,9 +9,12 @@ from fakes import Corridor
 from torch import nn
 from torch.distributions import Categorical, Independent
 
+from rl_il.envs import make_env
 from rl_il.errors import InputError
+from rl_il.policies.actors import NumpyActor
 from rl_il.policies.encoders import Encoder, Flatten
 from rl_il.policies.mlp_policy import MLPPolicySL
+from rl_il.policies.policy_file import load_policy
 
 OBS = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
 KINDS = pytest.mark.parametrize("discrete", [True, False], ids=["discrete", "continuous"])
@@ -98,6 +102,40 @@ def test_a_policy_for_an_environment_has_its_shapes():
         policy = MLPPolicySL.for_env(env, n_layers=1, size=5)
         assert (policy.ob_shape, policy.ac_dim, policy.discrete) == ((2,), ac_dim, discrete)
         assert policy.head.network[0].out_features == 5
+
+
+@pytest.fixture
+def byte_env(register_env):
+    def make(high):
+        space = gym.spaces.Box(0, np.array(high, np.uint8), dtype=np.uint8)
+        return make_env(register_env(space, gym.spaces.Box(-1, 1, (3,))))
+
+    return make
+
+
+def test_bytes_are_scaled_to_one_by_their_bounds_in_torch_and_numpy_and_after_loading(byte_env, tmp_path):
+    policy = MLPPolicySL.for_env(byte_env([255, 255, 3, 0]), n_layers=0)
+    with torch.no_grad():  # the action is the scaled first three numbers
+        policy.head.network[-1].weight.copy_(torch.eye(3, 4))
+        policy.head.network[-1].bias.zero_()
+    obs = np.array([[255, 51, 3, 0], [0, 102, 1, 0]], np.uint8)
+    policy.save(tmp_path / "policy.pt")
+    for each in (
+        policy,
+        policy.actor(),
+        load_policy(tmp_path / "policy.pt"),
+        load_policy(tmp_path / "policy.pt").actor(),
+    ):
+        np.testing.assert_allclose(each.get_action(obs), [[1, 0.2, 1], [0, 0.4, 1 / 3]], rtol=1e-6)
+        np.testing.assert_allclose(each.get_action(obs[0]), [1, 0.2, 1], rtol=1e-6)
+    assert isinstance(policy.actor(), NumpyActor)
+
+
+def test_bytes_that_never_vary_are_divided_by_their_bound_after_normalisation(byte_env):
+    policy = MLPPolicySL.for_env(byte_env([255, 255]))
+    policy.fit_normalization(np.array([[7, 10], [7, 30]], np.uint8))
+    seen = torch.tensor([[7, 10], [58, 30]], dtype=torch.uint8)
+    torch.testing.assert_close(policy.encoder(seen), torch.tensor([[0, -1], [0.2, 1]]))
 
 
 def test_normalization_by_hand():

@@ -194,7 +194,7 @@ def test_runs_that_break_the_courses_rule_are_named(tmp_path):
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
-    """A clone and a DAgger run with event files and videos."""
+    """Return a BC run and a DAgger run with event files and videos."""
     root = tmp_path_factory.mktemp("logged")
     write_run(root / "q1_bc_x", BC, {0: [1, 3]}, videos=[0], events=True)
     dagger = {0: [1, 1], 1: [2, 4], 2: [5, 7]}

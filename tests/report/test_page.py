@@ -66,7 +66,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Cloning with two seeds, DAgger with one, and another task that cannot be made here."""
+    """Return the folder of BC with two seeds, DAgger with one, and another task that cannot be made here."""
     root = tmp_path_factory.mktemp("runs")
     write_run(root / "bc_1", replace(BC, seed=1), {0: [0, 10]}, expert=[10, 30], videos=[0])
     write_run(root / "bc_2", replace(BC, seed=2), {0: [20, 30]}, expert=[50, 70])

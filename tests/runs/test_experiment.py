@@ -144,7 +144,7 @@ def test_a_verbose_run_prints_each_evaluation_and_the_result(tmp_path, capsys):
     assert ["step" in line.split(" | ")[1] for line in lines] == [True, True, False] * 2
     for line, row in zip(lines, result.results, strict=True):  # the numbers of the summary and of statistics.py
         low, high = row.interval
-        assert f"{row.returns.mean():.1f} [{low:.1f}, {high:.1f}] over 5 episodes" in line
+        assert f"{row.returns.mean():.1f} (" in line and f"{low:.1f} to {high:.1f}" in line and "5 episodes" in line
         assert f"expert labels {row.scalars['Expert_LabelsSoFar']}" in line
     assert ["left" in line for line in lines] == [False, False, True, False, False, False]
     assert result.results[-1].interval == tuple(result.summary[f"eval_return_ci95_{end}"] for end in ("low", "high"))
@@ -154,7 +154,7 @@ def test_a_verbose_run_prints_each_evaluation_and_the_result(tmp_path, capsys):
 
 
 def test_what_means_nothing_is_not_printed(tmp_path, capsys):
-    """One episode has neither a standard deviation nor an interval; MountainCar's returns are negative."""
+    # One episode has neither a standard deviation nor an interval; MountainCar's returns are negative.
     settings = {"env_name": "MountainCar-v0", "ep_len": 20, "n_demos": 1, "eval_episodes": 1, "size": 8}
     settings |= {"num_agent_train_steps_per_iter": 5, "video_log_freq": -1, "logdir": str(tmp_path / "run")}
     summary = run(RunConfig(**settings)).summary
@@ -331,7 +331,7 @@ def test_a_new_environment_is_a_row_of_the_table(tmp_path, monkeypatch):
     result = run_in(tmp_path / "run", config)
     assert [len(evaluation.returns) for evaluation in result.results] == [3] * 3  # 10 steps, 4 an episode
     assert result.results[-1].scalars["Eval_SuccessRate"] == 1
-    assert result.summary["status"] == "finished" and len(result.expert_returns) == 10
+    assert result.summary["status"] == "finished" and len(result.expert_returns) == 3
 
 
 # What is learnt -------------------------------------------------------------------------------------------
@@ -395,7 +395,7 @@ def test_the_courses_files_train_on_half_cheetah(tmp_path, generation, dagger):
     )
     result = run_in(tmp_path / "run", config)
     assert all(len(row.returns) == 2 and np.isfinite(row.returns).all() for row in result.results)
-    assert len(result.expert_returns) == 10
+    assert len(result.expert_returns) == 2
     files = sorted((tmp_path / "run").glob("data/*.npz"))
     collected = [trajectory for file in files for trajectory in load_trajectories(file)]
     assert len(collected) == (4 if dagger else 0)  # 100 steps in episodes of 30

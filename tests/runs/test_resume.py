@@ -56,19 +56,19 @@ VARIANTS = {
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> RunConfig:
-    """A run of 3 iterations of 3 blocks, with videos."""
+    """Return the config of a run of 3 iterations of 3 blocks, with videos."""
     return corridor(tmp_path_factory.mktemp("files"), eval_interval="8", video_log_freq=1, val_fraction=0.2)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, config) -> Path:
-    """The run, without a stop."""
+    """Return the run, without a stop."""
     return run_in(tmp_path_factory.mktemp("whole") / "run", config).folder
 
 
 @pytest.fixture
 def stopped(tmp_path, monkeypatch, config) -> Path:
-    """The run, stopped after 16 steps of its second iteration."""
+    """Return the run, stopped after 16 steps of its second iteration."""
     stop_after(monkeypatch, tmp_path / "run", config, 5)
     return tmp_path / "run"
 

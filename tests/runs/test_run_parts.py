@@ -1,12 +1,20 @@
+import json
+import pickle
 from dataclasses import replace
 
+import h5py
 import numpy as np
+import pyarrow.parquet
 import pytest
+import torch
+import zarr
 from small_runs import TINY
 
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
-from rl_il.runs.parts import count_eval_episodes, load_demonstrations
+from rl_il.infrastructure.rl_trainer import RLTrainer
+from rl_il.runs.checkpoint import checksum
+from rl_il.runs.parts import build_policy, count_eval_episodes, load_demonstrations
 
 
 def test_each_seed_draws_its_own_demonstrations():
@@ -20,6 +28,79 @@ def test_each_seed_draws_its_own_demonstrations():
     np.testing.assert_array_equal(first_observations(1), first_observations(1))
     drawn = {first_observations(seed).tobytes() for seed in range(5)}
     assert len(drawn) == 5
+
+
+def write_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file.update(COLUMNS)
+
+
+def write_zarr(path):
+    group = zarr.open_group(str(path), mode="w")
+    for name, array in COLUMNS.items():
+        group[name] = array
+
+
+def write_parquet(path):
+    pyarrow.parquet.write_table(pyarrow.table({**LISTED, "dones": LAST}), path)
+
+
+RNG = np.random.default_rng(0)
+ROWS, LABELS, LAST = RNG.random((60, 2), np.float32), RNG.integers(0, 3, 60), np.arange(60) % 20 == 19
+COLUMNS = {"obs": ROWS, "acs": LABELS, "dones": LAST}
+LISTED = {name: array.tolist() for name, array in COLUMNS.items()}
+FORMATS = {
+    "HDF5": write_hdf5,
+    "Zarr": write_zarr,
+    "Parquet": write_parquet,
+    "npz": lambda path: np.savez(path.open("wb"), **COLUMNS),
+    "pickle": lambda path: path.write_bytes(pickle.dumps(COLUMNS)),
+    "torch": lambda path: torch.save({name: torch.tensor(array) for name, array in COLUMNS.items()}, path),
+    "JSON": lambda path: path.write_text(json.dumps(LISTED)),
+    "CSV": lambda path: path.write_text(
+        "obs_0,obs_1,action,done\n"
+        + "".join(f"{x!r},{y!r},{a},{d}\n" for (x, y), a, d in zip(*LISTED.values(), strict=True))
+    ),
+}
+
+
+def test_the_same_episodes_in_any_format_train_the_same_weights(tmp_path):
+    env, states = make_env("MountainCar-v0"), []
+    for name, write in FORMATS.items():
+        write(tmp_path / name)
+        settings = {"n_demos": 2, "num_agent_train_steps_per_iter": 20, "train_batch_size": 16}
+        config = RunConfig(env_name="MountainCar-v0", expert_data=str(tmp_path / name), **settings)
+        policy = build_policy(config, env)
+        RLTrainer(config, env, policy, load_demonstrations(config, env)).run_training_loop()
+        states.append(policy.state_dict())
+    untrained = build_policy(config, env).state_dict()
+    assert not torch.equal(untrained["head.network.0.weight"], states[0]["head.network.0.weight"])
+    for state in states[1:]:
+        assert all(torch.equal(state[key], tensor) for key, tensor in states[0].items())
+
+
+def test_the_flags_say_how_demonstrations_are_read(tmp_path):
+    (tmp_path / "demos.pkl").write_bytes(pickle.dumps({"where": {"x": ROWS[:, :1], "y": ROWS[:, 1:]}, "did": LABELS}))
+    config = RunConfig(
+        env_name="MountainCar-v0",
+        expert_data=str(tmp_path / "demos.pkl"),
+        keys="obs=where,actions=did",
+        obs_keys="y,x",
+        split_every=30,
+        n_demos=2,
+    )
+    trajectories = load_demonstrations(config, make_env("MountainCar-v0"))
+    assert [len(t) for t in trajectories] == [30, 30]
+    assert {t.obs[0].tobytes() for t in trajectories} == {ROWS[i, ::-1].tobytes() for i in (0, 30)}
+
+
+def test_the_checksum_of_a_folder_is_that_of_all_its_files(tmp_path):
+    (tmp_path / "demos" / "data").mkdir(parents=True)
+    sums = []
+    for content in ("a", "b"):
+        (tmp_path / "demos" / "data" / "episode_1.npz").write_text(content)
+        sums.append(checksum(tmp_path / "demos"))
+    assert sums[0] != sums[1]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_the_peers_draw_actions_or_take_the_most_probable():
 
 
 def test_the_loaders_shuffling_is_counted_in_part(monkeypatch):
-    """The clock advances by 1 at each reading: 1 for shuffling, 1 for the steps, which are a tenth of an epoch."""
+    # The clock advances by 1 at each reading: 1 for shuffling, 1 for the steps, which are a tenth of an epoch.
     clock = iter(range(100))
     monkeypatch.setattr(_peers.time, "perf_counter", lambda: next(clock))
     obs, acs = np.zeros((10_000, 3), np.float32), np.zeros(10_000, np.int64)
@@ -131,7 +131,7 @@ def test_a_command_that_fails_is_not_measured():
 
 
 def test_the_replayed_steps_are_those_of_the_run():
-    """The steps of the first run are recorded; a second run makes the same steps."""
+    # The steps of the first run are recorded; a second run makes the same steps.
     run, replay = benchmark.dagger_and_replay("LunarLander-v3", n_iter=2, num_agent_train_steps_per_iter=5)
     env = replay.keywords["env"]
     first = [(seed, list(acs)) for seed, acs in env.log]

@@ -43,7 +43,13 @@ def test_help_shows_examples_that_name_the_script(script):
 
 @pytest.mark.parametrize("script", sorted(SCRIPTS.glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_every_script_answers_an_unknown_flag_in_one_line(script, monkeypatch, capsys):
-    required = {"doctor": "FILE", "report": "RUN", "diagnose": "--policy RUN", "train_expert": "--env_name Hopper-v5"}
+    required = {
+        "doctor": "FILE",
+        "convert": "IN OUT --to csv",
+        "report": "RUN",
+        "diagnose": "--policy RUN",
+        "train_expert": "--env_name Hopper-v5",
+    }
     called = call_script(f"{script.stem} {required.get(script.stem, '')} --helpp", monkeypatch, capsys)
     assert_refused(called, script.name, "--helpp", " --help\n")
 
@@ -108,6 +114,22 @@ MISTAKES = {  # the command, and words that its message must have: the wrong fla
     "record_demos CAR --human --policy random": "--human --policy",
     "record_demos CAR --human --out demos.txt": ".npz",
     "record_demos --human --env_name Hopper-v5": "Hopper-v5",
+    "record_demos CAR --to minari": "--to --out",
+    "record_demos CAR --to minari --out demos.npz": "demos.npz minari -v0",
+    "record_demos CAR --to xlsx": "xlsx npz, minari, csv",
+    "record_demos --table --to csv": "--table --to",
+    # convert
+    "convert FILES/flat.npz out.npz": "--to",
+    "convert FILES/flat.npz out.npz --to xlsx": "xlsx npz, minari, csv",
+    "convert FILES/flat.npz out.npz --to csv": "out.npz .csv",
+    "convert FILES/flat.npz out.csv --to csv --actions all": "--actions all",
+    "convert FILES/nowhere.npz out.csv --to csv": "nowhere.npz",
+    "convert FILES/evil.pkl out.csv --to csv": "evil.pkl posix.system",
+    "convert FILES/wide.npz out.csv --to csv CAR": "(8,) MountainCar-v0 (2,)",
+    "convert FILES/flat.npz out.csv --to csv --split_every 7": "--split_every 7 300",
+    "convert FILES/flat.npz out.csv --to csv --split_every 0": "--split_every 0",
+    "convert FILES/flat.npz out.csv --to csv --keys position": "--keys position",
+    "convert FILES/flat.npz out.csv --to csv --keys obs=position": "--keys observations",
     # teach
     "teach --env_name MountanCar-v0": "MountainCar-v0",
     "teach --env_name BipedalWalker-v3": "BipedalWalker-v3",
@@ -230,6 +252,23 @@ def test_record_demos_leaves_out_poor_episodes_and_its_file_can_be_trained_on(ca
     assert status == 0
     labels = json.loads(Path("run/summary.json").read_text())["expert_labels"]
     assert labels < steps  # two of the three
+
+
+def test_recorded_csv_can_be_trained_on(call):
+    assert call("record_demos --env_name MountainCar-v0 --n_demos 2 --to csv")[0] == 0
+    status, _, _ = call(f"run_hw1 --env_name MountainCar-v0 --expert_data MountainCar-v0.csv {TINY} --logdir run")
+    assert status == 0
+
+
+def test_convert_passes_its_flags_on_and_says_what_it_wrote(call):
+    np.savez("in.npz", joints=np.arange(12.0).reshape(6, 2), torques=[0, 1, 2, 0, 1, 2])
+    flags = "--env_name MountainCar-v0 --keys obs=joints,actions=torques --split_every 3 --actions executed"
+    status, out, _ = call(f"convert in.npz out.npz --to npz {flags}")
+    assert status == 0
+    assert out == "out.npz: 2 episodes, 6 steps\n"
+    meta = json.loads(str(np.load("out.npz")["meta"]))
+    assert meta == {"converted_from": "in.npz", "env_name": "MountainCar-v0", "actions": "executed"}
+    assert [t.labels.tolist() for t in load_trajectories("out.npz")] == [[0, 1, 2]] * 2
 
 
 def test_the_flags_of_demo_reach_the_runs(call, monkeypatch):

@@ -26,7 +26,7 @@ def run(*arguments, **settings):
 
 @pytest.mark.parametrize("env_name", train_expert.SETTINGS)
 def test_the_shipped_file_was_made_by_the_recipes_settings(env_name):
-    """Settings that a file does not name were added later. Then their defaults are what it was trained with."""
+    # Settings that a file does not name were added later. Then their defaults are what it was trained with.
     with np.load(REPOSITORY / "experts" / f"{env_name}.npz", allow_pickle=False) as file:
         made_by = json.loads(str(file["meta"]))["settings"]
     by_default = json.loads(json.dumps(asdict(train_expert.Settings())))

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from rl_il.report.drift import Drift, OnStates, bin_width, draw_drift, mean_by_t
 from rl_il.runs.experiment import run
 from rl_il.runs.parts import load_demonstrations
 from rl_il.seeding import episode_seeds, stream
+from rl_il.statistics import bootstrap_interval
 from rl_il.studies.diagnosis import measures
 from rl_il.studies.diagnosis.diagnose import diagnose
 from rl_il.studies.diagnosis.measures import (
@@ -33,7 +35,7 @@ from rl_il.studies.diagnosis.measures import (
     nearest_distances,
     nearest_rows,
 )
-from rl_il.studies.diagnosis.subjects import find_loss, find_policies, states_of
+from rl_il.studies.diagnosis.subjects import Named, common_config, find_loss, find_policies, states_of
 
 LANDER = "LunarLander-v3"
 FILES = ["drift.png", "drift.svg", "losses.md", "divergence.png"]
@@ -89,15 +91,17 @@ def test_the_first_divergence(errors, limit, step, diverges):
 
 
 def test_means_by_time():
-    band = mean_by_time([np.array([1.0, 0, 1]), np.array([0.0, 0])], width=2)
+    values = [np.array([1.0, 0, 1]), *[np.array([0.0, 0])] * 3, np.array([1.0, 1])]
+    band = mean_by_time(values, width=2)
     assert band.steps.tolist() == [0.5, 2.5]
-    assert band.running.tolist() == [2, 1]
-    assert band.middle.tolist() == [0.25, 1]
-    assert (band.low[0], band.high[0]) == (0, 0.5)  # a resample is one of the episodes twice, or both
-    assert np.isnan([band.low[1], band.high[1]]).all()  # a single episode has no interval
+    assert band.running.tolist() == [5, 1]
+    assert band.middle.tolist() == [0.3, 1]
+    low, high = bootstrap_interval([[0.5, 0, 0, 0, 1]])  # the interval of the episodes' means in the first bin
+    assert (band.low[0], band.high[0]) == pytest.approx((low, high), abs=0.11)  # resamples differ by steps of 0.1
+    assert np.isnan([band.low[1], band.high[1]]).all()  # fewer than five episodes have no interval
     root = mean_by_time([np.array([4.0, 0, 9]), np.array([0.0, 0])], width=2, root=True)
     assert root.middle.tolist() == [1, 3]
-    assert root.high[0] == 2**0.5
+    assert np.isnan(root.high).all()
 
 
 def test_medians_by_time():
@@ -407,13 +411,24 @@ def test_a_checkpoint_outside_a_run_folder_has_only_the_demonstrations(copied_ru
 def test_the_runs_seed_chooses_episodes_of_other_demonstrations(copied_run, dagger_run, tmp_path, undrawn):
     few = str(tmp_path / "few.npz")
     save_trajectories(few, load_trajectories(ENVS[LANDER].demos_path, make_env(LANDER), n_demos=2))
-    result = diagnose([str(copied_run / "policy_itr_0.pt")], episodes=1, demos=few, out=tmp_path / "out")
+    renamed = {"at" if name == "observations" else name: array for name, array in np.load(few).items()}
+    np.savez(tmp_path / "renamed.npz", **renamed)
+    demos = {"demos": str(tmp_path / "renamed.npz"), "reading": {"keys": "obs=at"}}
+    result = diagnose([str(copied_run / "policy_itr_0.pt")], episodes=1, out=tmp_path / "out", **demos)
     env, lengths = make_env(LANDER), []
     for path in (None, few):
         (one,) = load_demonstrations(dataclasses.replace(dagger_run[1], expert_data=path), env)
         lengths.append(len(one))
     assert lengths[0] != lengths[1]
     assert [len(errors) for errors in result.drifts[0].demonstrated.errors] == lengths[1:]
+
+
+def test_what_the_run_says_about_its_own_demonstrations_does_not_hold_for_others(tmp_path):
+    config = RunConfig(expert_data="own.npz", keys="obs=x", obs_keys="x", split_every=3)
+    found = [Named("BC", "policy.pt", SimpleNamespace(config=config, folder=tmp_path))]
+    assert common_config(found, None, {"expert_data": None}) == config
+    other = common_config(found, None, {"expert_data": "other.npz", "split_every": 5})
+    assert (other.expert_data, other.keys, other.obs_keys, other.split_every) == ("other.npz", None, None, 5)
 
 
 # Mistakes -------------------------------------------------------------------------------------------------

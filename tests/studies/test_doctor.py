@@ -11,8 +11,8 @@ from course_files import GENERATIONS, RunsCode, demonstrations, expert_tree, wri
 from fakes import ConstantActor, StepModuloThree, walk
 
 from rl_il.datasets import save_trajectories
+from rl_il.datasets.content import ReadOptions
 from rl_il.datasets.findings import ERROR, NOTE, WARNING, Demos
-from rl_il.datasets.loading import FORMATS
 from rl_il.envs import ENVS
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
@@ -202,7 +202,6 @@ def test_labels_out_of_range_are_counted(write):
     ("actions", "words"),
     [
         (np.arange(60) % 3 / 2, "(0.5: 20)"),
-        (np.eye(3)[np.arange(60) % 3], "argmax"),
         (RNG.normal(size=(60, 2)), "(2,)"),
         (np.full(60, 1e300), "60 of 60"),
     ],
@@ -241,11 +240,8 @@ def test_labels_of_a_wrong_shape_are_an_error(write):
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({"rewards": np.ones(50)}, 50),  # examined up to the shortest array
         ({"labelled": np.zeros(60, bool)}, 60),
-        ({"actions": np.array("x")}, 0),
-        ({"observations": None}, 0),
-        ({"actions": None}, 0),
+        ({"actions": CAR["actions"][:50]}, 0),
         ({key: array[:0] for key, array in CAR.items()}, 0),
     ],
 )
@@ -257,23 +253,27 @@ def test_the_intact_part_of_a_refused_file_is_examined(write, changes, steps):
     assert to_text(report)
 
 
-def test_incomplete_or_different_paths_are_left_out(tmp_path):
-    paths = demonstrations(2022, (9, 8, 7))
-    paths += [{"observation": np.zeros(3)}, "text", *demonstrations(2022, (0,)), *demonstrations(2022, (6,), 11, 6)]
+def test_episodes_of_another_shape_are_counted_and_left_out(tmp_path):
+    paths = [*demonstrations(2022, (9, 8, 7)), *demonstrations(2022, (6,), 11, 6)]
     report = examine(write_pickle(tmp_path / "HalfCheetah-v4.pkl", paths))
-    assert [f.numbers["paths"] for f in of(report, "paths", ERROR)] == [3, 1]
+    assert only(report, "shapes", ERROR).numbers == {"episodes": 1}
     assert [len(t) for t in report.trajectories] == [9, 8, 7]
 
 
-@pytest.mark.parametrize("rewards", [[1, [2, 3]], "text", None, np.zeros(3)])
-def test_paths_with_bad_rewards_are_examined_without_them(tmp_path, rewards):
+def test_rewards_of_a_wrong_length_are_left_out_and_so_are_rows_with_nan(tmp_path):
     paths = demonstrations(2022, (9, 8))
-    paths[0]["reward"], paths[1]["action"][2, 3] = rewards, np.nan
+    paths[0]["reward"], paths[1]["action"][2, 3] = np.zeros(3), np.nan
     report = examine(write_pickle(tmp_path / "HalfCheetah-v4.pkl", paths))
     assert of(report, "loader", ERROR)
     assert only(report, "not_finite", ERROR).numbers["first_row"] == 11
     assert [len(t) for t in report.trajectories] == [9, 7]
     assert to_dict(report)["returns"]["mean"] is None
+
+
+def test_an_episode_without_actions_is_named(tmp_path):
+    paths = [*demonstrations(2022, (9,)), {"observation": np.zeros(3)}]
+    with pytest.raises(InputError, match=r"episode 1.*--keys"):
+        examine(write_pickle(tmp_path / "HalfCheetah-v4.pkl", paths))
 
 
 @pytest.mark.parametrize(
@@ -402,8 +402,8 @@ def test_warnings_give_status_0_and_errors_1(call, write):
     assert (status, out.splitlines()[-1]) == (0, "0 errors, 1 warning")
     status, out, _ = call(write(**FLAT | {"actions": np.full(60, 7)}))
     assert (status, out.splitlines()[-1].split(",")[0]) == (1, "2 errors")
-    empty = write_pickle(write().with_name("HalfCheetah-v4.pkl"), [])  # a data set without episodes
-    assert call(empty)[0] == 1
+    empty = write_pickle(write().with_name("HalfCheetah-v4.pkl"), [])
+    assert call(empty)[0] == 2
 
 
 def test_json_is_one_valid_object_that_agrees_with_the_text(call, write):
@@ -458,9 +458,35 @@ def test_a_file_that_cannot_be_examined_is_refused(call, broken, monkeypatch, co
     assert not (broken / "ran").exists()
 
 
-def test_a_format_without_a_raw_reader_is_examined_after_loading(tmp_path, monkeypatch):
-    (tmp_path / "Corridor-v0.own").write_text("")
-    for action, errors, episodes in ((1, 0, 1), (7, 1, 0)):
-        monkeypatch.setitem(FORMATS, ".own", lambda path, limit, action=action: ([walk(4, action)], True))
-        report = examine(tmp_path / "Corridor-v0.own")
-        assert (report.count(ERROR), len(report.trajectories)) == (errors, episodes)
+# Formats -----------------------------------------------------------------------------------------------------
+
+
+def test_what_the_loader_reads_is_examined_by_the_same_names(tmp_path, call):
+    path = tmp_path / "MountainCar-v0.json"
+    columns = {"at": CAR["observations"], "did": CAR["actions"], "timeout": CAR["dones"], "extra": CAR["rewards"]}
+    path.write_text(json.dumps({name: array.tolist() for name, array in columns.items()}))
+    with pytest.raises(InputError, match="--keys"):
+        examine(path)
+    report = examine(path, options=ReadOptions(keys="obs=at,actions=did"))
+    assert [len(t) for t in report.trajectories] == [20] * 3
+    assert "extra" in only(report, "names", NOTE).text
+    status, out, _ = call(f"{path} --keys obs=at,actions=did --json")
+    assert (status, json.loads(out)["episodes"]) == (0, 3)
+
+
+def test_a_folder_is_examined_as_a_whole(tmp_path):
+    for i, rows in enumerate((slice(0, 20), slice(20, 60))):
+        np.savez(tmp_path / f"{i}.npz", **{name: array[rows] for name, array in FLAT.items()})
+    assert [len(t) for t in examine(tmp_path, "MountainCar-v0").trajectories] == [20, 40]
+
+
+def test_split_every_says_where_episodes_end(write):
+    report = examine(write(**FLAT), options=ReadOptions(split_every=30))
+    assert of(report, "episode_boundaries") == []
+    assert [len(t) for t in report.trajectories] == [30, 30]
+
+
+def test_one_hot_labels_are_noted(write):
+    report = examine(write(**CAR | {"actions": np.eye(3)[CAR["actions"]]}))
+    assert only(report, "label_size", NOTE).numbers["shape"] == [3]
+    assert report.count(ERROR) == 0

@@ -38,6 +38,7 @@ def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("pixels") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pixels, "TRACKS_TO_TRY", 1)
+        patch.setattr(pixels, "SHOWN_FRAMES", 2)
         return out, run_pixels(LAPS, TINY, out, seed=3, num_workers=1)
 
 
@@ -46,7 +47,7 @@ def test_the_table_has_every_policy_and_the_expert(made):
     text = (out / "table.md").read_text()
     assert text.startswith(table + "\n\n") and "nan" not in text.lower()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    names = ["BC, 1 lap", "BC, 2 laps", "DAgger, iteration 1", "expert, same episodes (10 laps)"]
+    names = ["BC, 1 lap", "BC, 2 laps", "DAgger, iteration 1", "expert, same episodes (2 laps)"]
     assert [row[0] for row in rows[2:]] == names
     returns = np.loadtxt(out / "bc_1" / "episodes.csv", delimiter=",", skiprows=1, usecols=3)[-2:]
     assert rows[2][1] == f"{returns.mean():.0f}"
@@ -80,7 +81,7 @@ def test_the_pictures_are_drawn_and_the_policy_is_the_last(made):
     assert imageio.imread(out / "results.png").shape[1] > 1000
     assert imageio.imread(out / "track.png").shape[1] > 900
     frames = imageio.imread(out / "drive.gif", index=None)
-    assert len(frames) > 3 and frames.shape[2] == 600  # two pictures of 300 side by side
+    assert 1 < len(frames) < 5 and frames.shape[2] == 600  # every other one of 6; two pictures of 300 side by side
     assert (out / "policy.pt").read_bytes() == (out / "dagger" / "policy_itr_1.pt").read_bytes()
 
 

@@ -172,8 +172,8 @@ def test_an_mlflow_that_fails_later_does_not_end_the_teaching(by_hand, mlflow, c
     assert capsys.readouterr().err.count("no server") == 1
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-def test_a_persons_demonstrations_are_written(tmp_path, monkeypatch, stopped):
+@pytest.mark.parametrize(("stopped", "to"), [(False, "npz"), (True, "npz"), (True, "csv")])
+def test_a_persons_demonstrations_are_written(tmp_path, monkeypatch, stopped, to):
     """Of five episodes the first, third and fifth reach the return that is asked for."""
 
     def person(teaching, check_signals, finished):
@@ -184,9 +184,9 @@ def test_a_persons_demonstrations_are_written(tmp_path, monkeypatch, stopped):
 
     monkeypatch.setattr(run, "run_page", person)
     config = TeachConfig(env_name="TimedCorridor-v0", mode="demonstrate", port=0, logdir=str(tmp_path / "run"))
-    out = tmp_path / "demos.npz"
+    out = tmp_path / f"demos.{to}"
     with pytest.raises(Interrupted, match=out.name) if stopped else nullcontext():
-        run.record_human_demos(config, out, n_demos=3, min_return=5)
+        run.record_human_demos(config, out, n_demos=3, min_return=5, to=to)
     kept = load_trajectories(out)
     assert [t.episode_return for t in kept] == [10] * (2 if stopped else 3)
     assert all((t.source == HUMAN).all() for t in kept)

@@ -60,7 +60,7 @@ def test_every_other_path_is_not_found(server, path):
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:{port}.example", ""])
 def test_another_host_is_forbidden(server, host):
-    """A page whose name resolves to 127.0.0.1 (DNS rebinding) sends its own name."""
+    # A page whose name resolves to 127.0.0.1 (DNS rebinding) sends its own name.
     host = host.replace("{port}", str(server.port))
     headers = f"Host: {host}\r\n" if host else ""
     for path in ("/", "/teach.js", "/socket"):

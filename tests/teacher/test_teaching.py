@@ -88,7 +88,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("episodes_done", [0, 2])
 @pytest.mark.parametrize("place", ["save_learning", "save_episode"])
 def test_a_killed_session_is_resumed_with_the_same_result(finished, tmp_path, monkeypatch, episodes_done, place):
-    """As after SIGKILL, before or after the episode is saved: nothing after that is saved."""
+    # As after SIGKILL, before or after the episode is saved: nothing after that is saved.
     from rl_il.teacher.recording import Recording
 
     whole = getattr(Recording, place)

@@ -73,6 +73,7 @@ def difference(found: RunConfig, asked: RunConfig) -> str | None:
 def reference_folder(config: RunConfig) -> str:
     """Return the folder of a run's reference returns. Its name contains everything that they depend on."""
     decisive = (config.expert_policy_file, config.expert_activation, config.ep_len, config.eval_batch_size)
+    decisive += ("no_normalizer",) if config.no_normalizer else ()
     episodes = (config.eval_episodes, env_spec(config.env_name).expert_steps)
     key = zlib.crc32(json.dumps([*decisive, *episodes]).encode())
     return f"references/{config.env_name.replace('/', '-')}_seed_{config.seed}_{key:08x}"

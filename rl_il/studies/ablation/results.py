@@ -72,8 +72,8 @@ def at_length(run: Run, steps: int) -> Run:
     )
 
 
-def write_results(ablation: Ablation, results: Sequence[VariantResult], outdir: Path) -> str:
-    """Write all files into `outdir`; return the table in Markdown, with its caption."""
+def write_results(ablation: Ablation, results: Sequence[VariantResult], outdir: Path) -> tuple[str, str]:
+    """Write all files into `outdir`; return the table in Markdown, and its caption."""
     rows = [result.values | _run_row(run, outdir) for result in results for run in result.variant.runs]
     write_csv(outdir / "results.csv", rows)
     experts = [result.variant.expert or Result("none", [np.array([np.nan])]) for result in results]
@@ -86,7 +86,7 @@ def write_results(ablation: Ablation, results: Sequence[VariantResult], outdir: 
         with atomic_write(outdir / name) as file:
             file.write(f"{text}\n".encode())
     plot(ablation, results, caption, outdir / "figure.png", outdir / "figure.svg")
-    return f"{table}\n\n{caption}"
+    return table, caption
 
 
 def _run_row(run: Run, outdir: Path) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Outcome:
     """The outcome of an ablation."""
 
     table: str  # Markdown; empty if no run is finished
+    caption: str
     failures: dict[str, str]  # the reason for each failed run's folder
     missing: int  # number of runs that other shards have to make
 
@@ -97,8 +98,8 @@ def run_ablation(
     failed = [config for config in unfinished if config in [*done, *mine]]
     failures = {config.logdir: reasons.get(config.logdir, "its process ended too early") for config in failed}
     results = gather(ablation, outdir)
-    table = write_results(ablation, results, outdir) if results else ""
-    outcome = Outcome(table, failures, missing=len(unfinished) - len(failures))
+    table, caption = write_results(ablation, results, outdir) if results else ("", "")
+    outcome = Outcome(table, caption, failures, missing=len(unfinished) - len(failures))
     if verbose:
         print_outcome(outcome, outdir)
     return outcome
@@ -174,7 +175,7 @@ def print_plan(
 def print_outcome(outcome: Outcome, outdir: Path) -> None:
     """Print the table, the paths of the files, and which runs are missing or failed."""
     if outcome.table:
-        print(f"\n{outcome.table}\n")
+        print(f"\n{outcome.table}\n\n{outcome.caption}\n")
         print(*(f"{outdir / name}" for name in FILES), sep="\n")
     if outcome.missing:
         print(f"\nother shards have to make {count(outcome.missing, 'run')}; once their folders are in {outdir},")

@@ -9,10 +9,11 @@ these states from the policy's training states is measured too.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,9 @@ def diagnose(
     num_workers: int = 1,
     demos: str | None = None,
     activation: str | None = None,
+    no_normalizer: bool = False,
     out: str | Path = REPOSITORY / "data" / "diagnosis",
+    reading: Mapping[str, Any] | None = None,
 ) -> Diagnosis:
     """Measure each policy on the states of its episodes and of the expert's episodes. Write figures and a table.
 
@@ -77,8 +80,9 @@ def diagnose(
       expert, env_name, ep_len, demos: the default is the setting of the first run folder, or else what is included.
       episodes: the number of episodes of each policy and of the expert. All have the same seeds.
       seed: the root of the episodes' seeds.
-      activation: the expert's activation, if a Stable-Baselines3 zip names an unknown one.
-      out: the new folder. If it exists, a number is appended to its name.
+      activation, no_normalizer: for the expert and for those policies whose format takes them, as `load_actor` does.
+      out: the new folder; a number is appended to its name if it exists.
+      reading: the settings in `config.READING`, which say how `demos` is read.
 
     Raises:
       InputError: something is missing or does not fit. No episode was rolled out and no folder was made.
@@ -86,11 +90,14 @@ def diagnose(
     stream(seed, "evaluation")  # raises an error for a negative seed
     found = find_policies(policies, names)
     given = {"expert_policy_file": expert, "expert_activation": activation, "ep_len": ep_len, "expert_data": demos}
+    given |= {"no_normalizer": no_normalizer or None, **(reading or {})}
     config = common_config(found, env_name, given)
     env = make_env(config.env_name)
-    judge = load_expert(config.expert_policy_file, env, config.expert_activation)
+    own_flags = (config.expert_activation, config.no_normalizer) if config.expert_policy_file else ()
+    judge = load_expert(config.expert_policy_file, env, *own_flags)  # the shipped expert takes no flags
     check_reads_observations("the expert", judge, env)
-    subjects = [read_subject(each, config, demos, env) for each in found]
+    flags = {"activation": activation, "no_normalizer": no_normalizer}
+    subjects = [read_subject(each, config, demos, env, flags) for each in found]
     folder = new_folder(Path(out), numbered=True)
     with rollout_source(config.env_name, env, num_workers) as source:
         rolled = []

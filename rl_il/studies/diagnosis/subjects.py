@@ -12,11 +12,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.config import RunConfig
+from rl_il.config import READING, RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.envs import env_spec, is_discrete, name_of
 from rl_il.errors import InputError
-from rl_il.experts.loading import latest_policy, load_actor
+from rl_il.experts.loading import OWN_POLICY, find_format, latest_policy, load_actor
 from rl_il.files import named_run
 from rl_il.report.runs import Run, read_run
 from rl_il.runs.parts import load_demonstrations
@@ -86,19 +86,25 @@ def common_config(found: Sequence[Named], env_name: str | None, given: dict[str,
         raise InputError(f"the policies must be for one environment, got {each}; diagnose them one by one")
     config = runs[0].config if runs else RunConfig(env_name=env_name)
     if given.get("expert_policy_file"):
-        config = dataclasses.replace(config, expert_activation=None)  # the run's activation is that of another expert
+        # The run's values are for another expert.
+        config = dataclasses.replace(config, expert_activation=None, no_normalizer=False)
+    if given.get("expert_data"):
+        config = dataclasses.replace(config, **dict.fromkeys(READING))  # the run's values are for another file
     config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
     if config.expert_data is None and env_spec(config.env_name).demos is None:
         raise InputError(f"no demonstrations are included for {config.env_name}; give --demos FILE")
     return config
 
 
-def read_subject(found: Named, common: RunConfig, demos: str | None, env: gym.Env) -> Subject:
+def read_subject(
+    found: Named, common: RunConfig, demos: str | None, env: gym.Env, flags: dict[str, Any] | None = None
+) -> Subject:
     """Read a policy and its training data.
 
     Args:
       common: the config whose demonstrations are used for a policy without a run folder.
-      demos: a file to use instead of the one that the run folder names. The run's seed still chooses the episodes.
+      demos: replaces the file that the run folder names; the run's seed still chooses the episodes.
+      flags: `load_actor`'s `activation` and `no_normalizer`, for a policy whose format takes them.
 
     Returns:
       the policy. If it is in a run folder, its training states are all labelled states of its demonstrations and of
@@ -108,12 +114,13 @@ def read_subject(found: Named, common: RunConfig, demos: str | None, env: gym.En
     Raises:
       InputError: something cannot be read, or does not fit the environment.
     """
-    actor = load_actor(found.policy, env)
+    actor = load_actor(found.policy, env, **(flags or {}), if_taken=True)
     check_reads_observations(found.name, actor, env)
     loss_name, loss = find_loss(found.policy, actor, is_discrete(env.action_space))
     config = common
     if found.run:
-        config = dataclasses.replace(found.run.config, expert_data=demos or found.run.config.expert_data)
+        read = {name: getattr(common, name) for name in READING} | {"expert_data": demos} if demos else {}
+        config = dataclasses.replace(found.run.config, **read)
     demonstrations = load_demonstrations(config, env)
     collected = [each for itr in range(1, found.itr + 1) for each in collected_data(found.run.folder, itr, env)]
     states = states_of([*demonstrations, *collected])
@@ -147,7 +154,7 @@ def find_loss(policy: str, actor: Actor, discrete: bool) -> tuple[str, LossFunct
     return the fraction of actions that differ from the labels (discrete) or the mean squared difference (continuous).
     """
     path = Path(policy)
-    if path.suffix != ".pt" or not path.is_file():
+    if not path.is_file() or find_format(path) is not OWN_POLICY:
         name = "0-1" if discrete else "mse"
         return name, lambda obs, labels: float(action_errors(actor.get_action(obs), labels, discrete).mean())
     import torch

@@ -5,7 +5,7 @@ const MARGIN = { left: 38, right: 8, top: 6, bottom: 16 };
 const MAX_POINTS = 400; // of the loss; if there are more, every second one is dropped
 const REDRAW = 500; // ms between two drawings
 
-/** Returns three to five round numbers that span `[low, high]`. */
+/** Return three to five round numbers that span `[low, high]`. */
 function ticks(low, high) {
   const span = high - low || Math.abs(high) || 1;
   const power = 10 ** Math.floor(Math.log10(span / 2));
@@ -29,7 +29,7 @@ class Chart {
     new ResizeObserver(() => this.draw()).observe(this.svg);
   }
 
-  /** Draws the lists of [x, y]: `points` as a line, `extra` as rings. */
+  /** Draw the lists of [x, y]: `points` as a line, `extra` as rings. */
   show(points, extra = []) {
     Object.assign(this, { points, extra });
     this.draw();
@@ -113,7 +113,7 @@ export class History {
     this.reset([]);
   }
 
-  /** Starts again from the list of finished episodes that the server sent. */
+  /** Start again from the list of finished episodes that the server sent. */
   reset(episodes) {
     Object.assign(this, { rates: [], returns: [], alone: [], losses: [], lossGap: 1 });
     for (const episode of episodes) {
@@ -129,7 +129,7 @@ export class History {
     this.addLoss(updates, loss);
   }
 
-  /** Adds the mean return of the newest snapshot acting alone, at the last finished episode. */
+  /** Add the mean return of the newest snapshot without the teacher, at the last finished episode. */
   addAlone(value) {
     this.alone.push([this.returns.at(-1)?.[0] ?? 0, value]);
   }
@@ -145,7 +145,7 @@ export class History {
     this.losses = kept;
   }
 
-  /** Draws within half a second. Not at once, because states arrive more often than that. */
+  /** Draw within half a second. Not at once, because states arrive more often than that. */
   drawSoon() {
     this.timer ??= setTimeout(() => this.draw(), REDRAW);
   }

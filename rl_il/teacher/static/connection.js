@@ -5,7 +5,7 @@ const DENIED = 4401;
 const REPLACED = 4409;
 const MAX_WAIT = 4000; // ms between two attempts
 
-/** Removes the token from the address bar and returns it. This tab stores it, so that a reload works. */
+/** Remove the token from the address bar and return it. This tab stores it, so that a reload works. */
 function takeToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) {
@@ -16,7 +16,7 @@ function takeToken() {
 }
 
 export class Connection {
-  /** Calls `onStatus(status)`, `onMessage(object)` and `onFrame(ArrayBuffer)`. */
+  /** Call `onStatus(status)`, `onMessage(object)` and `onFrame(ArrayBuffer)`. */
   constructor({ onStatus, onMessage, onFrame }) {
     this.handlers = { onStatus, onMessage, onFrame };
     this.status = "connecting";
@@ -25,7 +25,7 @@ export class Connection {
     addEventListener("online", () => this.status === "lost" && this.open());
   }
 
-  /** Opens a new connection in place of the old one. */
+  /** Open a new connection in place of the old one. */
   open(takeOver = false) {
     clearTimeout(this.timer);
     this.socket?.close();
@@ -73,7 +73,7 @@ export class Connection {
     this.handlers.onStatus(status);
   }
 
-  /** Sends one message if this tab controls the session; returns whether it does. */
+  /** Send one message if this tab controls the session. Return whether it does. */
   send(message) {
     const inControl = this.status === "open" && this.socket.readyState === WebSocket.OPEN;
     if (inControl) this.socket.send(JSON.stringify(message));

@@ -23,7 +23,7 @@ export class HeldKeys {
     document.addEventListener("visibilitychange", () => this.release());
   }
 
-  /** Sets the environment's keys, and releases all. */
+  /** Set the environment's keys, and releases all. */
   use(codes) {
     this.codes = new Set(codes);
     this.release();
@@ -65,7 +65,7 @@ export class HeldKeys {
     });
   }
 
-  /** Returns the environment's key of the event, or null. Space and Enter press a focused button instead. */
+  /** Return the environment's key of the event, or null. Space and Enter press a focused button instead. */
   codeOf(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return null;
     const button = event.target.closest?.("button");

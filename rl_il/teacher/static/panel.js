@@ -10,7 +10,7 @@ const HINTS = {
 };
 const whole = new Intl.NumberFormat("en");
 
-/** Sets a text if it has changed. This function runs for every frame. */
+/** Set a text if it has changed. This function runs for every frame. */
 export function say(id, text) {
   const element = $(id);
   if (element.textContent !== text) element.textContent = text;
@@ -24,7 +24,7 @@ function make(tag, properties = {}, children = []) {
 
 const mark = (who) => make("span", { className: `mark ${who}` });
 
-/** Builds the parts of the page that depend on the environment. */
+/** Build the parts of the page that depend on the environment. */
 export function build(welcome) {
   document.title = `Teach ${welcome.env_name}`;
   say("task", welcome.env_name);
@@ -40,7 +40,7 @@ export function build(welcome) {
   $("choices").classList.toggle("axes", !welcome.actions);
 }
 
-/** Makes one button for each key. If there are two or more other keys, left and right form a separate group. */
+/** Make one button for each key. If there are two or more other keys, left and right form a separate group. */
 function buildKeys(keys) {
   const of = (...codes) => keys.filter((key) => codes.includes(key.code));
   const left = of("ArrowLeft");
@@ -99,7 +99,7 @@ function showChoices(state) {
   }
 }
 
-/** Shows the value as a number, and as a bar from zero. */
+/** Show the value as a number, and as a bar from zero. */
 function showAxis(row, who, value) {
   const bar = row.querySelector(`.mark.${who}`);
   const label = row.querySelector(`.value.${who}`);
@@ -142,7 +142,7 @@ export function showState(state) {
 
 const number = (value) => whole.format(+value.toFixed(Math.abs(value) < 10 ? 1 : 0)).replace("-", "−");
 
-/** Shows a line for some seconds, and an error for longer. At most three lines are visible at a time. */
+/** Show a line for some seconds, and an error for longer. At most three lines are visible at a time. */
 export function notice(level, text) {
   const line = make("p", { className: level, textContent: text });
   $("notices").append(line);

@@ -3,7 +3,7 @@
 const WINDOW = 2000; // ms over which frames are counted
 
 export class Picture {
-  /** Calls `acknowledge(seq)` for each frame, whether it is drawn or dropped. */
+  /** Call `acknowledge(seq)` for each frame, whether it is drawn or dropped. */
   constructor(canvas, acknowledge) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
@@ -15,7 +15,7 @@ export class Picture {
     this.keyToPicture = null; // ms from the last key change to the first frame that shows it
   }
 
-  /** Gives the canvas the size of the frames. With `pixels`, enlarging does not blur them. */
+  /** Give the canvas the size of the frames. With `pixels`, enlarging does not blur them. */
   shape(width, height, pixels) {
     Object.assign(this.canvas, { width, height });
     this.canvas.classList.toggle("pixels", pixels);
@@ -60,7 +60,7 @@ export class Picture {
     this.canvas.dataset.drawn = this.drawn;
   }
 
-  /** Returns the frames per second, over the last two seconds. */
+  /** Return the frames per second, over the last two seconds. */
   rate() {
     const recent = this.times.filter((time) => time > performance.now() - WINDOW);
     return recent.length / (WINDOW / 1000);
@@ -70,7 +70,7 @@ export class Picture {
     this.stamps.push(stamp);
   }
 
-  /** Notes that frame `seq` is the first after the keys sent at `stamp`. Stamps of another page are ignored. */
+  /** Note that frame `seq` is the first after the keys sent at `stamp`. Stamps of another page are ignored. */
   keysShown(stamp, seq) {
     if (!this.stamps.includes(stamp)) return;
     this.stamps = this.stamps.filter((other) => other > stamp);

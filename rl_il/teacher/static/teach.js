@@ -1,4 +1,4 @@
-// Connects the parts of the page: messages come in, keys and commands go out. The server decides who acts.
+// Connect the parts of the page: messages come in, keys and commands go out. The server decides who acts.
 
 import { History } from "./charts.js";
 import { Connection } from "./connection.js";
