@@ -82,6 +82,9 @@ def reading(what: str) -> Iterator[None]:
         raise InputError(f"is not a readable {what} ({type(error).__name__}: {one_line(error)[:200]})") from error
 
 
+LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # at the beginning of files of torch.save before version 1.6
+
+
 def load_torch(file: str | Path | BinaryIO) -> Any:
     """Return what `torch.save` wrote, on the CPU. No code in the file is run.
 

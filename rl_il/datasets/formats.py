@@ -10,7 +10,7 @@ from typing import Any
 
 from rl_il.datasets.zarr_files import is_zip
 from rl_il.errors import InputError
-from rl_il.files import reading
+from rl_il.files import LEGACY_TORCH, reading
 from rl_il.plugins import load
 
 HEAD = 4096  # bytes of a file that recognise its format
@@ -78,9 +78,6 @@ def _is_pickle(path: Path, head: bytes) -> bool:
 
 def _is_zarr_zip(path: Path, head: bytes) -> bool:
     return head.startswith(b"PK") and is_zip(path)
-
-
-LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number with which torch.save began before version 1.6
 
 
 def _is_torch(path: Path, head: bytes) -> bool:

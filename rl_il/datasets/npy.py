@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rl_il.datasets.names import MEANINGS
-from rl_il.datasets.pickles import loads
+from rl_il.datasets.pickles import load_objects
 from rl_il.errors import InputError
 
 OTHER_TIMES = {"prev", "previous", "last", "init", "initial", "target", "goal"}  # not the steps' own values
@@ -32,14 +32,13 @@ def load_array(path: Path) -> Any:
     Raise `InputError` for bytes behind it, such as a second array.
     """
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
-        if dtype.hasobject:
-            value = loads(file.read())
-            return value[0] if shape == () and isinstance(value, list) else value
-        file.seek(0)
-        array = np.load(file, allow_pickle=False)
+        try:
+            array = np.load(file, allow_pickle=False)
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            file.seek(0)
+            return load_objects(file)
         if file.read(1):
             raise InputError("holds more than one array; write each to a file of its own")
         return array

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rl_il.datasets.names import MEANINGS, WRAPPERS
-from rl_il.datasets.pickles import loads
+from rl_il.datasets.pickles import load_objects
 from rl_il.datasets.stored import Unread
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, one_line, reading, to_json
@@ -54,11 +54,7 @@ def _objects(path: Path, name: str) -> Any:
     if name.lower() not in {*MEANINGS, *WRAPPERS}:
         return Unread()
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, _ = header(member)
-        value = loads(member.read())
-    return value[0] if shape == () and isinstance(value, list) else value
+        return load_objects(member)
 
 
 def save_trajectories(

@@ -8,15 +8,15 @@ caller can allow further modules: their objects become dicts of their attributes
 from __future__ import annotations
 
 import copyreg
-import gzip
 import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from rl_il.datasets.formats import read_bytes
 from rl_il.errors import InputError
 from rl_il.files import load_torch, one_line, reading
 
@@ -30,8 +30,16 @@ def load_pickle(path: Path, as_dicts: Sequence[str] = ()) -> Any:
     `InputError` for any other content.
     """
     with reading("pickle of dicts, lists and arrays"):
-        content = Path(path).read_bytes()
-        return loads(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content, as_dicts)
+        return loads(read_bytes(Path(path)), as_dicts)
+
+
+def load_objects(member: BinaryIO) -> Any:
+    """Return the lists and dicts in an array of Python objects, from an open `.npy` file."""
+    version = np.lib.format.read_magic(member)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, _ = header(member)
+    value = loads(member.read())
+    return value[0] if shape == () and isinstance(value, list) else value
 
 
 def loads(data: bytes, as_dicts: Sequence[str] = ()) -> Any:

@@ -20,7 +20,7 @@ from rl_il.experts.hub import fetch
 from rl_il.experts.sb3 import load_sb3
 from rl_il.experts.torch_file import load_torch_file
 from rl_il.experts.weights import load_weights
-from rl_il.files import named_run, one_line, reading
+from rl_il.files import LEGACY_TORCH, named_run, one_line, reading
 from rl_il.policies.actors import RandomActor, ScriptedActor
 from rl_il.types import Actor
 
@@ -48,9 +48,6 @@ SCRIPTED_EXPERTS: dict[str, tuple[str, Callable[[tuple[int, ...]], Actor]]] = {
     "car_driver": ("CarRacing-v3", CarDriver),
 }
 """Each name's environment, and a function that makes the expert for the shape of an observation."""
-
-
-TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # at the beginning of files of torch.save before version 1.6
 
 
 class Format(NamedTuple):
@@ -155,7 +152,7 @@ def find_format(path: Path) -> Format | None:
                 if any(b"hyperparameters" in file.read(name) for name in pickles):
                     return OWN_POLICY
                 suffix = _kind_of_zip(file.namelist()) or suffix
-        elif TORCH_MAGIC in head:
+        elif LEGACY_TORCH in head:
             suffix = ".pt"
         elif head[:1] == b"\x80" and suffix != ".pkl":
             suffix = ".pkl"
