@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The operations of a small network are too short to share among threads, and two tests run at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels teaching chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-browser test-browser-slow page-picture test-experts lint clean
+.PHONY: browser help setup demo study results ablations drift pixels teaching tutorial chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-wheel test-browser test-browser-slow page-picture test-experts lint clean
 
 help: ## print this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -68,6 +68,9 @@ teaching: setup ## the curves of teaching with a scripted teacher (3 minutes)
 		--eval_episodes 20 --logdir $(TAUGHT)/LunarLander-v3/run
 	for env in MountainCar-v0 LunarLander-v3; do cp $(TAUGHT)/$$env/run/curve.png $(TAUGHT)/$$env.png || exit 1; done
 
+tutorial: setup ## execute scripts/tutorial.ipynb, and store its outputs in it (half a minute)
+	$(BIN)/python tests/tutorial.py
+
 chaos: setup ## kill runs at 100 random moments, and compare them with runs that were not killed (up to 30 minutes)
 	$(BIN)/python scripts/chaos.py
 
@@ -91,6 +94,9 @@ test-formats: setup ## data sets that Minari itself writes, in HDF5 and Arrow (i
 test-ray: setup ## ablations on a Ray cluster of two nodes, of which one dies (installs Ray, 240 MB)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(BIN)/python -m pytest -q -m ray
+
+test-wheel: setup ## build a wheel, install it into a new environment, and use it in another folder (2 minutes)
+	$(BIN)/python -m pytest -q -m wheel
 
 test-gpu: setup ## compare training on a GPU with the CPU (needs a GPU, and a torch build for it)
 	$(BIN)/python -m pytest -q -m gpu

@@ -6,12 +6,27 @@ import argparse
 import dataclasses
 import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rl_il.commands import command_text
 from rl_il.errors import InputError
 from rl_il.files import named_run
-from rl_il.options import add_arguments, option, positive_integer, worker_count
-from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, RULES
+from rl_il.options import (
+    CommandParser,
+    add_arguments,
+    check_choices,
+    check_types,
+    expand_paths,
+    named_path,
+    named_values,
+    option,
+    positive_integer,
+    split_words,
+    values_text,
+    worker_count,
+)
+from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, RULES, check_name
 
 DEVICES = ("auto", "cpu", "cuda")
 MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
@@ -19,6 +34,8 @@ COMPILE_FROM = 30_000  # gradient steps of a run: compiling takes about as long 
 ACTIVATION_HELP = "if its file does not name it (a state_dict), or names one that is unknown here (a .zip)"
 NORMALIZER_HELP = "let an expert of another library act on raw observations, without the normaliser of its training"
 WORKERS_HELP = "processes that roll out episodes, or auto for one per core; their number does not change the result"
+ENV = ("env_name", "env_kwargs", "wrappers")
+"""The settings that say which environment it is."""
 READING = ("keys", "obs_keys", "split_every")
 """The settings that say how the file of demonstrations is read."""
 
@@ -29,18 +46,29 @@ class RunConfig:
 
     env_name: str = option(
         "LunarLander-v3",
-        "name of a Gymnasium environment. package:Name imports the package first",
+        "name of a Gymnasium environment, or module:Name of your own",
         "env",
         group="task",
+    )
+    env_kwargs: str | None = option(
+        None, "arguments of the environment's constructor, such as gravity=-4.0 enable_wind=true", words=True
+    )
+    wrappers: str | None = option(
+        None,
+        "wrappers around the environment, the innermost first, such as gymnasium.wrappers:TimeAwareObservation or"
+        " 'my_env:MyWrapper(size=3)'",
+        words=True,
     )
     ep_len: int | None = option(None, "longest episode, in steps (default: the environment's own limit)")
 
     expert_data: str | None = option(
         None,
-        "demonstrations to learn from: a file or folder of any known format, such as .npz, .pkl, JSON or CSV, or the"
-        " folder of a teaching session (default: those included for the environment)",
+        "demonstrations to learn from: a file or folder of any known format, such as .npz, .pkl, JSON or CSV, the"
+        " folder of a teaching session, or module:Name of a function that returns them (default: those included for"
+        " the environment)",
         "ed",
         group="data",
+        path=True,
     )
     keys: str | None = option(
         None,
@@ -65,23 +93,38 @@ class RunConfig:
         "the expert. It labels states in DAgger, and the policy is compared with it. Accepted: weights (.npz), a"
         " policy (.pt, or a run folder; latest is the newest one), the course's .pkl, a .zip of Stable-Baselines3"
         " (hf:ORG/REPO/FILE.zip downloads one from the Hugging Face hub), a state_dict of linear layers (.pt, .pth),"
-        " or the name of a scripted expert (default: the one included for the environment)",
+        " the name of a scripted expert, or module:Name of your own function or class (default: the one included for"
+        " the environment)",
         "epf",
         parse=named_run,
+        path=True,
     )
     expert_activation: str | None = option(
         None, f"the expert's activation function, {ACTIVATION_HELP}", choices=ACTIVATIONS
     )
     no_normalizer: bool = option(False, NORMALIZER_HELP)
 
-    n_layers: int = option(2, "number of hidden layers", group="policy")
+    policy_class: str | None = option(
+        None,
+        "the class of the policy, module:Name of your own (default: one for vectors or for pictures)",
+        choices=POLICIES,
+        group="policy",
+        own=True,
+    )
+    n_layers: int = option(2, "number of hidden layers")
     size: int = option(64, "units in each hidden layer")
-    activation: str = option("tanh", "activation function after each hidden layer", choices=ACTIVATIONS)
+    activation: str = option(
+        "tanh",
+        f"activation function after each hidden layer: {', '.join(ACTIVATIONS)}, or a torch module, module:Name",
+        choices=ACTIVATIONS,
+        own=True,
+    )
     head: str | None = option(
         None,
-        "the distribution of actions that the network predicts (default: categorical for discrete actions, gaussian"
-        " for continuous ones)",
+        f"the distribution of actions that the network predicts: {', '.join(HEADS)}, or your own, module:Name"
+        " (default: the first one that fits the actions)",
         choices=HEADS,
+        own=True,
     )
     normalize_obs: bool = option(
         False, "standardise each number of an observation by its mean and standard deviation in the demonstrations"
@@ -97,9 +140,10 @@ class RunConfig:
     loss: str | None = option(
         None,
         "the loss. nll: negative log-likelihood, which is cross-entropy for discrete actions; for continuous"
-        " actions it learns a standard deviation. mse: mean squared error. l1: mean absolute error (default: nll for"
-        " discrete actions, mse for continuous ones)",
+        " actions it learns a standard deviation. mse: mean squared error. l1: mean absolute error. module:Name: your"
+        " own (default: nll for discrete actions, mse for continuous ones)",
         choices=LOSSES,
+        own=True,
     )
     val_fraction: float = option(
         0.0, "fraction of the labelled steps that is not used for training, but for a validation loss"
@@ -121,8 +165,9 @@ class RunConfig:
     rule: str = option(
         "dagger",
         "who acts while data are collected, and which visited states are labelled. dagger: the policy acts, and all"
-        " visited states are labelled",
+        " visited states are labelled. module:Name: your own",
         choices=RULES,
+        own=True,
     )
     beta_decay: float = option(
         0.0,
@@ -145,8 +190,8 @@ class RunConfig:
     whole_picture: bool = option(False, "give the policy the dials below the picture too (default: they are cropped)")
     augment: str | None = option(
         None,
-        f"change the pictures of each minibatch at random: one or more of {','.join(AUGMENTATIONS)}, separated by"
-        " commas",
+        f"change the pictures of each minibatch at random: one or more of {','.join(AUGMENTATIONS)} and module:Name,"
+        " separated by commas",
     )
 
     eval_batch_size: int = option(
@@ -169,7 +214,10 @@ class RunConfig:
     video_log_freq: int = option(5, "save a video every N iterations, and after the last one. -1: no videos")
     exp_name: str | None = option(None, "a word in the name of the run folder (default: bc or dagger)", "exp")
     logdir: str | None = option(
-        None, "the run folder; it must be new or empty (default: data/q1_... for BC, data/q2_... for DAgger)"
+        None,
+        "the run folder; it must be new or empty (default: q1_... for BC, q2_... for DAgger, in ./data or"
+        " $RL_IL_DATA)",
+        path=True,
     )
     save_params: bool = option(
         False, "has no effect: the policy of each iteration is always saved. The course has this flag"
@@ -192,12 +240,15 @@ class RunConfig:
     )
     torch_threads: int = option(
         1,
-        "CPU CPU threads of a gradient step. more than 1 is worth it only with pictures, and changes the last"
+        "CPU threads of a gradient step. More than 1 is worth it only with pictures, and changes the last"
         " digits of the result",
     )
     num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
 
     def __post_init__(self) -> None:
+        self._spell_env()
+        expand_paths(self)
+        check_types(RunConfig, vars(self))
         self._check_iterations()
         self._check_choices()
         self._check_signs()
@@ -205,6 +256,16 @@ class RunConfig:
         self._check_eval_interval()
         self._check_ranges()
         self._check_contradictions()
+
+    def _spell_env(self) -> None:
+        """Write the arguments and the wrappers in one way, so that equal ones are equal texts. Accept a dict."""
+        if self.env_kwargs is not None:
+            given = self.env_kwargs
+            values = given if isinstance(given, dict) else named_values("--env_kwargs", given)
+            object.__setattr__(self, "env_kwargs", values_text(values))
+        if self.wrappers is not None:
+            words = split_words("--wrappers", self.wrappers)
+            object.__setattr__(self, "wrappers", shlex.join(words) or None)
 
     def _check_iterations(self) -> None:
         if self.n_iter < 1:
@@ -220,12 +281,7 @@ class RunConfig:
             )
 
     def _check_choices(self) -> None:
-        for item in dataclasses.fields(self):
-            value, choices = getattr(self, item.name), item.metadata["choices"]
-            if choices and value is not None and value not in choices:
-                raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r}")
-        if not isinstance(self.num_workers, int):
-            raise InputError(f"--num_workers must be an integer, got {self.num_workers!r}")
+        check_choices(self)
 
     def _check_signs(self) -> None:
         positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
@@ -240,9 +296,8 @@ class RunConfig:
                 raise InputError(f"--{name} must be 0 or more, got {getattr(self, name)}")
 
     def _check_augment(self) -> None:
-        unknown = [name for name in self.augmentations() if name not in AUGMENTATIONS]
-        if unknown:
-            raise InputError(f"--augment must name some of {', '.join(AUGMENTATIONS)}, got {unknown[0]!r}")
+        for name in self.augmentations():
+            check_name("--augment", AUGMENTATIONS, name)
 
     def _check_eval_interval(self) -> None:
         counts = self._eval_counts()
@@ -270,6 +325,21 @@ class RunConfig:
     def _check_contradictions(self) -> None:
         if self.device == "cuda" and self.no_gpu:
             raise InputError("--device cuda and --no_gpu contradict each other; drop one")
+
+    @property
+    def env_settings(self) -> dict[str, str]:
+        """Return the settings that say which environment it is, without those that are not given."""
+        return {name: getattr(self, name) for name in ENV if getattr(self, name)}
+
+    @property
+    def env_title(self) -> str:
+        """Return the environment's name, with its arguments and wrappers."""
+        return " ".join(self.env_settings.values())
+
+    @property
+    def env_flags(self) -> str:
+        """Return the flags of a command that name the environment."""
+        return " ".join(f"--{name} {value}" for name, value in self.env_settings.items())
 
     def augmentations(self) -> list[str]:
         """Return the names of the augmentations in `augment`."""
@@ -318,26 +388,31 @@ class RunConfig:
 
 def command_of(config: RunConfig) -> str:
     """Return the command line that makes this run again, in a new folder."""
-    words = ["python", "scripts/run_hw1.py"]
+    words = command_text("run_hw1").split()
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if item.name == "env_name" or (value != item.default and item.name != "logdir"):
-            words += [f"--{item.name}"] + ([] if value is True else [str(value)])
+            words += [f"--{item.name}"]
+            words += shlex.split(value) if item.metadata["words"] else [] if value is True else [str(value)]
     return shlex.join(words)
 
 
-def add_rollout_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the commands that roll out a policy without training one."""
+def add_rollout_arguments(parser: CommandParser, otherwise: str | None = None) -> None:
+    """Add the flags of the commands that roll out a policy without training one.
+
+    `otherwise` says which environment it is if none is given, as for `add_env_arguments`.
+    """
     add = parser.add_argument
     add(
         "--policy",
+        type=named_path,
         default="expert",
         help="who acts: expert (the one shipped), random, the name of a scripted expert, a run folder, latest (the"
-        " newest run folder), a file (.npz, .pt, .pth, the course's .pkl, Stable-Baselines3's .zip), or"
-        " hf:ORG/REPO/FILE.zip",
+        " newest run folder), a file (.npz, .pt, .pth, the course's .pkl, Stable-Baselines3's .zip),"
+        " hf:ORG/REPO/FILE.zip, or module:Name of your own function or class",
     )
     add_expert_arguments(parser)
-    add("--env_name", "-env", default="LunarLander-v3", help="name of a Gymnasium environment")
+    add_env_arguments(parser, otherwise)
     add("--seed", type=int, default=0, help="seed from which the seeds of all episodes are drawn")
     add("--ep_len", type=positive_integer, help="longest episode, in steps (default: the environment's own limit)")
     add_workers_argument(parser)
@@ -350,9 +425,24 @@ def add_expert_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no_normalizer", action="store_true", help=NORMALIZER_HELP)
 
 
+def add_env_arguments(parser: CommandParser, otherwise: str | None = None) -> None:
+    """Add the flags that describe an environment.
+
+    `otherwise` says which environment it is if they are not given; None: the default one of `RunConfig`.
+    """
+    _add_fields(parser, ENV)
+    if otherwise:
+        parser.set_default("--env_name", None, otherwise)
+
+
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how a file of demonstrations is read."""
-    others = [item.name for item in dataclasses.fields(RunConfig) if item.name not in READING]
+    _add_fields(parser, READING)
+
+
+def _add_fields(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """Add the flags of these fields of `RunConfig`."""
+    others = [item.name for item in dataclasses.fields(RunConfig) if item.name not in names]
     add_arguments(parser, RunConfig, without=others)
 
 

@@ -7,8 +7,12 @@ import gc
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
+
+TERMINATION = [getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+"""The signals that ask a process to end. SIGBREAK is Ctrl-Break on Windows, where no process receives SIGTERM."""
 
 
 class InputError(ValueError):
@@ -24,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 
     Args:
       message: the text for the user.
-      signal_number: SIGINT or SIGTERM.
+      signal_number: SIGINT, or one of `TERMINATION`.
       between_steps: whether it occurred between two gradient steps. Only then the state of the training is complete
         and can be saved.
     """
@@ -34,6 +38,12 @@ class Interrupted(KeyboardInterrupt):
         self.signal_number, self.between_steps = signal_number, between_steps
 
 
+def place_of(error: BaseException) -> str:
+    """Return the file and the line where an exception was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename}, line {last.lineno}"
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run a script's `main`, and end the process with the right exit status.
 
@@ -41,7 +51,10 @@ def run_command(main: Callable[[], None]) -> None:
     Ctrl-C and 143 after SIGTERM.
     """
     _collect_garbage_less()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in TERMINATION:
+        signal.signal(number, _interrupt)
+    if hasattr(sys.stdout, "reconfigure"):  # in a pipe, Windows cannot encode every character of a name
+        sys.stdout.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_: f"note: {message}\n"  # no file, line number or source code
     try:
         main()

@@ -1,4 +1,4 @@
-"""Functions that read and write files, and that find the run folders of the repository.
+"""Functions that read and write files, and that find the files of the package and the run folders.
 
 A file is written completely or not at all. A file that cannot be read raises one `InputError`.
 """
@@ -24,27 +24,56 @@ from rl_il.errors import InputError
 MAX_MESSAGE = 1000  # characters
 LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # the names that mkstemp gives to temporary files
 REPOSITORY = Path(__file__).resolve().parent.parent
-"""The folder of the repository, with `experts/` and `data/` (the package is installed with `pip install -e`)."""
-
-
-RUNS = REPOSITORY / "data"  # the folder that contains the run folders
+"""The folder of the repository, if the package is used from a checkout (`in_checkout`)."""
+SHIPPED = Path(__file__).resolve().parent / "shipped"
+"""The copies of experts, demonstrations and scripts in an installed package. `setup.py` makes them for a wheel."""
+RUNS = "RL_IL_DATA"  # the environment variable that names the folder of new runs
 LATEST = "latest"  # means the newest run folder, wherever a run is accepted
+
+
+def in_checkout() -> bool:
+    """Return whether the package is used from a checkout of the repository, not installed from a wheel."""
+    return not SHIPPED.is_dir()
+
+
+def shipped(*names: str) -> Path:
+    """Return the path of something that comes with the package, such as `shipped("experts", "Ant-v5.npz")`."""
+    return (REPOSITORY if in_checkout() else SHIPPED).joinpath(*names)
+
+
+def data_folder() -> Path:
+    """Return the folder in which new run folders are made: `$RL_IL_DATA`, or else `data` in the working folder."""
+    return Path(os.environ.get(RUNS) or "data").expanduser().absolute()
+
+
+def safe_name(text: str) -> str:
+    """Return the text as a name of a file or folder that every system allows. Forbidden characters become `-`.
+
+    Windows forbids these characters, a dot or space at the end, and the names of its devices.
+    """
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "-", text)
+    name = re.sub(r"[. ]+$", lambda end: "-" * len(end[0]), name)
+    return f"_{name}" if re.match(r"(?i:con|prn|aux|nul|com\d|lpt\d) *(\.|$)", name) else name
 
 
 def latest_run() -> Path:
     """Return the run folder whose config.json was written last.
 
-    Search `data/` and the folders in it, such as `data/demo`. Teaching sessions are not runs. Raise `InputError` if
-    there is no run.
+    Search `data_folder()` and the folders in it, such as `data/demo`. Teaching sessions are not runs. Raise
+    `InputError` if there is no run.
     """
-    newest_first = sorted([*RUNS.glob("*/config.json"), *RUNS.glob("*/*/config.json")], key=_modified, reverse=True)
+    runs = data_folder()
+    newest_first = sorted([*runs.glob("*/config.json"), *runs.glob("*/*/config.json")], key=_modified, reverse=True)
     for path in newest_first:
         try:
-            if "config" in json.loads(path.read_text()):
+            if "config" in json.loads(path.read_text(encoding="utf-8")):
                 return path.parent
         except (OSError, ValueError, TypeError):  # not the config.json of a run
             continue
-    raise InputError(f"{LATEST}: there is no run folder in {RUNS} yet; give the path of a run, or start a run first")
+    raise InputError(
+        f"{LATEST}: there is no run folder in {runs} yet; give the path of a run, or start a run first (${RUNS} names"
+        " another folder)"
+    )
 
 
 def _modified(path: Path) -> tuple[float, str]:
@@ -133,6 +162,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 def _sync_folder(folder: Path) -> None:
     """Write the folder's list of files to disk. Otherwise a power failure could remove a new file from it."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a folder
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -177,7 +208,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a file written by `write_csv`, or an empty list if the file does not exist."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -6,16 +6,22 @@ Each field of such a dataclass is one flag, with its help text, and one key of a
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import difflib
 import functools
 import os
+import shlex
+import sys
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from rl_il.commands import for_user
 from rl_il.errors import InputError
+from rl_il.plugins import is_own
 
 KINDS = {int: "an integer", float: "a number", str: "a text"}
 Config = TypeVar("Config")
@@ -28,6 +34,9 @@ def option(
     choices: Collection[str] | None = None,
     parse: Callable[[str], Any] | None = None,
     group: str | None = None,
+    own: bool = False,
+    words: bool = False,
+    path: bool = False,
 ) -> Any:
     """Return a field of a dataclass of settings.
 
@@ -38,9 +47,62 @@ def option(
       choices: the values that the field may have, if there are only a few.
       parse: a function that converts the flag's text into the value. With None, the field's type converts it.
       group: the heading in `--help` above this flag and the following flags, up to the next field with a group.
+      own: whether `module:Name`, something that the user wrote, is accepted as well as the `choices`.
+      words: whether the flag takes several words. The field's value is one text with all of them.
+      path: whether the value can be a path, which `expand_paths` expands.
     """
     names = {"help": help, "short": short, "choices": choices, "parse": parse, "group": group}
-    return field(default=default, metadata=names)
+    return field(default=default, metadata=names | {"own": own, "words": words, "path": path})
+
+
+def same_option(config_class: type, name: str) -> Any:
+    """Return a field like one of another dataclass of settings: with the same default, help text and values."""
+    other = config_class.__dataclass_fields__[name]
+    return field(default=other.default, metadata=other.metadata | {"group": None})
+
+
+def check_choices(config: Any) -> None:
+    """Raise `InputError` if a field of a dataclass of settings has none of the values that it may have."""
+    for item in dataclasses.fields(config):
+        value, choices = getattr(config, item.name), item.metadata["choices"]
+        if not choices or value is None or value in choices:
+            continue
+        if not (item.metadata["own"] and (is_own(value) or is_given(value))):
+            raise InputError(f"--{item.name} {_must_be(item)}, got {value!r:.100}")
+
+
+def _must_be(item: dataclasses.Field) -> str:
+    """Return which values the field may have, in words."""
+    return f"must be one of {', '.join(item.metadata['choices'])}" + (
+        ", or your own module:Name" * item.metadata["own"]
+    )
+
+
+GIVEN = " (from Python)"
+"""The end of a setting's value that names an object given from Python, which no command can make again."""
+
+
+def is_given(value: object) -> bool:
+    """Return whether a setting's value names an object that was given from Python."""
+    return isinstance(value, str) and value.endswith(GIVEN)
+
+
+def named_path(text: str | os.PathLike) -> str:
+    """Return the text with the user's home folder in place of a `~` at its beginning; names do not begin with it."""
+    return os.path.expanduser(os.fspath(text))
+
+
+def path(text: str) -> Path:
+    """Return a flag's text as a path, with the user's home folder in place of a `~` at its beginning."""
+    return Path(named_path(text))
+
+
+def expand_paths(config: Any) -> None:
+    """Expand `~` in the paths of a dataclass of settings. Its `__post_init__` calls this."""
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if item.metadata["path"] and value is not None:
+            object.__setattr__(config, item.name, named_path(value))  # the dataclass is frozen
 
 
 def positive_integer(text: str) -> int:
@@ -52,6 +114,45 @@ def positive_integer(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
     return value
+
+
+def named_values(flag: str, text: str) -> dict[str, Any]:
+    """Return the values in a text such as `gravity=-4.0 enable_wind=true name=moon` by their names.
+
+    A value is a Python literal (a number, a list), `true`, `false` or `none`, or else a text. Raise `InputError` if a
+    word is not NAME=VALUE.
+    """
+    values: dict[str, Any] = {}
+    for word in split_words(flag, text):
+        name, equals, value = word.partition("=")
+        if not (equals and name.isidentifier()) or name in values:
+            raise InputError(f"{flag} {word}: must be NAME=VALUE, with each name once, such as gravity=-4.0")
+        values[name] = _literal(value)
+    return values
+
+
+def split_words(flag: str, text: str) -> list[str]:
+    """Return the words of a flag's text, in which quotes keep spaces. Raise `InputError` if a quote is not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{flag} {text}: {error}") from error
+
+
+def values_text(values: Mapping[str, Any]) -> str | None:
+    """Return the text from which `named_values` returns these values, or None if there are none."""
+    words = (f"{name}={value if _literal(str(value)) == value else repr(value)}" for name, value in values.items())
+    return shlex.join(words) or None
+
+
+def _literal(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 def worker_count(text: str) -> int:
@@ -87,10 +188,29 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: 
             value_type = _value_type(types[item.name])
             settings["metavar"] = value_type.__name__.upper()
             settings["type"] = _flag_type(item.metadata["parse"] or value_type, value_type)
-            if item.metadata["choices"]:
+            if item.metadata["own"]:
+                settings |= {"metavar": "NAME", "type": functools.partial(_own_name, item)}
+            elif item.metadata["choices"]:
                 settings["choices"] = item.metadata["choices"]
                 del settings["metavar"]
+            if item.metadata["words"]:
+                settings |= {"action": JoinWords, "nargs": "+", "metavar": "TEXT"}
         group.add_argument(*names, **settings)
+
+
+class JoinWords(argparse.Action):
+    """Store the words of a flag as one text, quoted so that `shlex.split` returns them."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+        """Store the text."""
+        setattr(namespace, self.dest, shlex.join(values))
+
+
+def _own_name(item: dataclasses.Field, text: str) -> str:
+    """Return a flag's text if it is one of the field's choices, or of the form `module:Name`."""
+    if text not in item.metadata["choices"] and not is_own(text):
+        raise argparse.ArgumentTypeError(f"{_must_be(item)}, got {text!r}")
+    return text
 
 
 def _flag_type(parse: Callable[[str], Any], value_type: type) -> Callable[[str], Any]:
@@ -149,16 +269,21 @@ def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
 
     Raise `InputError` if a value has the wrong type, or if values contradict each other.
     """
+    known = {name: value for name, value in values.items() if name in _types(config_class)}
+    check_types(config_class, known)
+    return config_class(**known)
+
+
+def check_types(config_class: type, values: Mapping[str, Any]) -> None:
+    """Raise `InputError` if a value does not have the type of its field. An integer is also a float."""
     types = _types(config_class)
-    known = {name: value for name, value in values.items() if name in types}
-    for name, value in known.items():
+    for name, value in values.items():
         kinds = typing.get_args(types[name]) or (types[name],)
         if type(value) not in kinds and not (type(value) is int and float in kinds):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise InputError(f"{name} must be {expected}, got {type(value).__name__}")
+            raise InputError(f"{name} must be {expected}, got {type(value).__name__} {value!r:.100}")
         if type(value) is int and float in kinds and abs(value) > 2**1000:
             raise InputError(f"{name} must fit into a float, got an integer of {value.bit_length()} bits")
-    return config_class(**known)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -188,7 +313,17 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, description: str | None, examples: str | None = None, **settings: Any):
-        super().__init__(description=description, epilog=examples, formatter_class=HelpFormatter, **settings)
+        texts = {"prog": os.path.basename(sys.argv[0]), "description": description, "epilog": examples}
+        super().__init__(**texts, formatter_class=HelpFormatter, **settings)
+
+    def format_help(self) -> str:
+        """Return the text of `--help`, with the commands as the user calls them."""
+        return for_user(super().format_help())
+
+    def set_default(self, flag: str, value: Any, help: str) -> None:
+        """Change the default of a flag that was added already, and say what it is at the end of its help text."""
+        action = self._option_string_actions[flag]
+        action.default, action.help = value, f"{action.help} (default: {help})"
 
     def error(self, message: str) -> NoReturn:
         """Print the message, without the long usage text, and end the script."""

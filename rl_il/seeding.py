@@ -27,6 +27,7 @@ PURPOSES = (
     "augmentation",
     "selection",
     "noise",
+    "torch",
 )
 
 

@@ -1,12 +1,14 @@
 """The types that all packages share: a trajectory, a minibatch, an actor.
 
 Shapes: `T` is the number of steps of an episode, `N` a number of rows, and `*ob_shape` the shape of one observation.
-An action has the shape `()` if it is discrete, and `(ac_dim,)` if it is continuous.
+An action has the shape `()` if it is one integer, and usually `(ac_dim,)` if it is continuous or several integers.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,8 +27,94 @@ class Batch(NamedTuple):
     """A minibatch of pairs (observation, label) drawn from a replay buffer."""
 
     obs: Any  # (N, *ob_shape) tensor
-    acs: Any  # (N,) int64 or (N, ac_dim) float32 tensor: the labels, which are never clipped
+    acs: Any  # (N,) or (N, k) int64, or (N, ac_dim) float32 tensor: the labels, which are never clipped
     noise: Any = None  # (N, *head.noise_shape) tensor of standard normal numbers, if the loss needs them
+
+
+@dataclass(frozen=True)
+class ActionForm:
+    """The form of an environment's actions, and their conversion to the labels that a policy learns, and back.
+
+    Labels are `(N,)` int64 from 0 if an action is one integer, `(N, k)` int64 from 0 if it is k integers, and
+    `(N, ac_dim)` floats if it is continuous.
+    """
+
+    choices: tuple[int, ...]  # the number of values of each integer; empty: actions are continuous
+    shape: tuple[int, ...]  # the shape of an action
+    start: tuple[int, ...] = ()  # the smallest value of each integer; empty: 0
+
+    @classmethod
+    def from_settings(
+        cls, ac_dim: int | Sequence[int], discrete: bool, ac_start: Sequence[int] = (), ac_shape: Any = None
+    ) -> ActionForm:
+        """Return the form that these arguments of a policy's constructor describe."""
+        several = isinstance(ac_dim, Sequence)
+        # Plain Python numbers: a file with NumPy numbers cannot be read without unpickling code.
+        sizes = tuple(map(int, ac_dim)) if several else (int(ac_dim),)
+        usual = () if discrete and not several else (len(sizes),) if several else sizes
+        shape = usual if ac_shape is None else tuple(map(int, ac_shape))
+        return cls(sizes if discrete else (), shape, tuple(map(int, ac_start)) if any(ac_start) else ())
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments of a policy's constructor: `ac_dim`, `discrete`, and what is not usual."""
+        given = {"ac_dim": self.ac_dim, "discrete": self.discrete} | ({"ac_start": self.start} if self.start else {})
+        return given if ActionForm.from_settings(**given) == self else given | {"ac_shape": self.shape}
+
+    @property
+    def discrete(self) -> bool:
+        """Return whether an action is one integer or several."""
+        return len(self.choices) > 0
+
+    @property
+    def several(self) -> bool:
+        """Return whether an action is an array of integers."""
+        return self.discrete and self.shape != ()
+
+    @property
+    def ac_dim(self) -> int | tuple[int, ...]:
+        """Return the number of actions, or of choices of each integer, or of dimensions of a continuous action."""
+        return self.choices if self.several else self.choices[0] if self.discrete else math.prod(self.shape)
+
+    @property
+    def usual(self) -> bool:
+        """Return whether the actions themselves are the labels."""
+        return not self.start and not self.several and (self.discrete or len(self.shape) == 1)
+
+    def __str__(self) -> str:
+        """Return the form in words, such as `4 discrete actions`."""
+        start = f" from {', '.join(map(str, self.start))}" if self.start else ""
+        if self.several:
+            return f"{math.prod(self.shape)} integers of {', '.join(map(str, self.choices))} choices{start}"
+        if self.discrete:
+            return f"{self.ac_dim} discrete actions{start}"
+        shape = "" if len(self.shape) == 1 else f" of shape {self.shape}"
+        return f"{self.ac_dim} continuous action dimensions{shape}"
+
+    def to_labels(self, acs: np.ndarray) -> np.ndarray:
+        """Return the labels of actions `(N, *shape)`. Raise `InputError` for other arrays."""
+        if self.usual:
+            return acs
+        if acs.shape[1:] != self.shape:
+            raise InputError(f"actions must be arrays of shape {self.shape}, got {acs.shape[1:]}")
+        labels = acs if self.discrete and not self.several else acs.reshape(len(acs), math.prod(self.shape))
+        if not self.discrete:
+            return labels
+        labels = labels.astype(np.int64) - self._offset
+        if (labels < 0).any() or (labels >= np.array(self.choices)).any():
+            raise InputError(f"actions must be {self}, got {acs.min()} to {acs.max()}")
+        return labels
+
+    def to_actions(self, labels: np.ndarray) -> np.ndarray:
+        """Return the action `(*shape)` of one label, or the actions `(N, *shape)` of N labels."""
+        if self.usual:
+            return labels
+        acs = labels + self._offset if self.start else labels
+        return acs if self.discrete and not self.several else acs.reshape((*acs.shape[:-1], *self.shape))
+
+    @property
+    def _offset(self) -> int | np.ndarray:
+        """Return the smallest value of each integer, which labels do not include: one, or one for each integer."""
+        return np.array(self.start or 0) if self.several else self.start[0] if self.start else 0
 
 
 class Actor(ABC):
@@ -34,17 +122,14 @@ class Actor(ABC):
 
     Attributes:
       ob_shape: the shape of one observation.
-      n_outputs: the number of outputs of the network, or None if it is unknown.
-      output: how these outputs become an action, or None if that is unknown. With `argmax`, the index of the largest
-        output is the action.
+      form: the form of its actions, or None if it is unknown.
       remembers: whether an action also depends on earlier observations of the episode. Such an actor must get the
         observations of an episode one by one, in order.
       reads_simulator: whether it reads the state of the environment, which it gets in `watch` before `reset`.
     """
 
     ob_shape: tuple[int, ...]
-    n_outputs: int | None = None
-    output: str | None = None
+    form: ActionForm | None = None
     remembers: bool = False
     reads_simulator: bool = False
 
@@ -63,7 +148,7 @@ class Actor(ABC):
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         """Return one action for an observation `(*ob_shape)`, or N actions for `(N, *ob_shape)`.
 
-        Discrete actions are int64. Continuous actions are float32 and are not clipped to the action space.
+        They are the environment's own: int64, or float32 that is not clipped to the action space.
         """
 
 
@@ -87,7 +172,7 @@ class Trajectory:
     """
 
     obs: np.ndarray  # (T + 1, *ob_shape), including the observation after the last action
-    acs: np.ndarray  # (T,) integers or (T, ac_dim) floats: the executed actions
+    acs: np.ndarray  # (T, *shape of an action), integers or floats: the executed actions, the environment's own
     rewards: np.ndarray  # (T,) float64
     terminated: bool = False
     truncated: bool = False

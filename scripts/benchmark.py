@@ -28,7 +28,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
 from rl_il.files import REPOSITORY, write_json
-from rl_il.options import CommandParser, positive_integer
+from rl_il.options import CommandParser, path, positive_integer
 
 EXAMPLES = """examples:
   the whole table, in about 4 minutes:
@@ -119,7 +119,7 @@ def imitation_speed(python: str) -> float:
     """Return gradient steps/s of imitation's `BC.train`, measured in the other Python."""
     from _peers import IMITATION
 
-    done = subprocess.run([python, "-c", IMITATION], capture_output=True, text=True)
+    done = subprocess.run([python, "-c", IMITATION], capture_output=True, encoding="utf-8")
     if done.returncode:
         raise InputError(f"--imitation {python}: {(done.stderr.splitlines() or ['failed'])[-1]}")
     return float(done.stdout.split()[-1])
@@ -203,12 +203,12 @@ def cloned(env_name: str):
     import numpy as np
 
     from rl_il.datasets import load_trajectories
-    from rl_il.envs import env_spec, make_env
+    from rl_il.envs import env_row, make_env
     from rl_il.infrastructure.replay_buffer import ReplayBuffer
     from rl_il.policies.mlp_policy import MLPPolicySL
 
     env, buffer = make_env(env_name), ReplayBuffer()
-    buffer.add(load_trajectories(env_spec(env_name).demos_path, env))
+    buffer.add(load_trajectories(env_row(env_name).demos_path, env))
     policy = MLPPolicySL.for_env(env)
     for rows in buffer.draws(100, np.random.default_rng(0), 2000):
         policy.update(*buffer.batch(rows))
@@ -240,7 +240,7 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
     """Return two functions. One makes a DAgger run, the other only its environment steps. Both return the seconds."""
     from rl_il.infrastructure.compiled import CompiledUpdate
     from rl_il.infrastructure.rollouts import NO_STATISTICS
-    from rl_il.runs.parts import Inputs, count_eval_episodes, find_expert, load_demonstrations
+    from rl_il.runs.parts import Inputs, count_eval_episodes, find_expert, find_rule, load_demonstrations
     from rl_il.runs.run_folder import RunFolder
     from rl_il.runs.training import build, train_in_folder
 
@@ -257,7 +257,7 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
         return step
 
     def run(place=env.env) -> float:
-        inputs = Inputs(env, place, expert, load_demonstrations(config, env), n_eval_episodes, 0.0)
+        inputs = Inputs(env, place, expert, load_demonstrations(config, env), n_eval_episodes, 0.0, find_rule(config))
         parts = build(config, inputs, verbose=False)
         compiling.clear()
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(CompiledUpdate, "_compile", timed):
@@ -324,7 +324,7 @@ def shell(repeats: int, _: str | None) -> Iterator[Row]:
 def call(command: list[str], status: int = 0) -> float:
     """Run a command in the repository's root without output; return the seconds that it takes."""
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8")
     if done.returncode != status:
         raise InputError(f"{' '.join(command)} failed: {(done.stderr.splitlines() or ['?'])[-1]}")
     return time.perf_counter() - start
@@ -369,7 +369,7 @@ def pictures(repeats: int, _: str | None) -> Iterator[Row]:
 def weighed(what: str, program: str, target: float) -> Row:
     """Return the row for the two amounts of memory that a program prints."""
     command = [sys.executable, "-c", WEIGHT + program]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=True)
     ours, theirs = map(float, done.stdout.split())
     return Row(f"buffer: memory of {what}", "MB", ours, theirs, AT_MOST, target)
 
@@ -379,7 +379,7 @@ import re
 import numpy as np
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.types import Trajectory
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1e3
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status", encoding="utf-8").read())[1]) / 1e3
 """
 """The beginning of a program that prints the peak memory of a buffer that is filled, and the size of its contents.
 
@@ -427,7 +427,11 @@ def machine() -> str:
     """Return one line about the date, the machine and the versions."""
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0].partition(":")[2].strip() if names else model
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy", "gymnasium"))
     today = datetime.date.today().isoformat()
@@ -452,7 +456,7 @@ def main() -> None:
         help="measurements of most rows (default: %(default)s)",
     )
     add("--imitation", metavar="PYTHON", help="a Python with imitation 1.0.1; adds one row")
-    add("--json", type=Path, metavar="FILE", help="also write the rows to this file")
+    add("--json", type=path, metavar="FILE", help="also write the rows to this file")
     args = parser.parse_args()
 
     import torch

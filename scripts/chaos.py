@@ -84,7 +84,7 @@ def command(mode: str, folder: Path) -> list[str]:
 
 def start(mode: str, folder: Path) -> subprocess.Popen:
     """Start the run in a new process session; return its process."""
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "text": True}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True, "encoding": "utf-8"}
     return subprocess.Popen(command(mode, folder), **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
@@ -155,7 +155,7 @@ def check_nothing_is_left(mode: str, session: int) -> None:
 def session_of(process: Path) -> int | None:
     """Return the session of a running process in /proc; None if the process has ended."""
     try:
-        state, _, _, session = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+        state, _, _, session = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
     except (OSError, ValueError):
         return None
     return None if state == "Z" else int(session)
@@ -182,10 +182,10 @@ def contents(folder: Path) -> dict[str, object]:
     rows = read_csv(folder / "metrics.csv")
     found["metrics.csv"] = [{k: v for k, v in row.items() if k != "TimeSinceStart"} for row in rows]
     for path in folder.glob("episodes.csv"):
-        found[path.name] = path.read_text()
+        found[path.name] = path.read_text(encoding="utf-8")
     for path in folder.glob("**/*.npz"):  # collected data, or the episodes of a teaching session
         found[str(path.relative_to(folder))] = {name: array.tolist() for name, array in read_npz(path).items()}
-    policy_class = CNNPolicySL if "CarRacing" in (folder / "config.json").read_text() else MLPPolicySL
+    policy_class = CNNPolicySL if "CarRacing" in (folder / "config.json").read_text(encoding="utf-8") else MLPPolicySL
     for path in folder.glob("*.pt"):
         found[path.name] = {name: tensor.tolist() for name, tensor in policy_class.load(path).state_dict().items()}
     for name, place in (("TensorBoard", folder), ("TensorBoard, steps", folder / "steps")):

@@ -1,10 +1,8 @@
 """Convert demonstrations into another format: any file or folder that training accepts, to npz, Minari or CSV."""
 
-from pathlib import Path
-
-from rl_il.config import add_reading_arguments
+from rl_il.config import add_env_arguments, add_reading_arguments
 from rl_il.errors import run_command
-from rl_il.options import CommandParser
+from rl_il.options import CommandParser, path
 
 EXAMPLES = """examples:
   the shipped file of LunarLander as a data set for Minari (needs pip install -e ".[hdf5]"):
@@ -20,15 +18,10 @@ def main() -> None:
     """Parse the flags, convert, and print what was written."""
     parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("source", metavar="IN", type=Path, help="the file or folder to read")
-    add("out", metavar="OUT", type=Path, help="the file to write, or for Minari the folder, such as Lander/expert-v0")
+    add("source", metavar="IN", type=path, help="the file or folder to read")
+    add("out", metavar="OUT", type=path, help="the file to write, or for Minari the folder, such as Lander/expert-v0")
     add("--to", required=True, metavar="FORMAT", help="the format to write: npz, minari or csv")
-    add(
-        "--env_name",
-        "-env",
-        help="the environment of the demonstrations, which gives the types of observations and actions (default: the"
-        " one that the file names, if any)",
-    )
+    add_env_arguments(parser, otherwise="the one that the file names, if any")
     add(
         "--actions",
         choices=("labels", "executed"),
@@ -43,7 +36,8 @@ def main() -> None:
     from rl_il.datasets.writing import convert, summary
 
     options = ReadOptions(args.keys, args.obs_keys, args.split_every)
-    written = convert(args.source, args.out, args.to, args.env_name, options, args.actions)
+    env = {"env_kwargs": args.env_kwargs, "wrappers": args.wrappers}
+    written = convert(args.source, args.out, args.to, args.env_name, options, args.actions, **env)
     print(f"{args.out}: {summary(written)}")
 
 

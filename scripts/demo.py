@@ -1,11 +1,9 @@
 """Compare behavioural cloning from 1 and from 10 demonstrations with DAgger from 1: a table, a figure and GIFs."""
 
-from pathlib import Path
-
 from rl_il.config import RunConfig, add_workers_argument
 from rl_il.errors import run_command
-from rl_il.files import REPOSITORY
-from rl_il.options import CommandParser, positive_integer
+from rl_il.files import data_folder
+from rl_il.options import CommandParser, path, positive_integer
 
 EXAMPLES = """examples:
   one seed, in under two minutes (make demo):
@@ -28,9 +26,9 @@ def main() -> None:
     add_workers_argument(parser)
     add(
         "--out",
-        type=Path,
-        default=REPOSITORY / "data" / "demo",
-        help="the new folder; numbered if it exists (default: data/demo)",
+        type=path,
+        default=data_folder() / "demo",
+        help="the new folder; numbered if it exists (default: demo in ./data or $RL_IL_DATA)",
     )
     args = parser.parse_args()
     config = RunConfig(

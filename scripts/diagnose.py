@@ -1,12 +1,16 @@
 """Show where a policy's drift comes from. At each time step, policy and expert are compared on the policy's states
 and on the expert's states. The distance of these states from the policy's training states is measured too."""
 
-from pathlib import Path
-
-from rl_il.config import READING, add_expert_arguments, add_reading_arguments, add_workers_argument
+from rl_il.config import (
+    ENV,
+    READING,
+    add_env_arguments,
+    add_expert_arguments,
+    add_reading_arguments,
+    add_workers_argument,
+)
 from rl_il.errors import run_command
-from rl_il.files import REPOSITORY
-from rl_il.options import CommandParser, positive_integer
+from rl_il.options import CommandParser, named_path, path, positive_integer
 
 EXAMPLES = """examples:
   behavioural cloning and DAgger, both from one DAgger run (iteration 0 is behavioural cloning):
@@ -28,6 +32,7 @@ def main() -> None:
     add(
         "--policy",
         nargs="+",
+        type=named_path,
         required=True,
         metavar="RUN_OR_FILE",
         help="run folders (their latest policy), files such as RUN/policy_itr_0.pt, or anything that"
@@ -39,10 +44,20 @@ def main() -> None:
         metavar="NAME",
         help="the policies' names (default: BC, or \"DAgger, iteration N\", or the file's name)",
     )
-    add("--expert", metavar="FILE", help="the expert (default: the run's, or else the included one)")
+    add(
+        "--expert",
+        type=named_path,
+        metavar="FILE",
+        help="the expert, as for --policy (default: the run's, or else the included one)",
+    )
     add_expert_arguments(parser)
-    add("--env_name", "-env", help="environment (default: the run's)")
-    add("--demos", metavar="FILE", help="the demonstrations (default: the run's, or else the included ones)")
+    add_env_arguments(parser, otherwise="the run's")
+    add(
+        "--demos",
+        type=named_path,
+        metavar="FILE",
+        help="the demonstrations (default: the run's, or else the included ones)",
+    )
     add("--episodes", type=positive_integer, default=50, help="whole episodes of each policy (default: %(default)s)")
     add("--seed", type=int, default=0, help="root of the episodes' seeds (default: %(default)s)")
     add(
@@ -53,9 +68,8 @@ def main() -> None:
     add_workers_argument(parser)
     add(
         "--out",
-        type=Path,
-        default=REPOSITORY / "data" / "diagnosis",
-        help="the new folder; numbered if it exists (default: data/diagnosis)",
+        type=path,
+        help="the new folder; numbered if it exists (default: diagnosis in ./data or $RL_IL_DATA)",
     )
     add_reading_arguments(parser)
     args = parser.parse_args()
@@ -80,7 +94,7 @@ def main() -> None:
         activation=args.expert_activation,
         no_normalizer=args.no_normalizer,
         out=args.out,
-        reading=reading,
+        settings=reading | {name: getattr(args, name) for name in ENV[1:]},
     )
     print(diagnosis.table, "", *diagnosis.files, sep="\n")
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from rl_il.config import add_expert_arguments, add_reading_arguments
+from rl_il.config import add_env_arguments, add_expert_arguments, add_reading_arguments
 from rl_il.errors import run_command
-from rl_il.options import CommandParser
+from rl_il.options import CommandParser, named_path
 
 EXAMPLES = """examples:
   the shipped demonstrations, for the environment that the file names:
@@ -25,14 +25,16 @@ def main() -> None:
     add = parser.add_argument
     add(
         "file",
+        type=named_path,
         metavar="FILE",
         help="demonstrations: a file or folder of any format that run_hw1.py --expert_data reads",
     )
-    add("--env_name", "-env", help="their environment (default: the one that the file names)")
+    add_env_arguments(parser, otherwise="the one that the file names")
     add(
         "--expert",
+        type=named_path,
         metavar="FILE",
-        help="the expert who should have given the labels (default: the one shipped)",
+        help="the expert who should have given the labels, as for --policy of evaluate.py (default: the one shipped)",
     )
     add_expert_arguments(parser)
     add("--json", action="store_true", help="print one JSON object instead of text")
@@ -45,6 +47,7 @@ def main() -> None:
 
     options = ReadOptions(args.keys, args.obs_keys, args.split_every)
     flags = {"activation": args.expert_activation, "no_normalizer": args.no_normalizer}
+    flags |= {"env_kwargs": args.env_kwargs, "wrappers": args.wrappers}
     report = examine(args.file, args.env_name, args.expert, options, **flags)
     print(to_json(to_dict(report)) if args.json else to_text(report))
     if report.count("error"):

@@ -1,8 +1,8 @@
 """Evaluate a policy: mean, standard deviation, IQM and 95 % interval of its return over whole episodes."""
 
-from rl_il.config import add_rollout_arguments
+from rl_il.config import ENV, add_rollout_arguments
 from rl_il.errors import InputError, run_command
-from rl_il.options import CommandParser, positive_integer
+from rl_il.options import CommandParser, named_path, positive_integer
 
 EXAMPLES = """examples:
   the included expert, the random policy, and the last policy of the newest run:
@@ -16,14 +16,13 @@ EXAMPLES = """examples:
 
 def main() -> None:
     """Parse the flags, roll out, and print a table or one JSON object."""
-    parser = CommandParser(__doc__, EXAMPLES, conflict_handler="resolve")
-    add_rollout_arguments(parser)
+    parser = CommandParser(__doc__, EXAMPLES)
+    add_rollout_arguments(parser, otherwise="that of the run; LunarLander-v3 for expert and random")
     add = parser.add_argument
-    # This replaces the flag of `add_rollout_arguments`, which has a default.
-    add("--env_name", "-env", help="environment (default: the run's; LunarLander-v3 for expert and random)")
     add("--episodes", type=positive_integer, default=100, help="whole episodes (default: %(default)s)")
     add(
         "--video",
+        type=named_path,
         metavar="PATH",
         help="also record 300 frames of an episode: .gif, or .mp4 with imageio-ffmpeg",
     )
@@ -39,14 +38,15 @@ def main() -> None:
 
     show = markdown if args.markdown else plain
     if args.all_experts:
-        if args.video or args.ep_len or args.env_name or args.policy != "expert":
-            flags = "--policy, --env_name, --ep_len and --video"
+        if args.video or args.ep_len or args.policy != "expert" or any(getattr(args, name) for name in ENV):
+            flags = f"--policy, --{', --'.join(ENV)}, --ep_len and --video"
             raise InputError(f"--all_experts evaluates every included expert in its environments; drop {flags}")
         results = list(evaluate_experts(args.episodes, args.seed, args.num_workers))
         print(to_json(results) if args.json else show([EXPERT_COLUMNS, *map(expert_row, results)]))
         return
     rollout = {"seed": args.seed, "ep_len": args.ep_len, "num_workers": args.num_workers}
     rollout |= {"video": args.video, "activation": args.expert_activation, "no_normalizer": args.no_normalizer}
+    rollout |= {"env_kwargs": args.env_kwargs, "wrappers": args.wrappers}
     result = evaluate(args.policy, args.env_name, args.episodes, **rollout)
     if args.json:
         print(to_json(result))

@@ -1,10 +1,8 @@
 """Compare behavioural cloning from 1 to 20 laps with DAgger from 20, on the pictures of CarRacing."""
 
-from pathlib import Path
-
 from rl_il.errors import run_command
-from rl_il.files import REPOSITORY
-from rl_il.options import CommandParser, worker_count
+from rl_il.files import data_folder
+from rl_il.options import CommandParser, path, worker_count
 
 EXAMPLES = """examples:
   the committed results (make pixels; under an hour on 2 cores):
@@ -28,9 +26,10 @@ def main() -> None:
         metavar="INT",
         help="processes that drive (default: auto)",
     )
-    add("--out", type=Path, help="folder of laps, runs and results (default: data/pixels or data/pixels_quick)")
+    help = "folder of laps, runs and results (default: pixels or pixels_quick in ./data or $RL_IL_DATA)"
+    add("--out", type=path, help=help)
     args = parser.parse_args()
-    out = args.out or REPOSITORY / "data" / ("pixels_quick" if args.quick else "pixels")
+    out = args.out or data_folder() / ("pixels_quick" if args.quick else "pixels")
 
     from rl_il.studies.pixels import DRIVING, LAPS, QUICK, QUICK_LAPS, run_pixels
 

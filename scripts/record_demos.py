@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
-from rl_il.config import add_rollout_arguments
+from rl_il.commands import command_text
+from rl_il.config import ENV, RunConfig, add_rollout_arguments
 from rl_il.errors import InputError, run_command
-from rl_il.options import CommandParser, positive_integer
+from rl_il.files import safe_name
+from rl_il.options import CommandParser, path, positive_integer
 
 NOT_BY_HAND = {"table", "policy", "expert_activation", "no_normalizer", "num_workers"}
 EXAMPLES = """examples:
@@ -38,11 +40,11 @@ def main() -> None:
     add("--human", action="store_true", help="act yourself, on a page in the browser")
     add("--port", type=int, help="with --human: the port of the page on 127.0.0.1, or 0 for any free port")
     add("--to", default="npz", metavar="FORMAT", help="the format to write: npz, minari or csv")
-    add("--out", type=Path, help="what to write (default: ENV_NAME.npz or ENV_NAME.csv in the current folder)")
+    add("--out", type=path, help="what to write (default: ENV_NAME.npz or ENV_NAME.csv in the current folder)")
     args = parser.parse_args()
     if args.to == "minari" and args.out is None:
         raise InputError("--to minari needs --out FOLDER, such as LunarLander/expert-v0")
-    out = args.out or Path(f"{args.env_name.replace('/', '-')}.{args.to}")
+    out = args.out or Path(safe_name(f"{args.env_name}.{args.to}"))
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
     if args.human:
         refuse(given & NOT_BY_HAND, "--human lets you act yourself")
@@ -62,7 +64,8 @@ def main() -> None:
     returns = [trajectory.episode_return for trajectory in kept]
     print(f"return: mean {sum(returns) / len(returns):.1f}, min {min(returns):.1f}, max {max(returns):.1f}")
     if args.human:
-        print(f"train on them: python scripts/run_hw1.py --env_name {args.env_name} --expert_data {out}")
+        env = RunConfig(**{name: getattr(args, name) for name in ENV}).env_flags
+        print(f"train on them: {command_text('run_hw1')} {env} --expert_data {out}")
 
 
 def refuse(flags: set[str], why: str) -> None:
@@ -77,6 +80,7 @@ def record_expert(args: argparse.Namespace, out: Path) -> tuple[list, str]:
 
     rollout = {"seed": args.seed, "ep_len": args.ep_len, "num_workers": args.num_workers}
     rollout |= {"activation": args.expert_activation, "no_normalizer": args.no_normalizer, "to": args.to}
+    rollout |= {"env_kwargs": args.env_kwargs, "wrappers": args.wrappers}
     kept, thrown_away = record_demos(args.env_name, out, args.policy, args.n_demos, args.min_return, **rollout)
     return kept, f"; {thrown_away} not kept"
 
@@ -88,7 +92,7 @@ def record_by_hand(args: argparse.Namespace, out: Path) -> tuple[list, str]:
     from rl_il.teacher.settings import TeachConfig
 
     settings = {"mode": "demonstrate", "updates_per_step": 0, "eval_every": -1}
-    settings |= {"env_name": args.env_name, "ep_len": args.ep_len, "seed": args.seed}
+    settings |= {name: getattr(args, name) for name in (*ENV, "ep_len", "seed")}
     settings |= {} if args.port is None else {"port": args.port}
     kept = record_human_demos(TeachConfig(**settings), out, args.n_demos, args.min_return, command_line(), args.to)
     return kept, ""

@@ -1,10 +1,8 @@
 """Make one page from run folders, with tables, curves, losses, videos and commands; or the course's three parts."""
 
-from pathlib import Path
-
 from rl_il.errors import run_command
-from rl_il.files import REPOSITORY
-from rl_il.options import CommandParser
+from rl_il.files import data_folder
+from rl_il.options import CommandParser, path
 
 EXAMPLES = """examples:
   all runs of make demo; the seeds of a variant share one row:
@@ -26,15 +24,15 @@ def main() -> None:
         "runs",
         metavar="RUN",
         nargs="+",
-        type=Path,
+        type=path,
         help="a run folder, a folder with run folders below it, or latest: the newest run folder",
     )
     add("--assignment", action="store_true", help="the three parts of CS285's homework 1, and submit.zip")
     add(
         "--out",
-        type=Path,
+        type=path,
         metavar="PATH.html",
-        help="the page (default: report.html, or assignment.html, in a new folder data/report)",
+        help="the page (default: report.html, or assignment.html, in a new folder report in ./data or $RL_IL_DATA)",
     )
     add("--title", help="the page's title")
     add("--no_random", action="store_true", help="do not measure the random policy")
@@ -49,7 +47,7 @@ def main() -> None:
 
     from rl_il.report.writing import write_report
 
-    default = REPOSITORY / "data" / "report"
+    default = data_folder() / "report"
     unfinished = unfinished_runs(args.runs) if args.assignment else []
     settings = (args.out, default, args.title, not args.no_random, args.assignment, unfinished)
     print(write_report(runs, *settings), flush=True)

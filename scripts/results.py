@@ -1,11 +1,10 @@
 """Make the table of all environments: the expert, behavioural cloning and DAgger."""
 
 import sys
-from pathlib import Path
 
 from rl_il.errors import run_command
-from rl_il.files import REPOSITORY
-from rl_il.options import CommandParser, positive_integer, worker_count
+from rl_il.files import data_folder
+from rl_il.options import CommandParser, path, positive_integer, worker_count
 
 EXAMPLES = """examples:
   the whole table (make results; if it was stopped, the same command continues):
@@ -19,7 +18,7 @@ def main() -> None:
     """Parse the flags, make the missing runs, and write the table."""
     parser = CommandParser(__doc__, EXAMPLES)
     add = parser.add_argument
-    results = REPOSITORY / "data" / "results"
+    results = data_folder() / "results"
     add(
         "--env_names",
         nargs="+",
@@ -29,11 +28,12 @@ def main() -> None:
     add("--seeds", type=positive_integer, default=5, help="runs of each environment (default: %(default)s)")
     add(
         "--outdir",
-        type=Path,
+        type=path,
         default=results / "all_runs",
-        help="the runs' folder (default: data/results/all_runs)",
+        help="the runs' folder (default: results/all_runs in ./data or $RL_IL_DATA)",
     )
-    add("--table", type=Path, default=results / "all.md", help="file of the table (default: data/results/all.md)")
+    help = "file of the table (default: results/all.md in ./data or $RL_IL_DATA)"
+    add("--table", type=path, default=results / "all.md", help=help)
     add("--processes", type=worker_count, default="auto", help="runs at a time (default: auto, one for each core)")
     args = parser.parse_args()
 

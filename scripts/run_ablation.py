@@ -3,13 +3,12 @@
 import argparse
 import re
 import sys
-from pathlib import Path
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
-from rl_il.files import REPOSITORY
+from rl_il.files import data_folder, safe_name
 from rl_il.notes import flags_without_effect
-from rl_il.options import CommandParser, add_arguments, from_arguments, positive_integer, worker_count
+from rl_il.options import CommandParser, add_arguments, from_arguments, path, positive_integer, worker_count
 
 EXAMPLES = """examples:
   the number of gradient steps, 5 seeds (one training for each seed, evaluated at each number):
@@ -56,7 +55,11 @@ def main() -> None:
         help="its values (also true, false, none)",
     )
     add("--seeds", type=positive_integer, default=5, help="runs of each variant (default: %(default)s)")
-    add("--outdir", type=Path, help="folder of runs and results (default: data/ablation_ENV_PARAM)")
+    add(
+        "--outdir",
+        type=path,
+        help="folder of runs and results (default: ablation_ENV_PARAM in ./data or $RL_IL_DATA)",
+    )
     add("--launcher", choices=("local", "ray"), default="local", help="processes on this machine, or Ray tasks")
     add("--ray_address", help="address of a Ray cluster, such as auto or ray://HOST:10001 (default: start one here)")
     add(
@@ -78,8 +81,8 @@ def main() -> None:
     ablation = Ablation(from_arguments(RunConfig, args), parse_params(args.param, args.values), args.seeds)
     for note in flags_without_effect(ablation.base):
         print(f"note: {note}", file=sys.stderr)
-    name = f"ablation_{args.env_name}_{'_'.join(ablation.params)}".replace("/", "-")
-    outdir = args.outdir or REPOSITORY / "data" / name
+    name = safe_name(f"ablation_{args.env_name}_{'_'.join(ablation.params)}")
+    outdir = args.outdir or data_folder() / name
     outcome = run_ablation(ablation, outdir, args.launcher, args.processes, args.ray_address, args.shard)
     sys.exit(1 if outcome.failures else 0)
 

@@ -1,12 +1,11 @@
 """Behavioural cloning and DAgger, with the flags of CS285's homework 1 (2022 and 2023)."""
 
 import sys
-from pathlib import Path
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, run_command
 from rl_il.notes import flags_without_effect
-from rl_il.options import CommandParser, add_arguments, from_arguments
+from rl_il.options import CommandParser, add_arguments, from_arguments, path
 
 RESUMING = ("resume", "num_workers")
 
@@ -28,7 +27,7 @@ def main() -> None:
     """Parse the flags, and start or resume the run."""
     parser = CommandParser(__doc__, EXAMPLES)
     help = "continue the run in this folder (latest: the newest) with its own settings; only --num_workers is allowed"
-    parser.add_argument("--resume", type=Path, metavar="RUN_FOLDER", help=help)
+    parser.add_argument("--resume", type=path, metavar="RUN_FOLDER", help=help)
     add_arguments(parser, RunConfig)
     args = parser.parse_args()
     if args.resume:

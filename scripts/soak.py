@@ -55,7 +55,7 @@ def watch(env_name: str, folder: Path, seconds: float) -> tuple[list[Look], int]
     script, *flags = RUN.split()
     command = [sys.executable, str(REPOSITORY / script), *flags, "--env_name", env_name, "--logdir", str(folder)]
     looks, end = [], time.monotonic() + seconds
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as process:
         while time.monotonic() < end and process.poll() is None:
             time.sleep(SECONDS)
             looks.append(look(process.pid))
@@ -65,13 +65,13 @@ def watch(env_name: str, folder: Path, seconds: float) -> tuple[list[Look], int]
         _, error = process.communicate()
     if process.returncode != 128 + signal.SIGTERM:
         sys.exit(f"the run ended with status {process.returncode}: {error}")
-    return looks, json.loads((folder / "summary.json").read_text())["iterations"]
+    return looks, json.loads((folder / "summary.json").read_text(encoding="utf-8"))["iterations"]
 
 
 def look(pid: int) -> Look:
     """Return the measurements of the main process and of each worker."""
     seen = {"main": measure(pid)}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split():
         try:
             if WORKER in Path(f"/proc/{child}/cmdline").read_bytes():
                 seen[f"worker {child}"] = measure(int(child))
@@ -83,7 +83,7 @@ def look(pid: int) -> Look:
 def measure(pid: int) -> tuple[float, int, int, int]:
     """Return the time, bytes of memory, and numbers of open files and threads."""
     folder = Path(f"/proc/{pid}")
-    pages = int((folder / "statm").read_text().split()[1])
+    pages = int((folder / "statm").read_text(encoding="utf-8").split()[1])
     files, threads = len(os.listdir(folder / "fd")), len(os.listdir(folder / "task"))
     return time.monotonic(), pages * os.sysconf("SC_PAGE_SIZE"), files, threads
 

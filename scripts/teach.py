@@ -1,9 +1,7 @@
 """Teach an agent yourself: watch it act in the browser, and hold a key to correct it. It learns at the same time."""
 
-from pathlib import Path
-
 from rl_il.errors import InputError, run_command
-from rl_il.options import CommandParser, add_arguments, from_arguments
+from rl_il.options import CommandParser, add_arguments, from_arguments, path
 from rl_il.teacher.settings import TeachConfig
 
 RESUMING = ("resume", "episodes", "port", "open")
@@ -26,7 +24,7 @@ def main() -> None:
     """Parse the flags and run the session."""
     parser = CommandParser(__doc__, EXAMPLES)
     help = "continue the session in this folder with its settings; only --episodes, --port and --open are allowed"
-    parser.add_argument("--resume", type=Path, metavar="RUN_FOLDER", help=help)
+    parser.add_argument("--resume", type=path, metavar="RUN_FOLDER", help=help)
     add_arguments(parser, TeachConfig)
     args = parser.parse_args()
     changed = {name: value for name, value in vars(args).items() if value != parser.get_default(name)}

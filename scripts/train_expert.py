@@ -31,8 +31,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from rl_il.errors import InputError, run_command
-from rl_il.files import REPOSITORY, atomic_write, to_json
-from rl_il.options import CommandParser, positive_integer
+from rl_il.files import atomic_write, data_folder, to_json
+from rl_il.options import CommandParser, path, positive_integer
 
 EXAMPLES = """examples:
   pip install -e ".[experts]" -c constraints.txt
@@ -449,8 +449,9 @@ def main() -> None:
     add("--env_name", "-env", required=True, choices=SETTINGS, help="the task")
     add("--seed", type=int, default=1, help="seed of weights, exploration and minibatches")
     add("--steps", type=positive_integer, help="environment steps (default: those of the task's settings)")
-    add("--folder", type=Path, help="checkpoints' folder, up to 1 GB (default: data/experts/ENV_NAME_seed_SEED)")
-    add("--out", type=Path, help="the expert's file (default: ENV_NAME.npz in that folder)")
+    help = "checkpoints' folder, up to 1 GB (default: experts/ENV_NAME_seed_SEED in ./data or $RL_IL_DATA)"
+    add("--folder", type=path, help=help)
+    add("--out", type=path, help="the expert's file (default: ENV_NAME.npz in that folder)")
     add("--resume", action="store_true", help="continue from the folder's last checkpoint")
     args = parser.parse_args()
     settings = SETTINGS[args.env_name]
@@ -460,7 +461,7 @@ def main() -> None:
         import sbx  # noqa: F401
     except ImportError as error:
         raise InputError('needs `pip install -e ".[experts]" -c constraints.txt`') from error
-    folder = args.folder or REPOSITORY / "data" / "experts" / f"{args.env_name}_seed_{args.seed}"
+    folder = args.folder or data_folder() / "experts" / f"{args.env_name}_seed_{args.seed}"
     if not args.resume and (folder / "checkpoint").exists():
         raise InputError(f"{folder}: holds a training; continue it with --resume, or give another --folder")
     training = Training(args.env_name, settings, args.seed, folder)

@@ -60,3 +60,23 @@ def shared_env():
     yield get
     for env in made.values():
         env.close()
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """Return a function that writes modules into a new working folder; they are forgotten after the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before, registered = {*sys.modules}, {*gym.registry}
+
+    def write(**modules):
+        for name, code in modules.items():
+            (tmp_path / f"{name}.py").write_text(code)
+        return tmp_path
+
+    yield write
+    for name in {*sys.modules} - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
+    for name in {*gym.registry} - registered:
+        del gym.registry[name]

@@ -188,3 +188,117 @@ class CorridorReader(Actor):
 
     def get_action(self, obs: np.ndarray) -> np.int64:
         return np.int64(self.env.steps % 3)
+
+
+class Combination(gym.Env):
+    """A lock with five positions in a circle, observed as an integer. The right action turns it by one, and gives 1.
+
+    The right action at position i is `right_actions(action_space)[i]`. A continuous action is right if each number
+    differs by less than 0.25. An episode has ten steps and starts at position `seed % 5`, so the best return is 10.
+    """
+
+    def __init__(self, action_space: gym.Space, observation_space: gym.Space | None = None):
+        self.action_space, self.observation_space = action_space, observation_space or gym.spaces.Discrete(5)
+        self.rights = right_actions(action_space)
+        self.executed: list = []
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self.position = seed % 5
+        return self.position, {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.executed.append(action)
+        difference = np.abs(np.asarray(action, float) - self.rights[self.position])
+        right = bool((difference < 0.25).all())
+        self.position = (self.position + right) % 5
+        return self.position, float(right), False, False, {}
+
+
+def right_actions(space: gym.Space) -> np.ndarray:
+    """Return the five right actions of a `Combination` `(5, *shape of an action)`; each value occurs."""
+    if isinstance(space, gym.spaces.Box):
+        numbers = np.arange(5 * np.prod(space.shape, dtype=int)) % 3 - 1
+        return (numbers / 2).reshape(5, *space.shape).astype(space.dtype)
+    if isinstance(space, gym.spaces.Discrete):
+        return space.start + np.arange(5) % space.n
+    if isinstance(space, gym.spaces.MultiBinary):
+        return np.arange(5 * space.n).reshape(5, space.n) // 2 % 2
+    return space.start + np.arange(5 * len(space.nvec)).reshape(5, -1) % space.nvec
+
+
+COMBINATIONS = {
+    "CombinationFromOne-v0": gym.spaces.Discrete(4, start=1),
+    "CombinationFromMinusTwo-v0": gym.spaces.Discrete(3, start=-2),
+    "CombinationMultiDiscrete-v0": gym.spaces.MultiDiscrete([2, 3, 4]),
+    "CombinationMultiDiscreteFromOne-v0": gym.spaces.MultiDiscrete([2, 3], start=[1, -1]),
+    "CombinationMultiBinary-v0": gym.spaces.MultiBinary(3),
+    "CombinationMatrix-v0": gym.spaces.Box(-1, 1, (2, 3), np.float32),
+    "CombinationDouble-v0": gym.spaces.Box(-1, 1, (2,), np.float64),
+    "CombinationNumber-v0": gym.spaces.Box(-1, 1, (), np.float32),
+}
+for _name, _space in COMBINATIONS.items():
+    gym.register(_name, Combination, max_episode_steps=10, kwargs={"action_space": _space})
+
+
+class CombinationExpert(Actor):
+    """The expert of a `Combination`, which reads one-hot positions."""
+
+    ob_shape = (5,)
+
+    def __init__(self, action_space: gym.Space):
+        self.rights = right_actions(action_space)
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        return self.rights[obs.argmax(axis=-1)]
+
+
+class TinyGrid(gym.Env):
+    """A room of 5 x 5 cells in 7 x 7, observed as MiniGrid does: bytes `(7, 7, 3)`, and a direction 0 to 3.
+
+    The first channel holds 2 at walls, 8 at the goal and 10 at the agent. Actions turn left, turn right, and go
+    forward. The goal is the cell (5, 5), which gives 1 and ends the episode.
+    """
+
+    MOVES = ((1, 0), (0, 1), (-1, 0), (0, -1))  # right, down, left, up
+
+    def __init__(self):
+        image = gym.spaces.Box(0, 255, (7, 7, 3), np.uint8)
+        self.observation_space = gym.spaces.Dict(image=image, direction=gym.spaces.Discrete(4))
+        self.action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        cell, self.direction = seed % 24, seed % 4
+        self.place = (1 + cell % 5, 1 + cell // 5)
+        return self._observe(), {}
+
+    def step(self, action):
+        if action == 2:
+            dx, dy = self.MOVES[self.direction]
+            self.place = (min(max(self.place[0] + dx, 1), 5), min(max(self.place[1] + dy, 1), 5))
+        else:
+            self.direction = (self.direction + (1 if action else -1)) % 4
+        done = self.place == (5, 5)
+        return self._observe(), float(done), done, False, {}
+
+    def _observe(self):
+        image = np.zeros((7, 7, 3), np.uint8)
+        image[[0, 6]], image[:, [0, 6]] = (2, 5, 0), (2, 5, 0)
+        image[5, 5], image[self.place] = (8, 1, 0), (10, 0, 0)
+        return {"image": image, "direction": self.direction}
+
+
+class TinyGridExpert(Actor):
+    """The expert of `TinyGrid`: it goes right to the last column, then down to the goal."""
+
+    ob_shape = (151,)
+
+    def get_action(self, obs: np.ndarray) -> np.ndarray:
+        rows = obs.reshape(-1, 151)
+        columns = (rows[:, :147].reshape(-1, 7, 7, 3)[..., 0] == 10).any(axis=2).argmax(axis=1)
+        wanted, facing = np.where(columns < 5, 0, 1), rows[:, 147:].argmax(axis=1)
+        acs = np.where(facing == wanted, 2, np.where((wanted - facing) % 4 == 3, 0, 1))
+        return acs[0] if obs.ndim == 1 else acs
+
+
+gym.register("TinyGrid-v0", TinyGrid, max_episode_steps=40)

@@ -175,3 +175,17 @@ def test_the_command_line_of_a_config_gives_the_same_config():
     default = command_of(RunConfig())  # only values that are not the default, and not the folder
     assert default == "python scripts/run_hw1.py --env_name LunarLander-v3"
     assert command_of(RunConfig(seed=2, logdir="there")) == f"{default} --seed 2"
+
+
+def test_the_command_of_a_config_gives_it_again():
+    config = RunConfig(
+        env_kwargs="gravity=-4.0 'name=big moon'", wrappers="a:B 'c:D(x=1)'", rule="mine:Sparse", seed=3
+    )
+    words = shlex.split(command_of(config))[2:]
+    assert from_arguments(RunConfig, parse(*words)) == config
+
+
+def test_the_title_of_an_environment_has_its_arguments_and_wrappers():
+    assert RunConfig().env_title == "LunarLander-v3"
+    config = RunConfig(env_kwargs="gravity=-4.0", wrappers="a:B")
+    assert config.env_title == "LunarLander-v3 gravity=-4.0 a:B"

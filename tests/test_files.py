@@ -2,15 +2,27 @@ import io
 import json
 import os
 import pickle
+import re
 import stat
 
 import numpy as np
 import pytest
 import torch
 from course_files import RunsCode
+from systems import WINDOWS
 
 from rl_il.errors import InputError
-from rl_il.files import atomic_write, check_writable, load_torch, one_line, reading, to_json, write_json
+from rl_il.files import (
+    atomic_write,
+    check_writable,
+    data_folder,
+    load_torch,
+    one_line,
+    reading,
+    safe_name,
+    to_json,
+    write_json,
+)
 
 
 def test_a_new_file_is_readable_and_its_folders_are_made(tmp_path):
@@ -18,7 +30,7 @@ def test_a_new_file_is_readable_and_its_folders_are_made(tmp_path):
     with atomic_write(path) as file:
         file.write(b"1")
     assert path.read_bytes() == b"1"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert WINDOWS or stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 def test_readers_see_the_old_file_until_the_block_ends(tmp_path):
@@ -78,7 +90,7 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").touch()
     check_writable(tmp_path / "new" / "folder" / "x.npz")
     for path in (tmp_path, tmp_path / "file" / "x.npz"):
-        with pytest.raises(InputError, match=str(path)):
+        with pytest.raises(InputError, match=re.escape(str(path))):
             check_writable(path)
     assert os.listdir(tmp_path) == ["file"]
 
@@ -136,3 +148,52 @@ def test_a_damaged_torch_file_is_refused(tmp_path, content):
         (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(InputError, match=r"x\.pt"):
         load_torch(tmp_path / "x.pt")
+
+
+# Names and places ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("q1_bc_LunarLander-v3", "q1_bc_LunarLander-v3"),
+        ("my_env:Reach-v0", "my_env-Reach-v0"),
+        ('a/b\\c<d>|e?*"f\n', "a-b-c-d--e---f-"),
+        ("size=8,loss=nll", "size=8,loss=nll"),
+        ("ends. .", "ends---"),
+        ("..", "--"),
+        ("con", "_con"),
+        ("NUL.npz", "_NUL.npz"),
+        ("com1", "_com1"),
+        ("console", "console"),
+    ],
+)
+def test_names_are_those_that_every_system_allows(text, name):
+    assert safe_name(text) == name
+
+
+def test_new_runs_are_in_the_working_folder_or_where_the_variable_says(tmp_path, monkeypatch):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        assert data_folder() == tmp_path / folder / "data"
+    monkeypatch.setenv("RL_IL_DATA", "runs")
+    assert data_folder() == tmp_path / "b" / "runs"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("RL_IL_DATA", "~/mine")
+    assert data_folder() == tmp_path / "mine"
+
+
+def test_a_folder_that_cannot_be_opened_is_not_synced(tmp_path, monkeypatch):
+    open_file = os.open
+
+    def refuse_folders(path, *args, **kwargs):
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse_folders)  # as on Windows, which has no flag for a folder either
+    monkeypatch.delattr(os, "O_DIRECTORY", raising=False)
+    write_json(tmp_path / "x.json", [1])
+    assert (tmp_path / "x.json").read_bytes() == b"[\n  1\n]\n"

@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "rl_il"
 SCRIPTS = sorted((REPOSITORY / "scripts").glob("[!_]*.py"))
 
 ROOMS = [
-    "errors types options statistics seeding plugins files config notes",  # the shared modules are one room
+    "errors types commands options statistics seeding plugins files config notes",  # the shared modules are one room
     "envs",
     "datasets",
     "infrastructure.pytorch_utils",  # its place has the course's name, but policies import it
@@ -25,6 +25,7 @@ ROOMS = [
     "report",
     "studies",
     "teacher",
+    "listing __main__",  # the command `rl-il`
 ]
 
 

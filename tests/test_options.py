@@ -1,21 +1,34 @@
 import argparse
+import ast
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
-from test_config import parse
+from calling import SCRIPTS, call_script
+from fakes import walk
+from test_config import parse, same
 
 from rl_il.config import RunConfig
+from rl_il.datasets import save_trajectories
 from rl_il.errors import InputError
 from rl_il.options import (
+    GIVEN,
     CommandParser,
     add_arguments,
+    check_choices,
+    expand_paths,
     from_arguments,
     from_json,
+    named_path,
+    named_values,
     option,
     parse_value,
+    path,
     positive_integer,
+    same_option,
+    split_words,
     worker_count,
 )
 from rl_il.teacher.settings import TeachConfig
@@ -39,6 +52,59 @@ def test_any_dataclass_of_options_gives_flags(capsys):
     out, err = capsys.readouterr()
     assert "'c'" in err
     assert "at 100% of count (default: 3)" in out
+
+
+@dataclass(frozen=True)
+class Open:
+    rule: str = option("a", "a rule", choices=("a", "b"), own=True)
+    extra: str | None = option(None, "some words", words=True)
+
+
+def test_an_own_name_is_accepted_next_to_the_choices(capsys):
+    for name in ("b", "my_rules:Sparse"):
+        assert parse("--rule", name, config_class=Open).rule == name
+        check_choices(Open(rule=name))
+    check_choices(Open(rule=f"Sparse{GIVEN}"))
+    with pytest.raises(SystemExit):
+        parse("--rule", "c", config_class=Open)
+    assert "a, b" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"--rule.*a, b.*'c'"):
+        check_choices(Open(rule="c"))
+
+
+def test_the_words_of_a_flag_are_one_text_that_keeps_their_spaces():
+    words = ["x=1", "name=big moon"]
+    text = parse("--extra", *words, config_class=Open).extra
+    assert split_words("--extra", text) == words
+
+
+def test_a_field_can_be_like_the_one_of_another_class():
+    @dataclass(frozen=True)
+    class Other:
+        rule: str = same_option(Open, "rule")
+
+    assert Other().rule == "a"
+    assert parse("--rule", "b", config_class=Other).rule == "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("", {}),
+        ("gravity=-4.0 n=3 wind=true still=False", {"gravity": -4.0, "n": 3, "wind": True, "still": False}),
+        ("none=none sizes=[1,2] name=moon", {"none": None, "sizes": [1, 2], "name": "moon"}),
+        ("'name=big moon' path=a=b", {"name": "big moon", "path": "a=b"}),
+    ],
+)
+def test_values_have_names_and_types(text, values):
+    assert same(named_values("--x", text), values)
+    assert [*map(type, named_values("--x", text).values())] == [*map(type, values.values())]
+
+
+@pytest.mark.parametrize("text", ["gravity", "=3", "2=3", "a=1 a=2", "'a=1", "a b=1"])
+def test_values_without_a_name_are_refused(text):
+    with pytest.raises(InputError, match="--x"):
+        named_values("--x", text)
 
 
 @dataclass(frozen=True)
@@ -160,3 +226,74 @@ def test_a_json_value_that_does_not_fit_is_refused_by_name(values):
     with pytest.raises(InputError, match=next(iter(values))):
         from_json(RunConfig, values)
     assert from_json(RunConfig, {"learning_rate": 1, "of another version": 3}) == RunConfig(learning_rate=1)
+
+
+# Paths ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Return a folder that is the user's home folder in one test."""
+    for name in ("HOME", "USERPROFILE"):  # on Linux and macOS; on Windows
+        monkeypatch.setenv(name, str(tmp_path))
+    return tmp_path
+
+
+def test_the_home_folder_stands_for_a_tilde_at_the_beginning_only(home):
+    assert path("~/a b/c.npz") == home / "a b" / "c.npz"
+    assert path("~") == home
+    for name in ("a/~/b", "hf:org/repo/~.zip", "my_expert:Pilot", "latest", "~nobody-of-this-name/x"):
+        assert named_path(name) == name
+        assert path(name) == Path(name)
+
+
+@pytest.mark.parametrize("config_class", [RunConfig, TeachConfig])
+def test_every_path_of_a_config_is_expanded_from_flags_json_and_python(home, config_class):
+    names = {"RunConfig": "expert_data expert_policy_file logdir", "TeachConfig": "expert_policy_file logdir"}
+    names, others = names[config_class.__name__].split(), {}
+    if config_class is TeachConfig:
+        others = {"teacher": "scripted"}
+    expected = dict.fromkeys(names, str(home / "x"))
+    flags = [word for name, value in others.items() for word in (f"--{name}", value)]
+    flags += [f"--{name}=~/x" for name in names]
+    made = {
+        "flags": from_arguments(config_class, parse(*flags, config_class=config_class)),
+        "json": from_json(config_class, dict.fromkeys(names, "~/x") | others),
+        "python": config_class(**dict.fromkeys(names, "~/x"), **others),
+        "a Path": config_class(**dict.fromkeys(names, Path("~/x")), **others),
+        "replace": replace(config_class(**others), **dict.fromkeys(names, "~/x")),
+    }
+    assert {way: {name: getattr(config, name) for name in names} for way, config in made.items()} == dict.fromkeys(
+        made, expected
+    )
+
+
+def test_only_fields_that_are_paths_are_expanded(home):
+    @dataclass(frozen=True)
+    class Tiny:
+        place: str | None = option(None, "a path", path=True)
+        word: str = option("~/word", "a text")
+
+        def __post_init__(self):
+            expand_paths(self)
+
+    assert Tiny() == Tiny(None, "~/word")
+    assert Tiny("~/x").place == str(home / "x")
+
+
+def test_a_script_reads_and_writes_below_the_home_folder(home, monkeypatch, capsys):
+    save_trajectories(home / "demos.npz", [walk(3)])
+    status, _, _ = call_script("convert '~/demos.npz' '~/new/demos.csv' --to csv", monkeypatch, capsys)
+    assert status == 0
+    assert (home / "new" / "demos.csv").is_file()
+
+
+def test_no_script_has_a_flag_that_is_a_path_without_expansion():
+    """`type=Path` would take `~` for a folder of this name."""
+    types = {}
+    for script in SCRIPTS.glob("*.py"):
+        for node in ast.walk(ast.parse(script.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "type":
+                types.setdefault(ast.unparse(node.value), []).append(script.name)
+    assert len(types["path"]) >= 10 and len(types["named_path"]) >= 3
+    assert "Path" not in types

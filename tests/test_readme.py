@@ -4,6 +4,7 @@ import ast
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -22,6 +23,8 @@ PAGES += [
 TEXT = "\n".join(path.read_text() for path in PAGES)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
+OWN = {found[1]: text for text in PYTHON if (found := re.match(r"# (my_\w+\.py)\n", text))}
+"""The files that a reader writes into the working folder, by their names."""
 SHELL = "".join(text for language, text in BLOCKS if language == "bash").replace("\\\n", " ").splitlines()
 COMMANDS = [*dict.fromkeys(line for line in SHELL if line.startswith("python scripts/"))]
 HEAVY = """
@@ -79,8 +82,10 @@ def test_there_is_something_to_test():
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
 def test_python_runs_as_written(tmp_path, monkeypatch, code):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for shipped in ("data", "experts"):  # read where the repository's root is the working folder
-        (tmp_path / shipped).symlink_to(REPOSITORY / shipped)
+    for shipped in ("data/demos", "experts"):  # read where the repository's root is the working folder
+        shutil.copytree(REPOSITORY / shipped, tmp_path / shipped)
+    for name, text in OWN.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "block.py").write_text(code)
     done = subprocess.run([sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -113,6 +118,12 @@ def test_every_file_that_the_front_page_names_exists():
     named = re.findall(r"`((?:rl_il|scripts|data|experts|tests)/[\w/.-]*\w)`", README)
     assert len(named) > 8
     assert [name for name in named if not (REPOSITORY / name).exists()] == []
+
+
+def test_the_examples_of_the_front_page_are_short():
+    front = [code for code in OWN.values() if code in README]
+    assert len(front) == 4
+    assert all(len([line for line in code.splitlines() if line.strip()]) <= 20 for code in front)
 
 
 def test_the_front_page_is_short():

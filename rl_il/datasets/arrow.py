@@ -34,7 +34,7 @@ def read_folder(folder: Path) -> Any:
     `train-00000-of-00002.parquet`.
     """
     if (folder / "state.json").exists():
-        state = json.loads((folder / "state.json").read_text())
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         if state.get("_indices_data_files"):
             raise InputError("chooses among its rows by indices; write it again by flatten_indices().save_to_disk()")
         return _columns_or_episodes(_table([folder / item["filename"] for item in state["_data_files"]]))
@@ -55,12 +55,12 @@ def read_minari(folder: Path) -> dict[str, Any]:
     of more than one dimension are flattened there; the data set's metadata say their shapes.
     """
     data = folder / "data" if (folder / "data").is_dir() else folder
-    metadata = json.loads((data / "metadata.json").read_text())
+    metadata = json.loads((data / "metadata.json").read_text(encoding="utf-8"))
     episodes: dict[str, Any] = {}
     for place in (path for path in data.iterdir() if path.is_dir()):
         columns = _columns(_table(sorted(place.glob("*.arrow"), key=lambda path: natural(path.name))))
         rows = len(columns["rewards"])
-        steps = json.loads((place / "metadata.json").read_text())["total_steps"]
+        steps = json.loads((place / "metadata.json").read_text(encoding="utf-8"))["total_steps"]
         if rows != steps + 1:
             raise InputError(f"episode {place.name} has {rows} rows, expected {steps + 1}")
         for name in ("observations", "actions"):
@@ -83,7 +83,7 @@ def read_lerobot(folder: Path) -> dict[str, Any]:
 
     Its columns say which episode and frame a row is: the names of files and their order have no meaning.
     """
-    info = json.loads((folder / "meta" / "info.json").read_text())
+    info = json.loads((folder / "meta" / "info.json").read_text(encoding="utf-8"))
     columns = _columns(_table(sorted((folder / "data").glob("**/*.parquet"))))
     ids, frames = columns["episode_index"], columns["frame_index"]
     order = np.lexsort((frames, ids))

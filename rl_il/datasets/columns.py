@@ -64,6 +64,8 @@ def _is_pair(tree: Any) -> bool:
         return False
     if n_dimensions(tree[0]) < 2 or n_dimensions(tree[1]) < 1 or len(tree[0]) != len(tree[1]):
         return False
+    if isinstance(tree[0][0], list) and len({n_dimensions(each) for each in tree[0][0]}) > 1:
+        return False  # a state and an action, so these are two episodes of equal length
     if all(isinstance(each, np.ndarray) and each.ndim > 1 for each in tree[0]) and isinstance(tree[1], list):
         return all(n_dimensions(acs) and len(obs) - len(acs) in (0, 1) for obs, acs in zip(*tree, strict=True))
     return all(isinstance(item, np.ndarray) for item in tree) or len(tree[0]) > 6  # longer than any tuple of a step

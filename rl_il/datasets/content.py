@@ -25,11 +25,13 @@ class ReadOptions:
       keys: which name has which meaning, as `--keys` has it.
       obs_keys: the parts of a dict observation to join, in this order, with commas; None: all that fit, by name.
       split_every: the length of each episode, for a file that does not say where they end.
+      space: the environment's own space of observations, if it is a `Dict`.
     """
 
     keys: str | None = None
     obs_keys: str | None = None
     split_every: int | None = None
+    space: Any = None
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rl_il.commands import install_text
 from rl_il.datasets.zarr_files import is_zip
 from rl_il.errors import InputError
 from rl_il.files import LEGACY_TORCH, reading
@@ -43,7 +44,7 @@ class Format:
         except InputError as error:
             missing = _missing_package(error)
             if missing and self.extra:
-                install = f'pip install -e ".[{self.extra}]"'
+                install = install_text(self.extra)
                 raise InputError(f"{missing} is needed to read a {self.name} file: {install}") from error
             raise
 

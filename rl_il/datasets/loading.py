@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,17 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets.columns import find_content
-from rl_il.datasets.content import Content, ReadOptions, natural
+from rl_il.datasets.content import ReadOptions, natural
 from rl_il.datasets.episodes import to_trajectories
 from rl_il.datasets.findings import counted
 from rl_il.datasets.formats import FORMATS, find_format
 from rl_il.datasets.names import listed
-from rl_il.envs import check_actions, episode_limit, name_of
+from rl_il.datasets.npz import to_arrays
+from rl_il.envs import check_actions, episode_limit, flat_rows, name_of
+from rl_il.envs.fitting import original_space
 from rl_il.errors import InputError
 from rl_il.files import one_line, reading
+from rl_il.plugins import is_own, load_own
 from rl_il.types import Trajectory
 
 AS_FOUND = ReadOptions()  # the user says nothing about the file
@@ -50,8 +53,9 @@ def load_trajectories(
     One line on stderr says what was read under another name than ours, and what was not read.
 
     Args:
-      path: a file or folder in any of `formats.FORMATS`, a folder with such a file for each episode, or the folder of
-        a teaching run.
+      path: a file or folder in any of `formats.FORMATS`, a folder with such a file for each episode, the folder of a
+        teaching run, or `module:Name` of the user's function, which takes nothing and returns a list of `Trajectory`,
+        or dicts, lists and arrays as a file holds them.
       env: if given, observations and actions must fit its spaces, and take their dtypes.
       n_demos: keep this many episodes, drawn without replacement by `rng` (without `rng`: the first ones).
       may_lack_labels: whether a file without any label is accepted.
@@ -69,18 +73,23 @@ def load_trajectories(
         if not (may_lack_labels or any(t.labelled_steps.any() for t in trajectories)):
             raise InputError("has no step with a label")
         shape = trajectories[0].obs.shape[1:]
-        if env and name_of(env).startswith("Ant-") and (shape, env.observation_space.shape) == ((111,), (27,)):
-            # The course's Ant-v4 observes 84 contact forces after the 27 numbers that Gymnasium's observes.
-            note = (
-                f"observations in {path} have 111 numbers, those of {name_of(env)} 27; the contact forces are cut off"
-            )
-            print(f"note: {note}", file=sys.stderr)
+        if env and has_contact_forces(shape, env):
+            note = f"observations in {path} have {shape[0]} numbers, those of {name_of(env)} 27"
+            print(f"note: {note}; the contact forces are cut off", file=sys.stderr)
             trajectories = [dataclasses.replace(t, obs=t.obs[:, :27]) for t in trajectories]
         if env:
-            trajectories = [_fit(t, env) for t in trajectories]
+            trajectories = [_fit(dataclasses.replace(t, obs=flat_rows(t.obs, env)), env) for t in trajectories]
     for note in notes:  # of a file that is refused, only the reason is said
         say(note)
     return trajectories
+
+
+def has_contact_forces(shape: tuple[int, ...], env: gym.Env) -> bool:
+    """Return whether observations of this shape are an Ant's 27 numbers and contact forces, and `env` observes 27.
+
+    The course's Ant-v4 observes 84 contact forces, and Ant-v5 observes 78. Gymnasium's Ant-v4 observes none.
+    """
+    return name_of(env).startswith("Ant-") and shape in ((111,), (105,)) and env.observation_space.shape == (27,)
 
 
 @contextmanager
@@ -105,8 +114,11 @@ def read_trajectories(
     files = files_of(path)
     if files != [path]:
         return _read_folder(path, files, env, options, notes)
-    content = read_content(path, env, options)
-    with reading("set of demonstrations"):
+    tree = read_tree(path)
+    if env and isinstance(space := original_space(env), gym.spaces.Dict):
+        options = dataclasses.replace(options, space=space)
+    with reading("set of demonstrations"):  # NumPy raises almost any exception for lists of anything
+        content = find_content(tree, options, len(env.observation_space.shape) if env else None)
         trajectories, has_boundaries = to_trajectories(content, limit, options.split_every)
     if note := content.note():
         # All files of a folder have the same note, which is said once.
@@ -114,15 +126,10 @@ def read_trajectories(
     return trajectories, has_boundaries
 
 
-def read_content(path: Path, env: gym.Env | None, options: ReadOptions) -> Content:
-    """Return the columns that a file or folder of a known format holds."""
-    tree = read_tree(path)
-    with reading("set of demonstrations"):  # NumPy raises almost any exception for lists of anything
-        return find_content(tree, options, len(env.observation_space.shape) if env else None)
-
-
 def read_tree(path: Path) -> Any:
-    """Return the tree that a file or folder of a known format holds."""
+    """Return the tree that a file or folder of a known format holds, or what the user's own function returns."""
+    if is_own(str(path)):
+        return _call_own(str(path))
     found = find_format(path)
     if found is None:
         known = ", ".join(each.name for each in FORMATS)
@@ -130,11 +137,36 @@ def read_tree(path: Path) -> Any:
     return found.read(path)
 
 
+def _call_own(name: str) -> Any:
+    """Return what the user's function `module:Name` returns. Raise `InputError` if it fails."""
+    function = load_own(name)
+    try:
+        found = function()
+        if isinstance(found, Iterator):
+            found = list(found)
+        own = isinstance(found, list) and len(found) > 0 and all(isinstance(each, Trajectory) for each in found)
+        return to_arrays(found) if own else _without_tuples(found)
+    except Exception as error:  # the user's code may raise any class
+        raise InputError(
+            f"the function failed: {type(error).__name__}: {error}; it is called without arguments, and returns a"
+            " list of Trajectory, or dicts, lists and arrays as a file holds them"
+        ) from error
+
+
+def _without_tuples(tree: Any) -> Any:
+    """Return the tree with lists in the place of tuples, as all readers of files return it."""
+    if isinstance(tree, Mapping):
+        return {name: _without_tuples(item) for name, item in tree.items()}
+    return [_without_tuples(item) for item in tree] if isinstance(tree, (list, tuple)) else tree
+
+
 def files_of(path: Path) -> list[Path]:
     """Return the file or folder itself, or the files of a folder with one for each episode, in order.
 
     Raise `InputError` for a path that does not exist, and for a folder without such files.
     """
+    if is_own(str(path)):
+        return [path]
     if not os.path.exists(path):
         raise InputError("no such file")
     if not path.is_dir() or find_format(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from rl_il.datasets.content import Columns, Content, ReadOptions, n_dimensions, n_items, numbers
@@ -59,6 +60,10 @@ def _stacked(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _joined(parts: Mapping[str, Any], name: str, options: ReadOptions, content: Content) -> np.ndarray:
     """Return one `(N, D)` array from the vectors of a dict observation, without its pictures; or its only array."""
     flat = _leaves(parts)
+    own = {} if options.obs_keys or options.space is None else leaf_spaces(options.space)
+    if own.keys() == flat.keys():  # as `FlattenObservation` does in the environment
+        content.remarks[f"{name} flattened as the environment does: {', '.join(own)}"] = None
+        return np.concatenate([_flattened(own[part], numbers(f"{name}/{part}", flat[part])) for part in own], axis=1)
     chosen = options.obs_keys.split(",") if options.obs_keys else sorted(flat)
     missing = [part for part in chosen if part not in flat]
     if missing:
@@ -80,6 +85,26 @@ def _joined(parts: Mapping[str, Any], name: str, options: ReadOptions, content: 
     if is_first:
         content.remarks[f"{name} joined from {', '.join(arrays)} in this order (--obs_keys chooses)"] = None
     return np.concatenate([array.reshape(len(array), -1) for array in arrays.values()], axis=1)
+
+
+def leaf_spaces(space: gym.Space, place: str = "") -> dict[str, gym.Space]:
+    """Return the parts of a nested `Dict` space by their path, such as `robot/joints`, in the order of the space."""
+    if not isinstance(space, gym.spaces.Dict):
+        return {place.removesuffix("/"): space}
+    return {
+        name: leaf for key, part in space.spaces.items() for name, leaf in leaf_spaces(part, f"{place}{key}/").items()
+    }
+
+
+def _flattened(space: gym.Space, rows: np.ndarray) -> np.ndarray:
+    """Return the rows `(N, ...)` of a part as `(N, numbers)`. Raise `InputError` if one is not in the space."""
+    rows = rows[:, 0] if space.shape == () and rows.shape[1:] == (1,) else rows
+    if isinstance(space, gym.spaces.Box):
+        return rows.reshape(len(rows), -1)
+    for row in rows:
+        if not space.contains(np.asarray(row).astype(space.dtype)):
+            raise InputError(f"an observation has the part {row}, but the environment's is {space}")
+    return np.stack([gym.spaces.flatten(space, row.astype(space.dtype)) for row in rows])
 
 
 def _is_picture(part: str, value: Any) -> bool:

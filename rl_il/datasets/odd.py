@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import gymnasium as gym
 import numpy as np
 
+from rl_il.commands import command_text
 from rl_il.datasets.findings import NOTE, WARNING, Check, Demos, Finding, counted, ranges, run_checks
-from rl_il.envs import episode_limit, is_discrete, name_of
+from rl_il.envs import action_form, episode_limit, is_discrete, name_of
 from rl_il.types import Trajectory
 
 RARE = 0.005
@@ -125,21 +126,24 @@ def class_balance(demos: Demos) -> Iterator[Finding]:
     classes = demos.classes
     if classes is None or not len(classes):
         return
-    n = int(demos.env.action_space.n) if demos.env else max(int(classes.max()) + 1, 1)
+    form = action_form(demos.env.action_space) if demos.env else None
+    first = form.start[0] if form and form.start else 0
+    n = form.choices[0] if form else max(int(classes.max()) + 1, 1)
     if n > MAX_CLASSES:
         return
+    classes = classes - first
     counts = np.bincount(classes[(classes >= 0) & (classes < n)], minlength=n)
     shares = counts / max(counts.sum(), 1)
     numbers = {"counts": counts.tolist()}
-    listed = ", ".join(f"{i}: {100 * share:.1f} %" for i, share in enumerate(shares[:32]))
+    listed = ", ".join(f"{i}: {100 * share:.1f} %" for i, share in enumerate(shares[:32], first))
     yield Finding(NOTE, f"share of each action among the labels: {listed}{', ...' if n > 32 else ''}", numbers)
-    never, hardly = np.flatnonzero(counts == 0), np.flatnonzero((counts > 0) & (shares < RARE))
+    never, hardly = np.flatnonzero(counts == 0) + first, np.flatnonzero((counts > 0) & (shares < RARE)) + first
     if len(never):
         advice = "right if the expert never takes it; otherwise the policy cannot learn it"
         said = f"{_classes(never)} never a label"
         yield Finding(WARNING, f"{said} ({n} actions): {advice}", numbers | {"never": never.tolist()}, said)
     if len(hardly):
-        least = f"the rarest: {counts[hardly].min():,} of {counts.sum():,} steps"
+        least = f"the rarest: {counts[hardly - first].min():,} of {counts.sum():,} steps"
         advice = "the policy may ignore them; record more episodes in which they matter"
         said = f"{_classes(hardly)} hardly ever a label"
         yield Finding(WARNING, f"{said} ({least}): {advice}", numbers | {"hardly": hardly.tolist()}, said)
@@ -155,7 +159,7 @@ def bounds(demos: Demos) -> Iterator[Finding]:
     if env is None or is_discrete(env.action_space) or labels.shape[1:] != env.action_space.shape or not len(labels):
         return
     low, high = env.action_space.low, env.action_space.high
-    outside = (labels < low) | (labels > high)
+    outside = ((labels < low) | (labels > high)).reshape(len(labels), -1)
     if not outside.any():
         return
     shares = outside.mean(axis=0)
@@ -216,7 +220,7 @@ def poor_episodes(demos: Demos) -> Iterator[Finding]:
             WARNING,
             f"{len(poor)} of {len(returns)} episodes have a far lower return than the others ({ranges(poor)}; lowest"
             f" {returns.min():,.1f}, median {middle:,.1f}): the policy would imitate failures; leave them out"
-            " (record_demos.py --min_return)",
+            f" ({command_text('record_demos')} --min_return)",
             {"episodes": poor.tolist(), "min": float(returns.min()), "median": float(middle)},
             f"{counted(len(poor), 'episode')} with a far lower return",
         )
@@ -242,4 +246,4 @@ def quick_look(trajectories: Sequence[Trajectory], env: gym.Env | None = None) -
     steps = counted(sum(map(len, trajectories)), "step")
     line = f"demonstrations: {counted(len(trajectories), 'episode')}, {steps}, {said}"
     odd = [finding.short for finding in run_checks(CHEAP_CHECKS, Demos(trajectories, env)) if finding.short]
-    return line + (f"; odd: {', '.join(odd)}; see scripts/doctor.py" if odd else "")
+    return line + (f"; odd: {', '.join(odd)}; see `{command_text('doctor')}`" if odd else "")

@@ -36,8 +36,11 @@ def write(path: Path, trajectories: Sequence[Trajectory], meta: dict[str, Any], 
 
 
 def to_columns(trajectories: Sequence[Trajectory]) -> dict[str, list]:
-    """Return the columns `(N,)` by name. Raise `InputError` for observations that are no vectors."""
+    """Return the columns `(N,)` by name. Raise `InputError` for observations or actions that are no vectors."""
     obs = np.concatenate([t.obs[:-1] for t in trajectories])
+    if trajectories[0].acs.ndim > 2:
+        shape = trajectories[0].acs.shape[1:]
+        raise InputError(f"CSV cannot hold actions of the shape {shape}; give --to npz or minari")
     if obs.ndim != 2:
         raise InputError(f"CSV cannot hold observations of the shape {obs.shape[1:]}; give --to npz or minari")
     arrays = to_arrays(trajectories)

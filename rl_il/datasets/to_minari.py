@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import h5py
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from rl_il.datasets.findings import counted
 from rl_il.envs import is_picture
@@ -137,6 +137,11 @@ def space_json(space: gym.Space) -> str:
     """Return a space as Minari's metadata have it."""
     if isinstance(space, Discrete):
         return json.dumps({"type": "Discrete", "dtype": "int64", "start": int(space.start), "n": int(space.n)})
+    if isinstance(space, MultiDiscrete):
+        numbers = {"dtype": str(space.dtype), "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return json.dumps({"type": "MultiDiscrete"} | numbers)
+    if isinstance(space, MultiBinary):
+        return json.dumps({"type": "MultiBinary", "n": list(space.shape) if len(space.shape) > 1 else space.shape[0]})
     bounds = {"low": space.low.tolist(), "high": space.high.tolist()}
     return json.dumps({"type": "Box", "dtype": str(space.dtype), "shape": [*space.shape], **bounds})
 

@@ -11,11 +11,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from rl_il.commands import install_text
 from rl_il.datasets.content import ReadOptions
 from rl_il.datasets.findings import counted
 from rl_il.datasets.loading import AS_FOUND, load_trajectories, say
 from rl_il.datasets.npz import read_meta, save_trajectories
-from rl_il.envs import make_env
+from rl_il.envs import make_env, make_recipe
 from rl_il.errors import InputError
 from rl_il.files import check_writable
 from rl_il.plugins import load, row
@@ -66,9 +67,7 @@ def check_target(to: str, out: Path) -> None:
     try:
         load(writer.function)
     except ModuleNotFoundError as error:
-        raise InputError(
-            f'{error.name} is needed to write a {to} file: pip install -e ".[{writer.extra}]"'
-        ) from error
+        raise InputError(f"{error.name} is needed to write a {to} file: {install_text(writer.extra)}") from error
     check_writable(out)
 
 
@@ -149,6 +148,8 @@ def convert(
     env_name: str | None = None,
     options: ReadOptions = AS_FOUND,
     actions: str = LABELS,
+    env_kwargs: str | None = None,
+    wrappers: str | None = None,
 ) -> list[Trajectory]:
     """Write the demonstrations of a file or folder in another format, and return them.
 
@@ -159,23 +160,25 @@ def convert(
       env_name: the environment; None: the one that a file of ours names, if it can be made.
       options: what the user says about names and layout of `source`.
       actions: which actions to write, `labels` or `executed`.
+      env_kwargs, wrappers: the arguments and wrappers of the named environment, as in `make_recipe`.
     """
     check_target(to, out)
     if out.exists() and source.exists() and out.samefile(source):
         raise InputError(f"{out}: is the file that is read; give another name")
-    meta = _meta_of(source)
-    env = make_env(env_name) if env_name else _env_of(meta)
+    meta = read_meta_of(source)
+    named = {"env_name": env_name, "env_kwargs": env_kwargs, "wrappers": wrappers}
+    env = make_env(make_recipe(**named)) if env_name else _env_of(meta)
     trajectories = load_trajectories(source, env, may_lack_labels=True, options=options)
     if len(trajectories) == 1 and not (trajectories[0].terminated or trajectories[0].truncated):
         say(f"{source}: read as 1 episode without an end; if these are several, give --split_every LENGTH")
     if all(np.array_equal(t.obs[-1], t.obs[-2]) for t in trajectories):
         say(f"{source}: seems to lack the last observation of each episode; the one before it is repeated")
-    meta |= {"converted_from": source.name, "actions": actions} | ({"env_name": env_name} if env_name else {})
+    meta |= {"converted_from": source.name, "actions": actions} | {name: text for name, text in named.items() if text}
     write_demonstrations(to, out, trajectories, meta, env, actions)
     return trajectories
 
 
-def _meta_of(path: Path) -> dict[str, Any]:
+def read_meta_of(path: Path) -> dict[str, Any]:
     """Return the description in a file of ours; an empty one for any other file."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -185,12 +188,18 @@ def _meta_of(path: Path) -> dict[str, Any]:
 
 
 def _env_of(meta: dict[str, Any]) -> gym.Env | None:
-    """Return the environment that a file names, or None if it cannot be made."""
+    """Return the environment that a file names, or None if it cannot be made.
+
+    No module is imported because a file names it.
+    """
     name = meta.get("env_name")
     if not isinstance(name, str):
         return None
+    if ":" in name or meta.get("wrappers"):
+        say(f"converted without the file's environment {name}; give --env_name to use it")
+        return None
     try:
-        return make_env(name)
+        return make_env(make_recipe(name, str(meta.get("env_kwargs") or "")))
     except InputError as error:
         say(f"converted without the file's environment: {error}")
         return None

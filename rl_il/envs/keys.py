@@ -28,7 +28,7 @@ class KeyMap:
 
     Args:
       keys: all keys. Several keys may have the same action.
-      names: the names of the actions if they are integers, else of the axes.
+      names: the names of the actions, from the smallest integer on, or of the axes if actions are continuous.
       idle: the action that is executed if a person must act and presses no key.
       do_nothing: the key for the idle action, if the task has an action that does nothing. Pressing it is a decision,
         so it gives a label. If no key is pressed, the agent acts.
@@ -103,11 +103,33 @@ class KeyMap:
         return replace(self, keys=tuple(keys.values()))
 
 
-def digit_keys(n_actions: int) -> KeyMap:
-    """Return keys for integer actions of unknown meaning: 0 to 9, then letters. Further actions have no key."""
+def digit_keys(n_actions: int, start: int = 0) -> KeyMap:
+    """Return keys for integer actions from `start` on, of unknown meaning: 0 to 9, then letters.
+
+    The key of an action up to 9 is its own digit. Further actions, and negative ones, have no key.
+    """
     codes = [(f"Digit{i}", str(i)) for i in range(10)] + [(f"Key{letter}", letter) for letter in LETTERS]
-    keys = [Key(code, label, f"action {i}", i) for i, (code, label) in enumerate(codes[:n_actions])]
-    return KeyMap(tuple(keys), tuple(f"action {i}" for i in range(n_actions)), idle=0)
+    actions = range(start, start + n_actions)
+    keys = [Key(*codes[i], f"action {i}", i) for i in actions if 0 <= i < len(codes)]
+    return KeyMap(tuple(keys), tuple(f"action {i}" for i in actions), idle=start)
+
+
+AXES = (("ArrowLeft", "←", "ArrowRight", "→"), ("ArrowDown", "↓", "ArrowUp", "↑"), ("KeyA", "A", "KeyD", "D"))
+"""The two keys of each axis of a continuous action of unknown meaning: for its smallest and for its largest value."""
+
+
+def axis_keys(low: np.ndarray, high: np.ndarray) -> KeyMap:
+    """Return keys for continuous actions of unknown meaning with bounds `low` and `high`, `(n,)`, of up to 3 axes.
+
+    An axis without a key is idle: 0, or the bound next to it. An infinite bound counts as -1 or 1.
+    """
+    low, high = np.where(np.isfinite(low), low, -1.0), np.where(np.isfinite(high), high, 1.0)
+    keys = [Key("Space", "space", "do nothing", 0)]
+    for axis, (down, down_label, up, up_label) in enumerate(AXES[: len(low)]):
+        keys.append(Key(down, down_label, f"{low[axis]:g} on axis {axis}", float(low[axis]), axis))
+        keys.append(Key(up, up_label, f"{high[axis]:g} on axis {axis}", float(high[axis]), axis))
+    idle = tuple(map(float, np.clip(0.0, low, high)))
+    return KeyMap(tuple(keys), tuple(f"axis {axis}" for axis in range(len(low))), idle, do_nothing="Space")
 
 
 LETTERS = "QWERTYUIOASDFGHJKLZXCVBNM"  # without P, which pauses the page

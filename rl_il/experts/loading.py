@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import env_spec, is_discrete, name_of
+from rl_il.envs import action_form, env_row, name_of
 from rl_il.errors import InputError
 from rl_il.experts.car_driver import CarDriver
 from rl_il.experts.course import load_course_expert
 from rl_il.experts.hub import fetch
+from rl_il.experts.own import own_actor
 from rl_il.experts.sb3 import load_sb3
 from rl_il.experts.torch_file import load_torch_file
 from rl_il.experts.weights import load_weights
 from rl_il.files import LEGACY_TORCH, named_run, one_line, reading
+from rl_il.plugins import is_own, load_own
 from rl_il.policies.actors import RandomActor, ScriptedActor
 from rl_il.types import Actor
 
@@ -84,7 +86,7 @@ def load_expert(
 ) -> Actor:
     """Return the expert, loaded by `load_actor`. None takes the one that is shipped for the environment."""
     name = name_of(env)
-    expert = expert or env_spec(name).expert_path
+    expert = expert or env_row(name).expert_path
     if expert is None:
         raise InputError(f"no expert is shipped for {name}; give one with --expert_policy_file or --policy")
     return load_actor(expert, env, activation, no_normalizer)
@@ -101,7 +103,8 @@ def load_actor(
 
     Args:
       policy: `expert` (the shipped one), `random`, a scripted expert's name, a file of one of the `FORMATS`
-        (`hf:ORG/REPO/FILE` downloads it first), a run folder (its latest policy), or `latest`, the newest run folder.
+        (`hf:ORG/REPO/FILE` downloads it first), a run folder (its latest policy), `latest`, the newest run folder, or
+        `module:Name` of the user's own function or class (`own_actor`).
       activation: the network's, if the file of another program names none that is known here.
       no_normalizer: act on raw observations, without the normaliser of a Stable-Baselines3 policy.
       if_taken: ignore the two flags for a file whose format takes none, instead of refusing them.
@@ -116,6 +119,11 @@ def load_actor(
         if name != own_env:
             raise InputError(f"{policy} is an expert for {own_env}, not for {name}")
         return make_expert(env.observation_space.shape)
+    if is_own(policy):
+        for flag in ["activation"] * bool(activation) + ["no_normalizer"] * bool(no_normalizer):
+            if not if_taken:
+                raise InputError(f"{policy}: {WITHOUT_FLAG[flag]}")
+        return own_actor(load_own(str(policy)), env, str(policy))
     path = find_file(policy, with_normaliser=not no_normalizer)
     flags = {"activation": activation, "no_normalizer": no_normalizer}
     try:
@@ -178,7 +186,8 @@ def find_file(policy: str | Path, with_normaliser: bool = True) -> Path:
     if os.path.isdir(path):
         path = latest_policy(path)
     if not os.path.isfile(path):
-        raise InputError(f"{path}: no such file, nor one of the names expert, random, {', '.join(SCRIPTED_EXPERTS)}")
+        names = ", ".join(["expert", "random", *SCRIPTED_EXPERTS])
+        raise InputError(f"{path}: no such file, nor one of the names {names}, nor your own module:Name")
     return path
 
 
@@ -191,15 +200,10 @@ def latest_policy(folder: Path) -> Path:
 
 
 def _check_fit(actor: Actor, env: gym.Env) -> None:
-    name, space, discrete = name_of(env), env.action_space, is_discrete(env.action_space)
+    name, expected = name_of(env), action_form(env.action_space)
     if actor.ob_shape != env.observation_space.shape:
         raise InputError(
             f"takes observations {actor.ob_shape}, but those of {name} are {env.observation_space.shape}"
         )
-    if actor.n_outputs is None:
-        return
-    got = (actor.n_outputs, actor.output == "argmax")
-    expected = (int(space.n) if discrete else space.shape[0], discrete)
-    if got != expected:
-        kinds = {True: "discrete actions", False: "continuous action dimensions"}
-        raise InputError(f"gives {got[0]} {kinds[got[1]]}, but {name} takes {expected[0]} {kinds[expected[1]]}")
+    if actor.form is not None and actor.form != expected:
+        raise InputError(f"gives {actor.form}, but {name} takes {expected}")

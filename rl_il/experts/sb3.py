@@ -16,7 +16,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import is_discrete, name_of
+from rl_il.envs import action_form, is_discrete, name_of
+from rl_il.envs.fitting import original_space
 from rl_il.errors import InputError
 from rl_il.experts.normaliser import find_normaliser
 from rl_il.files import load_torch, reading
@@ -77,11 +78,18 @@ def load_sb3(path: Path, env: gym.Env, activation: str | None = None, no_normali
 
 
 def _check_spaces(data: dict[str, Any], env: gym.Env) -> None:
-    """Raise `InputError` if the policy was trained in other spaces than the environment's."""
-    for key, does, needs in (("action_space", "acts in", "needs"), ("observation_space", "observes", "gives")):
-        got, expected = _space_in(data.get(key)), _describe(getattr(env, key))
+    """Raise `InputError` if the policy was trained in other spaces than the environment's.
+
+    The library makes integers that are observed one-hot, as `FlattenObservation` does.
+    """
+    acting = ("action_space", "acts in", "needs", env.action_space)
+    observing = ("observation_space", "observes", "gives", original_space(env))
+    for key, does, needs, space in (acting, observing):
+        got, expected = _space_in(data.get(key)), _describe(space)
         if got and got != expected:
             raise InputError(f"it {does} {got}, {name_of(env)} {needs} {expected}")
+    if original_space(env).dtype == np.uint8 and len(original_space(env).shape or ()) == 3:
+        raise InputError(f"it observes pictures, which the library divides by 255; {name_of(env)} flattens them")
 
 
 def _space_in(data: Any) -> str:
@@ -91,15 +99,17 @@ def _space_in(data: Any) -> str:
         return ""
     if kind[1] == "Discrete":
         return f"Discrete({data.get('n')})"
-    shape = data.get("_shape", data.get("shape"))
+    shape = data.get("nvec") if kind[1] == "MultiDiscrete" else data.get("_shape", data.get("shape"))
     sizes = re.findall(r"\d+", str(shape))
-    return f"Box({', '.join(sizes)})" if kind[1] == "Box" else kind[1]
+    return f"{kind[1]}({', '.join(sizes)})" if kind[1] in ("Box", "MultiDiscrete") else kind[1]
 
 
 def _describe(space: gym.Space) -> str:
-    """Return the kind and the size of a space: Discrete(4), Box(2), Box(96, 96, 3), MultiBinary."""
-    if is_discrete(space):
+    """Return the kind and the size of a space: Discrete(4), Box(2), Box(96, 96), MultiDiscrete(3, 2), MultiBinary."""
+    if isinstance(space, gym.spaces.Discrete):
         return f"Discrete({space.n})"
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return f"MultiDiscrete({', '.join(map(str, space.nvec.ravel()))})"
     kind = type(space).__name__
     return f"Box({', '.join(map(str, space.shape))})" if kind == "Box" else kind
 
@@ -112,12 +122,15 @@ def _find_output(algorithm: str, data: dict[str, Any], env: gym.Env) -> dict[str
         raise InputError(
             f"is a {algorithm} policy, whose actions are {kinds[0]}, but {name_of(env)}'s are {kinds[1]}"
         )
+    if isinstance(space, gym.spaces.MultiBinary):
+        raise InputError(f"acts in MultiBinary, as {name_of(env)} does; such policies of the library cannot be read")
+    form = action_form(space)
     if discrete:
-        return {"output": "argmax"}
+        return {"output": "argmax", "form": form}
     if algorithm == "PPO or A2C" and not _settings(data).get("squash_output"):
-        return {"output": "clip", "action_low": space.low, "action_high": space.high}
-    scale, center = (space.high - space.low) / 2, (space.high + space.low) / 2
-    return {"output": "tanh", "action_scale": scale, "action_center": center}
+        return {"output": "clip", "action_low": space.low.ravel(), "action_high": space.high.ravel(), "form": form}
+    scale, center = (space.high - space.low).ravel() / 2, (space.high + space.low).ravel() / 2
+    return {"output": "tanh", "action_scale": scale, "action_center": center, "form": form}
 
 
 def _settings(data: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import is_discrete
+from rl_il.envs import action_form, is_discrete
 from rl_il.errors import InputError
 from rl_il.files import load_torch, reading
 from rl_il.plugins import ACTIVATIONS
@@ -133,7 +133,8 @@ def _policy_layers(layers: Layers, env: gym.Env) -> list[str]:
         raise InputError("holds no linear layers; demonstrations belong to --expert_data")
     discrete = is_discrete(env.action_space)
     n_obs = int(np.prod(env.observation_space.shape))
-    n_acs = int(env.action_space.n) if discrete else int(np.prod(env.action_space.shape))
+    form = action_form(env.action_space)
+    n_acs = sum(form.choices) or form.ac_dim
     acting = [name for name in layers if not _has(NOT_ACTING, name)]
     acting = [name for name in acting if not _has(VALUES, name)] or (acting if discrete else [])
     if not discrete:
@@ -214,12 +215,13 @@ def _beside_critics(name: str, layers: Layers, names: list[str]) -> bool:
 
 def _output(tensors: Tensors, names: list[str], env: gym.Env) -> dict[str, Any]:
     """Return how the last layer's output becomes the action."""
-    if is_discrete(env.action_space):
-        return {"output": "argmax"}
+    form = action_form(env.action_space)
+    if form.discrete:
+        return {"output": "argmax", "form": form}
     bounds = {name.rpartition("_")[2]: leaf for name, leaf in tensors.others.items() if BOUNDS.fullmatch(name)}
     if bounds.keys() == {"scale", "bias"}:
         scale, center = (bounds[key].detach().float().numpy().reshape(-1) for key in ("scale", "bias"))
-        return {"output": "tanh", "action_scale": scale, "action_center": center}
+        return {"output": "tanh", "action_scale": scale, "action_center": center, "form": form}
     spread = [name for name in tensors.layers if re.search(r"log_?std|sigma", name.lower()) and name not in names]
     if all(re.fullmatch(r"(actor\.)?l\d+", name.lower()) for name in names):
         raise InputError(
@@ -231,7 +233,7 @@ def _output(tensors: Tensors, names: list[str], env: gym.Env) -> dict[str, Any]:
             f"has {', '.join([*bounds, *spread][:2])} but not both action_scale and action_bias, so it may squash its"
             " actions by tanh in a way that the file does not say; add these two tensors to it, as CleanRL does"
         )
-    return {"output": "identity"}
+    return {"output": "identity", "form": form}
 
 
 def _say(path: Path, names: list[str], tensors: Tensors, activation: str | None, output: str) -> None:

@@ -1,7 +1,8 @@
 """Augmentations: random changes of the pictures in a minibatch. If needed, they change the labels too.
 
 An augmentation takes pictures `(N, ..., height, width, channels)` uint8, their labels `(N, ac_dim)` and a random
-generator. It returns changed pictures and labels. `plugins.AUGMENTATIONS` lists all augmentations.
+generator. It returns changed pictures and labels. `plugins.AUGMENTATIONS` lists those that ship. Your own is a
+function in a module of the working folder: `--augment my_changes:darken`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rl_il.plugins import AUGMENTATIONS, load
+from rl_il.plugins import AUGMENTATIONS, find
 from rl_il.types import Batch
 
 SHIFT = 4  # maximum, in pixels, as in DrQ (Kostrikov et al. 2020, arXiv:2004.13649)
@@ -50,5 +51,5 @@ def augment(batch: Batch, names: Sequence[str], rng: np.random.Generator) -> Bat
     """Return the minibatch after the named augmentations, which are applied in this order."""
     obs, acs, noise = batch
     for name in names:
-        obs, acs = load(AUGMENTATIONS[name])(obs, acs, rng)
+        obs, acs = find("augmentation", AUGMENTATIONS, name)(obs, acs, rng)
     return Batch(obs, acs, noise)

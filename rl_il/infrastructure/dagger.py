@@ -194,7 +194,7 @@ def label_round(
 
     Raise `InputError` if the teacher's answers are not actions, or if the rule's selection is not a bool array.
     """
-    chosen = rule.select(trajectories, budget, rng)
+    chosen = [np.asarray(mask) for mask in rule.select(trajectories, budget, rng)]
     for trajectory, mask in zip(trajectories, chosen, strict=True):
         if mask.dtype != bool or mask.shape != (len(trajectory),):
             raise InputError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.infrastructure.progress import Watch
+from rl_il.infrastructure.pytorch_utils import threads
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import EpisodeStatistics, RolloutSource, begin_episodes, look_at
 from rl_il.infrastructure.validation import validate
@@ -39,7 +40,7 @@ class Evaluator:
     """The measurements of a policy in a run.
 
     Args:
-      config: the settings of the run. Only `env_name`, `seed` and `ep_len` are read.
+      config: the settings of the run. Only `env_name`, `seed`, `ep_len` and `torch_threads` are read.
       env: an environment, or worker processes.
       n_episodes: the number of whole episodes in an evaluation.
       expert: an expert with which the policy is compared on the states of the evaluation, or None. It must be able to
@@ -69,7 +70,8 @@ class Evaluator:
           roll_out: whether new episodes are rolled out. If not, only the held-out steps are used.
         """
         rng = stream(self.config.seed, "noise", itr)
-        validation = validate(policy, self.validation, rng) if len(self.validation) else {}
+        with threads(self.config.torch_threads):
+            validation = validate(policy, self.validation, rng) if len(self.validation) else {}
         if not roll_out:
             return Evaluation(itr, scalars=validation)
         actor = policy.actor()
@@ -111,11 +113,12 @@ def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dic
 def agreement(actor: Actor, expert: Expert, trajectories: Sequence[Trajectory], discrete: bool) -> dict[str, float]:
     """Return how well the actor agrees with the expert on the states of its rollouts.
 
-    For discrete actions, it is the fraction of states with the same action. For continuous actions, it is the root
-    mean square difference of the unclipped actions.
+    For discrete actions, it is the fraction of states with the same action, in all its integers. For continuous
+    actions, it is the root mean square difference of the unclipped actions.
     """
     obs = np.concatenate([t.obs[:-1] for t in trajectories])
     acs, labels = actor.get_action(obs), expert.get_action(obs)
     if discrete:
-        return {"Eval_ExpertAgreement": float(np.mean(acs == labels))}
+        same = np.reshape(acs == labels, (len(obs), -1)).all(axis=1)
+        return {"Eval_ExpertAgreement": float(np.mean(same))}
     return {"Eval_ExpertDistance": float(np.sqrt(np.mean((acs - labels) ** 2)))}

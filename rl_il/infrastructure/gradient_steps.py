@@ -13,6 +13,7 @@ from rl_il.config import RunConfig
 from rl_il.errors import DivergedError
 from rl_il.infrastructure.augmentation import augment
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
+from rl_il.infrastructure.pytorch_utils import seeded, threads
 from rl_il.infrastructure.replay_buffer import ReplayBuffer, with_noise
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.seeding import stream
@@ -46,10 +47,12 @@ class GradientSteps:
         """
         before = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}
         losses = []
-        for rows in minibatches:
-            losses.append(self.take(rows, itr, first_step + len(losses)))
-            if not math.isfinite(losses[-1]):
-                break
+        rng = stream(self.config.seed, "torch", itr, first_step)
+        with seeded(int(rng.integers(2**62))):  # for a user's network with dropout
+            for rows in minibatches:
+                losses.append(self.take(rows, itr, first_step + len(losses)))
+                if not math.isfinite(losses[-1]):
+                    break
         weights = self.policy.state_dict().values()
         if not math.isfinite(losses[-1]) or not all(bool(tensor.isfinite().all()) for tensor in weights):
             self.policy.load_state_dict(before)
@@ -60,11 +63,15 @@ class GradientSteps:
         return np.array(losses)
 
     def take(self, rows: Tensor, itr: int, step: int) -> float:
-        """Make one gradient step on the rows with these numbers, and return the loss before it, finite or not."""
-        if self._update_itr != itr:
-            self._update, self._update_itr = self._make_update(), itr
-        self.itr, self.step = itr, step
-        return self._update(rows)
+        """Make one gradient step on the rows with these numbers, and return the loss before it, finite or not.
+
+        It uses `config.torch_threads` threads of torch, and a step is also compiled for this number.
+        """
+        with threads(self.config.torch_threads):
+            if self._update_itr != itr:
+                self._update, self._update_itr = self._make_update(), itr
+            self.itr, self.step = itr, step
+            return self._update(rows)
 
     def _make_update(self) -> Callable[[Tensor], float]:
         """Return a function that takes row numbers, makes one gradient step on these rows and returns their loss."""

@@ -1,7 +1,8 @@
-"""Progress lines with the remaining time, and a stopwatch for each kind of work."""
+"""The progress of slow work with the remaining time, and a stopwatch for each kind of work."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,59 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 
-LINE = {"leave": False, "disable": None, "delay": 1, "dynamic_ncols": True}
-"""Settings of tqdm: a line is shown only on a terminal, after the first second, and is removed at the end."""
+BAR = {"leave": False, "delay": 1, "dynamic_ncols": True}
+"""Settings of tqdm: a line of a terminal is shown after the first second, and is removed at the end."""
+SECONDS_BETWEEN_LINES = 10  # in a notebook, a pipe or a file, where a line cannot be removed
+
+
+class Lines:
+    """A display of progress in whole lines on stderr, where there is no terminal: notebooks, pipes and files.
+
+    Args:
+      description: the work.
+      total: the number of items, or None if it is not known.
+      done: how many of them came before.
+    """
+
+    def __init__(self, description: str, total: int | None, done: int = 0):
+        self.description, self.total, self.n = description, total, done
+        self._first, self._start = done, time.perf_counter()
+        self._last = self._start
+
+    def update(self) -> None:
+        """Count an item, and print a line if the last one is old."""
+        self.n += 1
+        now = time.perf_counter()
+        if now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            print(self._line(now - self._start), file=sys.stderr, flush=True)
+
+    def _line(self, elapsed: float) -> str:
+        if self.total is None:
+            return f"{self.description}: {self.n:,}, {seconds(elapsed)}"
+        left = elapsed / (self.n - self._first) * (self.total - self.n)
+        return f"{self.description}: {self.n:,} of {self.total:,}, {seconds(elapsed)}, about {seconds(left)} left"
+
+    def close(self) -> None:
+        """Do nothing: the lines remain."""
+
+
+def display(description: str, total: int | None, done: int = 0) -> tqdm | Lines:
+    """Return what shows the progress: a line that changes if stderr is a terminal, else a line now and then."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        return tqdm(desc=description, total=total, initial=done, **BAR)
+    return Lines(description, total, done)
 
 
 def progress(items: Iterable[Item], total: int, description: str) -> Iterator[Item]:
-    """Return the items as an iterator that shows a progress line."""
-    return iter(tqdm(items, description, total, **LINE))
+    """Yield the items and show the progress."""
+    shown = display(description, total)
+    try:
+        for item in items:
+            yield item
+            shown.update()
+    finally:
+        shown.close()
 
 
 def seconds(value: float) -> str:
@@ -27,11 +74,11 @@ def seconds(value: float) -> str:
 
 
 class Watch:
-    """A stopwatch for each kind of work in a run, with progress lines for slow work.
+    """A stopwatch for each kind of work in a run, which also shows the progress of slow work.
 
     Args:
-      last_itr: the number of the run's last iteration, for the progress lines.
-      verbose: whether to show progress lines.
+      last_itr: the number of the run's last iteration, for the description.
+      verbose: whether to show the progress.
 
     Attributes:
       seconds: the name of each kind of work, and the seconds that it took.
@@ -75,16 +122,15 @@ class Watch:
             if total is None or bar.n >= total:
                 self.close()
 
-    def _bar_of(self, kind: str, itr: int, total: int | None, done: int) -> tqdm:
-        """Return the progress line of this work, which may continue over several calls."""
+    def _bar_of(self, kind: str, itr: int, total: int | None, done: int) -> tqdm | Lines:
+        """Return the display of this work, which may continue over several calls."""
         if self._shown != (kind, itr):
             self.close()
-            description = f"itr {itr}/{self.last_itr} {kind}"
-            self._bar, self._shown = tqdm(desc=description, total=total, initial=done, **LINE), (kind, itr)
+            self._bar, self._shown = display(f"itr {itr}/{self.last_itr} {kind}", total, done), (kind, itr)
         return self._bar
 
     def close(self) -> None:
-        """Remove the progress line."""
+        """Remove the line of a terminal."""
         if self._bar is not None:
             self._bar.close()
         self._bar = self._shown = None

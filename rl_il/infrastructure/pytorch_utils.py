@@ -10,7 +10,16 @@ import torch
 from torch import nn
 
 from rl_il.errors import InputError
-from rl_il.plugins import ACTIVATIONS, load, row
+from rl_il.plugins import ACTIVATIONS, find
+
+CONVERTED = {
+    torch.float64: torch.float32,
+    torch.float16: torch.float32,
+    torch.bool: torch.uint8,
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+}
 
 
 def pick_device(device: str = "auto", gpu: int = 0, pictures: bool = False) -> torch.device:
@@ -30,9 +39,12 @@ def pick_device(device: str = "auto", gpu: int = 0, pictures: bool = False) -> t
 
 
 def to_tensor(array: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return a tensor on `device`. Double precision becomes single precision. Other dtypes do not change."""
+    """Return a tensor on `device`, in a dtype that torch computes with.
+
+    Double and half precision become single precision, and unsigned integers of more than a byte signed ones.
+    """
     tensor = torch.as_tensor(array, device=device)
-    return tensor.float() if tensor.dtype == torch.float64 else tensor
+    return tensor.to(CONVERTED[tensor.dtype]) if tensor.dtype in CONVERTED else tensor
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -42,7 +54,7 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 def build_mlp(input_size: int, output_size: int, n_layers: int, size: int, activation: str) -> nn.Sequential:
     """Return `n_layers` hidden layers of `size` units, each followed by the activation, and a linear layer."""
-    activation_class = load(row("activation", ACTIVATIONS, activation)[0])
+    activation_class = find_activation(activation)
     layers: list[nn.Module] = []
     for _ in range(n_layers):
         layers += [nn.Linear(input_size, size), activation_class()]
@@ -50,9 +62,61 @@ def build_mlp(input_size: int, output_size: int, n_layers: int, size: int, activ
     return nn.Sequential(*layers, nn.Linear(input_size, output_size))
 
 
+def find_activation(name: str) -> type[nn.Module]:
+    """Return the activation of this name: of a row of `plugins.ACTIVATIONS`, or the user's `module:Name`."""
+    found = find("activation", {key: path for key, (path, _) in ACTIVATIONS.items()}, name)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):  # a name in a file must not call just anything
+        raise InputError(f"activation {name}: must be a subclass of torch.nn.Module, got {found!r}")
+    return found
+
+
+def check_network(network: object, features: int, outputs: int, maker: str) -> None:
+    """Raise `InputError` if this is no network from `(N, features)` to `(N, outputs)`. Draw no random numbers.
+
+    `maker` is the name of the user's function that made it, for the message.
+    """
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{maker} must return a torch.nn.Module, got {type(network).__name__}")
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            shape = tuple(network.eval()(torch.zeros(2, features)).shape)
+        except Exception as error:  # the user's code may raise any class
+            raise InputError(f"{maker}: its network fails for (2, {features}) features: {error}") from error
+    network.train()
+    if shape != (2, outputs):
+        raise InputError(f"{maker}: its network makes {shape} of (2, {features}) features; expected (2, {outputs})")
+
+
 @contextmanager
-def seeded_weights(seed: int) -> Iterator[None]:
-    """Seed torch's global generator in the `with` block, for initial weights, and restore it at the end."""
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generator in the `with` block, and restore it at the end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put the module into evaluation mode in the `with` block (no dropout), and restore its mode at the end."""
+    was_training = module.training
+    if was_training:
+        module.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            module.train()
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let torch use `n` CPU threads in the `with` block, and restore the number at the end.
+
+    By default, torch uses all cores. For small networks that is slower than one thread, on a busy machine ten times.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)  # takes 0.1 microseconds
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

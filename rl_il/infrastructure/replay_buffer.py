@@ -31,6 +31,7 @@ class ReplayBuffer:
         Unlabelled steps are stored too, since later stacks contain them.
       view: a function that returns the part of observations `(N, *ob_shape)` to store, for example pictures without
         colours.
+      to_labels: a function that returns the labels to store of actions `(N, ...)`.
     """
 
     def __init__(
@@ -39,15 +40,16 @@ class ReplayBuffer:
         device: torch.device | str = "cpu",
         frame_stack: int = 1,
         view: Callable[[np.ndarray], np.ndarray] = lambda obs: obs,
+        to_labels: Callable[[np.ndarray], np.ndarray] = lambda acs: acs,
     ):
         self.max_size = max_size
         self.device = torch.device(device)
-        self.frame_stack, self.view = frame_stack, view
+        self.frame_stack, self.view, self.to_labels = frame_stack, view, to_labels
         self.added = 0  # all rows so far, with dropped ones; row i is stored at `i % max_size`
         self._obs: torch.Tensor | None = None  # (capacity, *ob_shape)
-        self._acs: torch.Tensor | None = None  # (capacity,) or (capacity, ac_dim)
+        self._acs: torch.Tensor | None = None  # (capacity, *shape of a label)
         self._behind: torch.Tensor | None = None  # (capacity,) number of earlier rows in the row's stack
-        self._labelled: torch.Tensor | None = None  # (capacity,) bool
+        self._labelled: torch.Tensor | None = None  # (capacity,) 0 or 1
         self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: not computed yet
         self._back = torch.arange(frame_stack - 1, -1, -1, device=self.device)
         self._episode_rows = 0  # stored steps of the last episode
@@ -67,7 +69,7 @@ class ReplayBuffer:
 
     @property
     def acs(self) -> torch.Tensor:
-        """Return the stored labels, `(rows,)` or `(rows, ac_dim)`, without copying them."""
+        """Return the stored labels, `(rows, *shape of a label)`, without copying them."""
         return self._acs[: self._kept]
 
     def add(self, trajectories: Sequence[Trajectory], continued: bool = False) -> None:
@@ -81,7 +83,8 @@ class ReplayBuffer:
             labelled = trajectory.labelled_steps
             keep = labelled if self.frame_stack == 1 else slice(None)
             self._episode_rows = self._episode_rows if continued else 0
-            self._append(self.view(trajectory.obs[:-1][keep]), trajectory.labels[keep], labelled[keep])
+            labels = self.to_labels(trajectory.labels[keep])
+            self._append(self.view(trajectory.obs[:-1][keep]), labels, labelled[keep])
             continued = False
         self._drawable = None
 

@@ -65,7 +65,7 @@ class RLTrainer:
             raise ValueError(f"config.do_dagger needs a rule and a teacher, got {rule} and {teacher}")
         self.config, self.env, self.policy, self.demonstrations = config, env, policy, demonstrations
         self.rule, self.teacher, self.watch = rule, teacher, watch
-        storage = (config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view)
+        storage = (config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view, policy.to_labels)
         self.buffer, self.validation = ReplayBuffer(*storage), ReplayBuffer(*storage)
         compiles = config.compiles(sum(int(t.labelled_steps.sum()) for t in demonstrations))
         compiles &= policy.compile_pays or config.compile == "on"
@@ -148,7 +148,13 @@ class RLTrainer:
         """Return the state that is needed to continue, without the data of the iterations so far."""
         state = {name: getattr(self, name) for name in ("itr", "steps_done", "gradient_steps")}
         parts = {"policy": self.policy, "optimizer": self.policy.optimizer, "rule": self.rule}
-        return state | {name: part.state_dict() for name, part in parts.items() if part is not None}
+        state |= {name: part.state_dict() for name, part in parts.items() if part is not None}
+        if not _is_plain(state.get("rule")):
+            raise InputError(
+                f"{type(self.rule).__name__}.state_dict must return numbers, strings, tensors, and lists and dicts of"
+                f" them, since a checkpoint holds nothing else; got {state['rule']!r:.200}"
+            )
+        return state
 
     def load_state_dict(self, state: dict[str, Any], collected: Iterable[Sequence[Trajectory]]) -> None:
         """Restore the state that `state_dict` returned. `collected` has the data of each iteration from 1 on."""
@@ -158,3 +164,12 @@ class RLTrainer:
             if part is not None:
                 part.load_state_dict(state[name])
         self.itr, self.steps_done, self.gradient_steps = state["itr"], state["steps_done"], state["gradient_steps"]
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value can be read again from a checkpoint, in which no code is run."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, [*value.keys(), *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (bool, int, float, str, Tensor, type(None)))

@@ -17,11 +17,16 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import env_spec, episode_limit, is_discrete, name_of
+from rl_il.envs import action_dtype, action_form, env_row, episode_limit, is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Decision, Rule, Teacher
 from rl_il.seeding import episode_seeds
 from rl_il.types import EXPERT, LEARNER, Actor, Trajectory
+
+EXPECTED = (
+    "Gymnasium expects reset(seed=...) to return (observation, info), and step(action) to return (observation,"
+    " reward, terminated, truncated, info)"
+)
 
 
 class Rollout:
@@ -41,14 +46,33 @@ class Rollout:
         self.env, self.seed, self.limit, self.has_teacher = env, seed, limit, has_teacher
         space = env.action_space
         self._bounds = None if is_discrete(space) else (space.low, space.high)
-        self.ob, _ = env.reset(seed=seed)
+        self._counts_from_0 = self._bounds is None and action_form(space).usual
+        self.acs, self.answers = [], []
+        self.ob = self._first_observation()
         self.own: np.ndarray | None = None
-        self.obs, self.acs, self.answers = [np.array(self.ob)], [], []
+        self.obs = [np.array(self.ob)]
         self.rewards, self.sources, self.may_label = [], [], []
         self.terminated = self.truncated = self.cut = False
 
     def __len__(self) -> int:
         return len(self.acs)
+
+    def _first_observation(self) -> np.ndarray:
+        """Return the observation with which the episode begins. Raise `InputError` if the environment has none."""
+        try:
+            returned = self.env.reset(seed=self.seed)
+            if not isinstance(returned, tuple):  # an array of two numbers could be unpacked too
+                raise TypeError(f"reset returned a value of type {type(returned).__name__}")
+            ob, _ = returned
+        except Exception as error:  # the code of an environment may raise any class
+            raise InputError(self._what_failed(f"reset(seed={self.seed})", error)) from error
+        expected = self.env.observation_space.shape
+        if np.shape(ob) != expected:
+            raise InputError(
+                f"{name_of(self.env)} returned an observation of shape {np.shape(ob)} from reset(seed={self.seed}),"
+                f" but its observation_space has the shape {expected}"
+            )
+        return ob
 
     @property
     def ended(self) -> bool:
@@ -65,7 +89,8 @@ class Rollout:
         try:
             self.ob, reward, self.terminated, truncated, _ = self.env.step(executed)
         except Exception as error:  # the code of an environment may raise any class
-            raise InputError(self._what_failed(error)) from error
+            where = f"step {len(self) + 1} of the episode from seed {self.seed}"
+            raise InputError(self._what_failed(where, error)) from error
         self.obs.append(np.array(self.ob))  # some environments write all observations into the same array
         self.acs.append(executed)
         self.answers.append(answer)
@@ -75,26 +100,37 @@ class Rollout:
         self.truncated = truncated or (not self.terminated and len(self.acs) >= self.limit)
 
     def _executable(self, action: np.ndarray) -> int | np.ndarray:
-        """Return the action for the environment: an integer, or floats clipped to its bounds."""
-        if self._bounds is None:
+        """Return the action for the environment: one integer or an array of them, or floats clipped to its bounds."""
+        if self._counts_from_0:
             return int(action)
+        if self._bounds is None:
+            return self._checked(action)
         low, high = self._bounds
         return np.minimum(np.maximum(action, low), high)
 
-    def _what_failed(self, error: Exception) -> str:
-        """Return a message with the place of the error, and the step and the seed that reproduce it."""
+    def _checked(self, action: np.ndarray) -> int | np.ndarray:
+        """Return the integers as the space has them. Raise `InputError` if they are not an action of it."""
+        space = self.env.action_space
+        executed = np.asarray(action).astype(space.dtype)
+        executed = int(executed) if executed.ndim == 0 else executed
+        if not space.contains(executed):
+            raise InputError(f"{name_of(self.env)} takes actions of {space}, got {action!r} of an expert or a policy")
+        return executed
+
+    def _what_failed(self, where: str, error: Exception) -> str:
+        """Return a message with the place of the error, and what Gymnasium expects if the interface may be wrong."""
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return (
-            f"{name_of(self.env)} failed in step {len(self) + 1} of the episode from seed {self.seed}:"
-            f" {type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
-        )
+        text = f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
+        if isinstance(error, (TypeError, ValueError)):  # maybe it has the interface of the old package gym
+            text += f"; {EXPECTED}"
+        return f"{name_of(self.env)} failed in {where}: {text}"
 
     def trajectory(self, start: int = 0) -> Trajectory:
         """Return the trajectory of the steps from `start` on.
 
         If there are answers, `expert_acs` contains them, and the executed actions at the steps without an answer.
         """
-        dtype = np.int64 if is_discrete(self.env.action_space) else np.float32
+        dtype = action_dtype(self.env.action_space)
         answers, may_label = self.answers[start:], self.may_label[start:]
         consulted = np.array([answer is not None for answer in answers])
         labels = [ac if answer is None else answer for ac, answer in zip(self.acs[start:], answers, strict=True)]
@@ -286,7 +322,7 @@ def look_at(episodes: Iterable[Trajectory], env_name: str) -> tuple[np.ndarray, 
     The success is None if the environment's row in `ENVS` does not define it. No episode is kept, since the pictures
     of a hundred episodes of CarRacing would need 2 GB.
     """
-    reached = env_spec(env_name).success
+    reached = env_row(env_name).success
     rows = [(t.episode_return, len(t), bool(reached and reached(t))) for t in episodes]
     returns, lengths, success = (np.array(column) for column in zip(*rows, strict=True))
     return returns, lengths, success if reached else None

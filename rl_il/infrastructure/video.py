@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import make_env, name_of
+from rl_il.envs import make_env, name_of, recipe_of
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, check_writable
 from rl_il.infrastructure.rollouts import episode_steps
@@ -26,13 +26,14 @@ class RenderError(InputError):
 
 
 def record_frames(
-    env_name: str, actor: Actor, seed: int, max_path_length: int | None = None, max_frames: int = 300
+    env: gym.Env, actor: Actor, seed: int, max_path_length: int | None = None, max_frames: int = 300
 ) -> tuple[np.ndarray, float]:
     """Return the frames of one episode, `(n, height, width, 3)` uint8, and their number per second in real time.
 
-    After about `max_frames` frames the episode is cut off. Raise `RenderError` if the environment cannot draw.
+    The episode is rolled out in a new environment that is made like `env`. After about `max_frames` frames it is cut
+    off. Raise `RenderError` if the environment cannot draw.
     """
-    with closing(make_drawing_env(env_name)) as env:
+    with closing(make_drawing_env(env)) as env:
         native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
         stride = -(-native // FRAMES_PER_SECOND)
         limit = min(filter(None, (max_path_length, max_frames * stride)))
@@ -43,18 +44,18 @@ def record_frames(
     return np.array(frames), native / stride
 
 
-def frames_at(env_name: str, actor: Actor, seed: int, steps: Sequence[int]) -> tuple[np.ndarray, Trajectory]:
+def frames_at(env: gym.Env, actor: Actor, seed: int, steps: Sequence[int]) -> tuple[np.ndarray, Trajectory]:
     """Return the frames before these steps, `(len(steps), height, width, 3)` uint8, and the episode up to them.
 
     Raise `RenderError` if the environment cannot draw, and `InputError` if the episode ends before the last step.
     """
     frames: dict[int, np.ndarray] = {}
-    with closing(make_drawing_env(env_name)) as env:
+    with closing(make_drawing_env(env)) as env:
         for rollout in episode_steps(env, actor, seed, max(steps) + 1):
             if len(rollout) in steps and not rollout.ended:
                 frames[len(rollout)] = _shrink(render_frame(env))
     if len(rollout) <= max(steps):
-        raise InputError(f"{env_name}: the episode ends after {len(rollout)} steps, before step {max(steps)}")
+        raise InputError(f"{name_of(env)}: the episode ends after {len(rollout)} steps, before step {max(steps)}")
     return np.array([frames[each] for each in steps]), rollout.trajectory()
 
 
@@ -115,23 +116,29 @@ def _mp4_bytes(frames: np.ndarray, fps: float) -> bytes:
     return file.getvalue()
 
 
-def make_drawing_env(env_name: str) -> gym.Env:
-    """Return the environment, prepared for drawing. Raise `RenderError` if it cannot be made for drawing."""
+def make_drawing_env(env: gym.Env) -> gym.Env:
+    """Return a new environment like `env`, prepared for drawing. Raise `RenderError` if it cannot be made."""
+    if "rgb_array" not in (env.metadata.get("render_modes") or ()):
+        raise RenderError(f"{name_of(env)} cannot draw: its metadata has no render mode rgb_array")
     try:
-        return make_env(env_name, render=True)
-    except (InputError, TypeError) as error:  # TypeError: its constructor takes no render_mode
-        raise RenderError(f"{env_name} cannot draw here: {error}") from error
+        return make_env(recipe_of(env), render=True)
+    except InputError as error:
+        raise RenderError(f"{name_of(env)} cannot draw here: {error}") from error
 
 
 def render_frame(env: gym.Env) -> np.ndarray:
     """Return the environment's current picture, `(height, width, 3)` uint8. Raise `RenderError` if it cannot draw."""
     try:
-        return env.render()
+        frame = env.render()
     except Exception as error:  # glfw, EGL and OpenGL raise different classes
         raise RenderError(
             f"{name_of(env)} cannot draw here ({type(error).__name__}: {error}). MuJoCo without a display"
             " needs MUJOCO_GL=egl and, on Debian and Ubuntu, `apt-get install libegl1 libgl1`"
         ) from error
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
+        got = f"an array of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise RenderError(f"{name_of(env)}: `render` must return an array (height, width, 3) of bytes, got {got}")
+    return frame
 
 
 def _shrink(frame: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import io
 import itertools
 import multiprocessing
 import os
@@ -17,11 +18,14 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
-from rl_il.envs import make_env
+from rl_il.envs import make_env, recipe_of
 from rl_il.errors import InputError
+from rl_il.files import one_line
 from rl_il.infrastructure.rollouts import RollOut, RolloutSource
 from rl_il.types import Trajectory
 
@@ -39,12 +43,18 @@ class RolloutWorkers:
     the same episodes. After a segmentation fault, the traceback is printed.
 
     Args:
-      env_name: the environment that each process makes.
+      recipe: the recipe or the name of the environment that each process makes.
       num_workers: the number of processes.
+
+    Raise `InputError` if the recipe cannot be sent to another process.
     """
 
-    def __init__(self, env_name: str, num_workers: int):
-        self.env_name, self.num_workers = env_name, num_workers
+    def __init__(self, recipe: str | EnvSpec, num_workers: int):
+        self.env_name = recipe if isinstance(recipe, str) else recipe.id
+        if not isinstance(recipe, str):
+            parts = [recipe.entry_point, *(wrapper.entry_point for wrapper in recipe.additional_wrappers)]
+            _refuse_main(next((part for part in parts if str(part).startswith("__main__:")), None))
+        self.num_workers, self._recipe = num_workers, to_bytes(recipe, self.env_name)
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
@@ -52,7 +62,7 @@ class RolloutWorkers:
         pool = ProcessPoolExecutor(self.num_workers, context, initializer=begin_worker)
         with interrupts_ignored():  # the parent handles Ctrl-C and ends the processes
             for _ in range(self.num_workers):
-                pool.submit(_worker_env, self.env_name)
+                pool.submit(_worker_env, self._recipe)
         return pool
 
     def episodes(self, roll_out: RollOut, seeds: Sequence[int] | Iterator[int]) -> PendingEpisodes:
@@ -61,12 +71,12 @@ class RolloutWorkers:
         If `seeds` is a sequence, all episodes are requested at once, in groups if they are many. If it is an
         iterator, which may be endless, a few episodes are requested in advance.
         """
-        return PendingEpisodes(self, seeds, pickle.dumps(roll_out))
+        return PendingEpisodes(self, seeds, to_bytes(roll_out, "the policy, the rule or the expert"))
 
     def submit(self, seeds: list[int], roll_out: bytes) -> tuple[ProcessPoolExecutor, Future]:
         """Request a group of episodes. Also return the pool, since it may be replaced before the answer."""
         try:
-            future = self._pool.submit(_worker_trajectories, self.env_name, roll_out, seeds)
+            future = self._pool.submit(_worker_trajectories, self._recipe, roll_out, seeds)
         except BrokenProcessPool as error:  # its processes are already dead
             future = Future()
             future.set_exception(error)
@@ -145,7 +155,8 @@ class PendingEpisodes:
                 if deaths == MAX_DEATHS:
                     raise InputError(
                         f"the worker processes of {self._workers.env_name} died {MAX_DEATHS} times at the same"
-                        " episodes; if the machine has too little memory, give fewer --num_workers"
+                        " episodes; if the machine has too little memory, give fewer --num_workers. A program that"
+                        ' starts workers must do it below `if __name__ == "__main__":`'
                     ) from error
                 self._workers.replace(pool)
                 self._pending = deque(map(self._again, self._pending))
@@ -169,27 +180,69 @@ class PendingEpisodes:
         self._finished.clear()
 
 
-def _worker_trajectories(env_name: str, pickled: bytes, seeds: list[int]) -> list[Trajectory]:
+class _Pickler(pickle.Pickler):
+    """A pickler that refuses the classes and functions of a notebook or a program: a new process has another one."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if getattr(value, "__module__", None) == "__main__" and hasattr(value, "__qualname__"):
+            _refuse_main(value.__qualname__)
+        return NotImplemented
+
+
+def _refuse_main(name: str | None) -> None:
+    """Raise `InputError` for the name of something that is defined in a notebook or in the running program."""
+    if name is not None:
+        raise InputError(
+            f"worker processes cannot import {name}, which is defined in a notebook or in the program itself; move it"
+            " into a file of its own (my_module.py) and import it, or use one worker"
+        )
+
+
+def to_bytes(value: Any, what: str) -> bytes:
+    """Return the pickled value for a worker process. Raise `InputError` if it cannot be pickled."""
+    file = io.BytesIO()
+    try:
+        _Pickler(file).dump(value)
+    except InputError:
+        raise
+    except Exception as error:  # the user's classes may raise any class
+        raise InputError(
+            f"{what} cannot be sent to worker processes ({one_line(error)}); use one worker (--num_workers 1)"
+        ) from error
+    return pickle.dumps((sys.path, file.getvalue()))
+
+
+def from_bytes(pickled: bytes) -> Any:
+    """Return the value that `to_bytes` pickled. Modules are searched in the same folders as in the parent process."""
+    sys.path[:], content = pickle.loads(pickled)
+    return pickle.loads(content)
+
+
+def _worker_trajectories(recipe: bytes, pickled: bytes, seeds: list[int]) -> list[Trajectory]:
     roll_out = _worker_roll_out(pickled)  # done first, since its modules may register the environment
-    env = _worker_env(env_name)
+    env = _worker_env(recipe)
     return [roll_out(env, seed=seed) for seed in seeds]
 
 
 @functools.cache
-def _worker_env(env_name: str) -> gym.Env:
-    return make_env(env_name)
+def _worker_env(recipe: bytes) -> gym.Env:
+    return make_env(from_bytes(recipe))
 
 
 @functools.lru_cache(maxsize=1)
 def _worker_roll_out(pickled: bytes) -> RollOut:
     """Return the unpickled function, cached for all episodes of an evaluation. The parent process pickled it."""
-    return pickle.loads(pickled)
+    return from_bytes(pickled)
 
 
 @contextmanager
-def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[RolloutSource]:
-    """Yield the environment or, for several workers, processes with one environment each. Close all at the end."""
-    source = RolloutWorkers(env_name, num_workers) if num_workers > 1 else env
+def rollout_source(env: gym.Env, num_workers: int, close_env: bool = True) -> Iterator[RolloutSource]:
+    """Yield the environment or, for several workers, processes with one such environment each.
+
+    Close the processes at the end, and the environment if `close_env`. Raise `InputError` if there are several
+    workers, but the environment cannot be made again.
+    """
+    source = RolloutWorkers(recipe_of(env), num_workers) if num_workers > 1 else env
     try:
         yield source
     except BaseException:
@@ -197,8 +250,10 @@ def rollout_source(env_name: str, env: gym.Env, num_workers: int) -> Iterator[Ro
             source.kill()
         raise
     finally:
-        source.close()
-        env.close()
+        if isinstance(source, RolloutWorkers):
+            source.close()
+        if close_env:
+            env.close()
 
 
 @contextmanager
@@ -216,6 +271,7 @@ def interrupts_ignored() -> Iterator[None]:
 
 def begin_worker() -> None:
     """Prepare a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows does not pass on that the parent ignored it
     os.environ["OMP_NUM_THREADS"] = "1"  # one core for each worker, if the policy needs torch
     faulthandler.enable()
     end_with_parent()

@@ -11,11 +11,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import is_discrete
+from rl_il.envs import action_form
+from rl_il.envs.spaces import action_dtype, integer_bounds
 from rl_il.errors import InputError
 from rl_il.plugins import ACTIVATIONS, load, row
 from rl_il.seeding import RANDOM_ACTIONS
-from rl_il.types import Actor
+from rl_il.types import ActionForm, Actor
+
+UNBOUNDED = 1.0  # a random number without a bound is drawn up to this one
 
 
 def tanh(x: np.ndarray) -> None:
@@ -68,6 +71,11 @@ def greedy(logits: Any) -> Any:
     return logits.argmax(-1)
 
 
+def greedy_each(logits: np.ndarray, choices: Sequence[int]) -> np.ndarray:
+    """Return the greedy label `(..., k)` int64 of k integers, whose logits `(..., sum of choices)` are in a row."""
+    return np.stack([greedy(part) for part in np.split(logits, np.cumsum(choices)[:-1], axis=-1)], axis=-1)
+
+
 class NumpyActor(Actor):
     """A multilayer perceptron that only acts: the frozen copy of a policy, or an expert read from a file.
 
@@ -79,6 +87,7 @@ class NumpyActor(Actor):
       output: how the outputs of the last layer become an action: `argmax` (an integer), `identity`, `tanh` (then
         times `action_scale`, plus `action_center`), or `clip` (to `action_low` and `action_high`).
       ob_shape: the environment's observation shape.
+      form: the form of the actions. None: one integer from 0, or a vector.
       obs_slice: which numbers of the flattened observation the network reads.
       obs_mean, obs_std, obs_clip: the network reads (observation - mean) / std, clipped to +-`obs_clip`.
       action_scale, action_center, action_low, action_high: one number, or one number for each action dimension.
@@ -91,6 +100,7 @@ class NumpyActor(Actor):
         activation: str,
         output: str,
         ob_shape: tuple[int, ...],
+        form: ActionForm | None = None,
         obs_slice: slice = slice(None),
         obs_mean: np.ndarray | None = None,
         obs_std: np.ndarray | None = None,
@@ -116,6 +126,8 @@ class NumpyActor(Actor):
         self.action_center = _numbers("action_center", action_center, dtype)
         self.action_low = _numbers("action_low", action_low, dtype)
         self.action_high = _numbers("action_high", action_high, dtype)
+        self._form = None if form is None or form.usual else form
+        self._choices = form.choices if form is not None and form.several else None
         self._check_layers()
         self._check_scales()
         self._reads_all = len(self.ob_shape) == 1 and obs_slice == slice(None)
@@ -137,6 +149,10 @@ class NumpyActor(Actor):
             if not (np.isfinite(w).all() and np.isfinite(b).all()):
                 raise InputError(f"layer {i} contains NaN or infinity")
             width = len(b)
+        if self._form is not None:
+            expected = sum(self._form.choices) or self._form.ac_dim
+            if width != expected or self._form.discrete != (self.output == "argmax"):
+                raise InputError(f"the last layer gives {width} numbers as {self.output}, but there are {self._form}")
 
     def _check_scales(self) -> None:
         if (self.obs_mean is None) != (self.obs_std is None):
@@ -155,8 +171,13 @@ class NumpyActor(Actor):
 
     @property
     def n_outputs(self) -> int:
-        """Return the number of discrete actions, or the number of dimensions of a continuous action."""
+        """Return the number of outputs of the last layer."""
         return len(self.layers[-1][1])
+
+    @property
+    def form(self) -> ActionForm:
+        """Return the form of the actions."""
+        return self._form or ActionForm.from_settings(self.n_outputs, self.output == "argmax")
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         """Return one action for one observation, or N actions for N observations. Only the output `clip` clips them.
@@ -167,10 +188,12 @@ class NumpyActor(Actor):
         obs = np.asarray(obs)
         if obs.shape == self.ob_shape:
             self._inputs[:] = obs if self._reads_all else obs.reshape(-1)[self.obs_slice]
-            return self._head(self._forward(self._inputs, self._outputs))
+            action = self._head(self._forward(self._inputs, self._outputs))
+            return action if self._form is None else self._form.to_actions(action)
         obs, _ = as_batch(obs, self.ob_shape)
         inputs = obs.reshape(len(obs), -1)[:, self.obs_slice].astype(self.dtype)
-        return self._head(self._forward(inputs, self._nowhere))
+        actions = self._head(self._forward(inputs, self._nowhere))
+        return actions if self._form is None else self._form.to_actions(actions)
 
     def _forward(self, h: np.ndarray, outputs: Sequence[np.ndarray | None]) -> np.ndarray:
         """Return the last layer's outputs for inputs `(n_inputs,)` or `(N, n_inputs)`.
@@ -191,7 +214,7 @@ class NumpyActor(Actor):
 
     def _head(self, h: np.ndarray) -> np.ndarray:
         if self.output == "argmax":
-            return greedy(h)
+            return greedy(h) if self._choices is None else greedy_each(h, self._choices)
         if self.output == "tanh":
             h = np.tanh(h) * self.action_scale + self.action_center
         elif self.output == "clip":
@@ -222,10 +245,13 @@ class ScriptedActor(Actor):
 
 
 class RandomActor(Actor):
-    """An actor that draws actions uniformly from the action space. They depend on the seed given to `reset`."""
+    """An actor that draws actions uniformly from the action space. They depend on the seed given to `reset`.
+
+    An infinite bound counts as `UNBOUNDED`.
+    """
 
     def __init__(self, env: gym.Env):
-        self.ob_shape = env.observation_space.shape
+        self.ob_shape, self.form = env.observation_space.shape, action_form(env.action_space)
         self.action_space = env.action_space
         self.rng = np.random.default_rng(0)
 
@@ -237,8 +263,12 @@ class RandomActor(Actor):
         """Return one random action for one observation, or N actions for N observations."""
         obs, single = as_batch(obs, self.ob_shape)
         space = self.action_space
-        if is_discrete(space):
-            acs = self.rng.integers(space.n, size=len(obs))
+        if self.form.several:
+            acs = self.rng.integers(*integer_bounds(space), (len(obs), *space.shape))
+        elif self.form.discrete:
+            acs = self.rng.integers(space.n, size=len(obs)) + int(space.start)
         else:
-            acs = self.rng.uniform(space.low, space.high, (len(obs), *space.shape)).astype(np.float32)
+            high = np.where(np.isfinite(space.high), space.high, UNBOUNDED)
+            low = np.minimum(np.where(np.isfinite(space.low), space.low, -UNBOUNDED), high)
+            acs = self.rng.uniform(low, high, (len(obs), *space.shape)).astype(action_dtype(space))
         return acs[0] if single else acs

@@ -24,7 +24,7 @@ class BasePolicy(Actor):
       discrete: whether actions are integers.
       optimizer: an object with `state_dict` and `load_state_dict`.
       loss_name: the name of the loss that is minimised.
-      head_name: a name in `plugins.HEADS`, or None for a policy without a head.
+      head_name: a name in `plugins.HEADS` or `module:Name`, or None for a policy without a head.
       frame_stack: how many successive observations the policy sees. Above 1, the observations that `update` takes are
         stacks made by the replay buffer, `(N, frame_stack, *view's shape)`.
       noise_shape: the shape of the random numbers that the loss needs for each row. It is empty if it needs none.
@@ -56,6 +56,10 @@ class BasePolicy(Actor):
     def view(self, obs: np.ndarray) -> np.ndarray:
         """Return the part of observations `(N, *ob_shape)` that is stored and used in training: by default all."""
         return obs
+
+    def to_labels(self, acs: np.ndarray) -> np.ndarray:
+        """Return the labels of actions `(N, ...)` that are stored and used in training: by default the actions."""
+        return acs
 
     def fit_normalization(self, obs: np.ndarray) -> None:
         """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if this policy can."""

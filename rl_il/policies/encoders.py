@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rl_il.envs.spaces import MIN_SIDE, colours_last, picture_layout
 from rl_il.errors import InputError
 from rl_il.infrastructure.pytorch_utils import to_numpy
 from rl_il.policies.part import Part
@@ -33,7 +34,7 @@ class Encoder(Part):
         return obs
 
     def scale(self, largest: np.ndarray) -> None:
-        """Divide observations from now on by `largest (*ob_shape)`, if this encoder does not scale them already."""
+        """Divide observations from now on by `largest (numbers,)`, if this encoder does not scale them already."""
 
     def fit_normalization(self, obs: np.ndarray) -> None:
         """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if this encoder can."""
@@ -50,7 +51,7 @@ class Flatten(Encoder):
         self.unit = np.ones(self.n_features)  # what a number is divided by if its standard deviation is unknown
 
     def scale(self, largest: np.ndarray) -> None:
-        """Divide observations from now on by `largest (*ob_shape)`."""
+        """Divide the flattened observations from now on by `largest (numbers,)`."""
         self.unit = np.asarray(largest, np.float64).reshape(-1)
         self.ob_std.copy_(torch.from_numpy(self.unit))
 
@@ -80,7 +81,7 @@ class Convolutions(Encoder):
     """A convolutional network that encodes the last few pictures of an episode.
 
     Args:
-      ob_shape: (height, width, channels) of a picture, uint8.
+      ob_shape: the shape of an observation, uint8, in one of the layouts of `picture_layout`.
       frame_stack: how many successive pictures it reads.
       greyscale: whether pictures are converted to shades of grey.
       rows: how many rows of the picture are kept, from the top.
@@ -88,26 +89,31 @@ class Convolutions(Encoder):
 
     def __init__(self, ob_shape: tuple[int, ...], frame_stack: int, greyscale: bool, rows: int):
         super().__init__()
-        self.greyscale, self.rows = greyscale, rows
-        sides, channels = (rows, ob_shape[1]), frame_stack * (1 if greyscale else ob_shape[2])
+        self.greyscale, self.rows, self.layout = greyscale, rows, picture_layout(ob_shape)
+        _, *sides, channels = self.view(np.zeros((1, *ob_shape), np.uint8)).shape
+        width, channels = sides[1], frame_stack * channels
         layers: list[nn.Module] = []
         for out, kernel, stride in CONVOLUTIONS:
             layers += [nn.Conv2d(channels, out, kernel, stride), nn.ReLU()]
             sides, channels = [(side - kernel) // stride + 1 for side in sides], out
         if min(sides) < 1:
             raise InputError(
-                f"pictures of {rows} x {ob_shape[1]} are too small for the convolutions, which need at least 36 x 36"
+                f"pictures of {rows} x {width} are too small for the convolutions, which need at least {MIN_SIDE} x"
+                f" {MIN_SIDE}"
             )
         self.convolutions = nn.Sequential(*layers)
         self.n_features = channels * sides[0] * sides[1]
 
     def view(self, obs: np.ndarray) -> np.ndarray:
-        """Return `(N, rows, width, channels)` uint8 for `(N, *ob_shape)` uint8."""
-        obs = obs[:, : self.rows]
-        if not self.greyscale or obs.shape[-1] == 1:
-            return obs
-        red, green, blue = (obs[..., i].astype(np.uint16) * weight for i, weight in enumerate(GREY))
-        return ((red + green + blue) >> 8).astype(np.uint8)[..., None]
+        """Return `(N, rows, width, channels)` uint8 for `(N, *ob_shape)` uint8.
+
+        The channels are the colours, times the number of pictures that the environment stacks.
+        """
+        obs = colours_last(obs, self.layout)[..., : self.rows, :, :]
+        if self.greyscale and obs.shape[-1] == 3:
+            red, green, blue = (obs[..., i].astype(np.uint16) * weight for i, weight in enumerate(GREY))
+            obs = ((red + green + blue) >> 8).astype(np.uint8)[..., None]
+        return np.concatenate(np.moveaxis(obs, 1, 0), axis=-1) if self.layout == "khwc" else obs
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return `(N, n_features)` for views `(N, frame_stack, rows, width, channels)` uint8.

@@ -1,23 +1,24 @@
 """Heads, which compute actions and the loss from an encoder's features. `plugins.HEADS` lists them.
 
-To add a head, write a class, here or in another module, and add a row to `plugins.HEADS`.
+A head of your own is a class in a module of the working folder: `--head my_heads:Laplace`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
-from torch.nn import functional
 
 from rl_il.errors import InputError
-from rl_il.infrastructure.pytorch_utils import build_mlp, to_numpy
-from rl_il.plugins import ACTIVATIONS, HEADS, LOSSES, load, row
-from rl_il.policies.actors import greedy
+from rl_il.infrastructure.pytorch_utils import to_numpy
+from rl_il.plugins import ACTIVATIONS, HEADS, LOSSES, check_name, find, is_own, load
+from rl_il.policies.distributions import LogitDistribution, SeveralCategorical
 from rl_il.policies.part import Part
+from rl_il.types import ActionForm
 
 LOG_STD_RANGE = (-5.0, 2.0)  # so that the likelihood and its gradient stay finite if labels have no noise
 
@@ -26,13 +27,16 @@ class Head(Part, ABC):
     """A module with the layers after the encoder. It defines how their outputs become an action.
 
     Args:
-      n_features: the number of features that the encoder returns for each observation.
-      ac_dim: the number of discrete actions, or the number of dimensions of a continuous action.
-      n_layers, size, activation: the number, units and activation of the hidden layers.
+      build_network: a function of a number of outputs that returns the network from the encoder's features to these
+        outputs: the policy's `build_network`.
+      ac_dim: the number of discrete actions, or of the dimensions of a continuous action, or, for several integers,
+        the number of choices of each.
       loss: one of `losses`. None takes the first one.
 
     Attributes:
-      discrete: whether the actions are discrete.
+      network: the layers after the encoder.
+      discrete: whether the actions are integers.
+      several: whether an action is several integers.
       losses: the names of the losses that the head supports.
       noise_shape: the shape of the standard normal numbers that `loss` needs for each row. It is empty if it needs
         none.
@@ -40,22 +44,27 @@ class Head(Part, ABC):
 
     DECIDES = ("forward", "act")
     discrete: bool
+    several: bool = False
     losses: tuple[str, ...]
     noise_shape: tuple[int, ...] = ()
 
     def __init__(
-        self, n_features: int, ac_dim: int, n_layers: int, size: int, activation: str, loss: str | None = None
+        self, build_network: Callable[[int], nn.Module], ac_dim: int | tuple[int, ...], loss: str | None = None
     ):
         super().__init__()
-        self.ac_dim, self.activation, self.loss_name = ac_dim, activation, loss or self.losses[0]
-        if self.loss_name not in self.losses:
+        self.ac_dim, self.loss_name = ac_dim, loss or self.losses[0]
+        if not self.supports(self.loss_name):
             raise InputError(f"--loss {loss}: the head {type(self).__name__} has only {', '.join(self.losses)}")
-        self.network = build_mlp(n_features, self.count_outputs(), n_layers, size, activation)
+        self.network = build_network(self.count_outputs())
 
     @classmethod
-    def fits(cls, discrete: bool) -> bool:
-        """Return whether this head is for discrete actions or, if `discrete` is false, for continuous ones."""
-        return cls.discrete == discrete
+    def fits(cls, discrete: bool, several: bool = False) -> bool:
+        """Return whether this head is for actions of one integer, of `several` integers, or for continuous ones."""
+        return (cls.discrete, cls.several) == (discrete, several)
+
+    def supports(self, loss: str) -> bool:
+        """Return whether the head can be trained with the loss of this name."""
+        return loss in self.losses
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -67,7 +76,10 @@ class Head(Part, ABC):
 
     @abstractmethod
     def act(self, features: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the action to take for each row of features, `(N, *label_shape)` int64 or float32, not clipped."""
+        """Return the label of the action to take for each row of features, `(N, *label_shape)`.
+
+        It is int64, from 0, or float32, not clipped.
+        """
 
     def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
         """Return a randomly drawn action for each row of features. By default, return the actions of `act`."""
@@ -79,8 +91,8 @@ class Head(Part, ABC):
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """Return the shape of the label of one observation: `()` if actions are discrete, else `(ac_dim,)`."""
-        return () if self.discrete else (self.ac_dim,)
+        """Return the shape of the label of one observation: `()` for one integer, `(k,)` for k, else `(ac_dim,)`."""
+        return (len(self.ac_dim),) if self.several else () if self.discrete else (self.ac_dim,)
 
     def check_labels(self, labels: Tensor, rows: int) -> None:
         """Raise `InputError` if these are not `rows` labels. (Torch would broadcast (N,) and (N, 1) to (N, N).)"""
@@ -92,19 +104,33 @@ class Head(Part, ABC):
         """Clamp parameters, given by name, to their range after a gradient step, in place."""
 
     def metrics(self, features: Tensor, labels: Tensor, rng: torch.Generator) -> dict[str, float]:
-        """Return the accuracy of `act` on the labels, or, for continuous actions, its mean absolute error."""
+        """Return the accuracy of `act` on the labels, or, for continuous actions, its mean absolute error.
+
+        Several integers are right if all of them are.
+        """
         predicted = self.act(features, rng)
         if self.discrete:
-            return {"Validation Accuracy": (predicted == labels).float().mean().item()}
+            right = (predicted == labels).reshape(len(labels), -1).all(dim=1)
+            return {"Validation Accuracy": right.float().mean().item()}
         return {"Validation MAE": (predicted - labels).abs().mean().item()}
 
 
 class DistributionHead(Head):
-    """A head whose `forward` returns a distribution of actions. Its losses are rows of `plugins.LOSSES`."""
+    """A head whose `forward` returns a distribution of actions.
+
+    Its losses are rows of `plugins.LOSSES`, or the user's own functions `module:name`, of the distribution and the
+    labels.
+    """
 
     def __init__(self, *settings: Any, **named: Any):
         super().__init__(*settings, **named)
-        self._loss = load(LOSSES[self.loss_name])
+        self._loss = find("loss", LOSSES, self.loss_name)
+        if not callable(self._loss):
+            raise InputError(f"--loss {self.loss_name}: must be a function of a distribution and labels")
+
+    def supports(self, loss: str) -> bool:
+        """Return whether the head can be trained with the loss of this name: one of `losses`, or the user's own."""
+        return super().supports(loss) or is_own(loss)
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
@@ -119,29 +145,23 @@ class DistributionHead(Head):
         return self(features).mode
 
     def _layers_in_numpy(self, output: str) -> dict[str, Any] | None:
-        """Return the layers for a `NumpyActor`, or None if the network differs from the one of `build_mlp`."""
+        """Return the layers for a `NumpyActor`, or None if it cannot compute what the network does."""
+        hooked = any(each._forward_hooks or each._forward_pre_hooks for each in self.network.modules())
+        if type(self.network) is not nn.Sequential or hooked:
+            return None
         linear, hidden = self.network[::2], self.network[1::2]
-        activation = load(ACTIVATIONS[self.activation][0])
-        if {type(module) for module in linear} != {nn.Linear} or {type(module) for module in hidden} - {activation}:
+        kinds = {name: load(path) for name, (path, _) in ACTIVATIONS.items()}
+        names = [name for name, kind in kinds.items() if all(_is_default(module, kind) for module in hidden)]
+        biased = all(type(module) is nn.Linear and module.bias is not None for module in linear)
+        if not (biased and names and len(linear) == len(hidden) + 1):
             return None
         layers = [(to_numpy(layer.weight.T), to_numpy(layer.bias)) for layer in linear]
-        return {"layers": layers, "activation": self.activation, "output": output}
+        return {"layers": layers, "activation": names[0], "output": output}
 
 
-class LogitDistribution(distributions.Categorical):
-    """A categorical distribution of `(N, n_actions)` logits whose mode is the action with the largest logit.
-
-    In torch's class, the mode is the action with the largest probability. Rounding can make two probabilities equal.
-    """
-
-    def __init__(self, logits: Tensor):
-        super().__init__(logits=logits, validate_args=False)
-        self._unnormalised = logits
-
-    @property
-    def mode(self) -> Tensor:
-        """Return the most likely action of each row, `(N,)` int64."""
-        return greedy(self._unnormalised)
+def _is_default(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether the module is of this class and has its default settings, such as the slope of a leaky ReLU."""
+    return type(module) is kind and repr(module) == repr(kind())
 
 
 class Categorical(DistributionHead):
@@ -159,6 +179,29 @@ class Categorical(DistributionHead):
 
     def numpy_settings(self) -> dict[str, Any] | None:
         """Return the layers. The index of the largest output is the action."""
+        return self._layers_in_numpy("argmax")
+
+
+class MultiCategorical(DistributionHead):
+    """A head with a probability for each choice of each integer of an action. The integers are independent."""
+
+    discrete, several, losses = True, True, ("nll",)
+
+    def count_outputs(self) -> int:
+        """Return the number of choices of all integers."""
+        return sum(self.ac_dim)
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Return the distribution of N actions."""
+        return SeveralCategorical(self.network(features), self.ac_dim)
+
+    def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
+        """Return a randomly drawn action for each row."""
+        drawn = [torch.multinomial(part.probs, 1, generator=rng)[:, 0] for part in self(features).parts]
+        return torch.stack(drawn, dim=-1)
+
+    def numpy_settings(self) -> dict[str, Any] | None:
+        """Return the layers. The index of the largest output among those of an integer is its value."""
         return self._layers_in_numpy("argmax")
 
 
@@ -195,27 +238,18 @@ class Gaussian(DistributionHead):
         return self._layers_in_numpy("identity")
 
 
-def negative_log_likelihood(distribution: Distribution, labels: Tensor) -> Tensor:
-    """Return the mean of -log p(label). For a categorical distribution this is the cross-entropy."""
-    return -distribution.log_prob(labels).mean()
+def find_head(name: str | None, form: ActionForm) -> tuple[str, type[Head]]:
+    """Return the head's name and class. None takes the first one that fits the actions.
 
-
-def mean_squared_error(distribution: Distribution, labels: Tensor) -> Tensor:
-    """Return the mean squared difference between the distribution's mean and the label."""
-    return functional.mse_loss(distribution.mean, labels)
-
-
-def mean_absolute_error(distribution: Distribution, labels: Tensor) -> Tensor:
-    """Return the mean absolute difference between the distribution's mean and the label."""
-    return functional.l1_loss(distribution.mean, labels)
-
-
-def find_head(name: str | None, discrete: bool) -> tuple[str, type[Head]]:
-    """Return the head's name and class. None takes the first one that fits. Raise `InputError` if it does not fit."""
-    fitting = {name: load(path) for name, path in HEADS.items() if load(path).fits(discrete)}
+    The name is one of `plugins.HEADS` or the user's own `module:Name`. Raise `InputError` if it does not fit.
+    """
+    if name is not None:
+        check_name("head", HEADS, name)
+    fitting = {key: load(path) for key, path in HEADS.items() if load(path).fits(form.discrete, form.several)}
     name = name or next(iter(fitting))
-    row("head", HEADS, name)
-    if name not in fitting:
-        kind = "discrete" if discrete else "continuous"
-        raise InputError(f"--head {name} does not fit {kind} actions; these do: {', '.join(fitting)}")
-    return name, fitting[name]
+    head = fitting.get(name) or find("head", HEADS, name)
+    if not (isinstance(head, type) and issubclass(head, Head)):
+        raise InputError(f"--head {name}: must be a subclass of rl_il.policies.heads.Head, got {head!r}")
+    if not head.fits(form.discrete, form.several):
+        raise InputError(f"--head {name} does not fit {form}; these do: {', '.join(fitting)}")
+    return name, head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,16 +14,24 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from rl_il.envs import is_discrete
+from rl_il.envs import action_form, largest_numbers, name_of
 from rl_il.errors import InputError
-from rl_il.infrastructure.pytorch_utils import seeded_weights, to_numpy, to_tensor
+from rl_il.infrastructure.pytorch_utils import (
+    build_mlp,
+    check_network,
+    evaluating,
+    seeded,
+    threads,
+    to_numpy,
+    to_tensor,
+)
 from rl_il.policies.actors import NumpyActor, as_batch
 from rl_il.policies.adam import AdamW
 from rl_il.policies.base_policy import BasePolicy, overridden_since
 from rl_il.policies.encoders import Encoder, Flatten
 from rl_il.policies.heads import Head, find_head
 from rl_il.policies.policy_file import load_policy, write_policy
-from rl_il.types import Actor
+from rl_il.types import ActionForm, Actor
 
 RELIES_ON = {"actor": ("forward", "get_action", "stack", "view"), "compilable": ("update",)}
 """Attributes that a subclass must also define if it overrides one of the methods, which the inherited ones need."""
@@ -33,18 +42,23 @@ Policy = TypeVar("Policy", bound="MLPPolicy")
 class MLPPolicy(nn.Module, BasePolicy):
     """A policy whose encoder computes features from observations, and whose head computes actions from features.
 
-    A subclass with another network overrides `build_encoder`. A subclass that overrides `get_action`, `forward`,
-    `view` or `stack` must also define `actor`, since the inherited frozen copy may act without these methods.
+    A subclass with another network overrides `build_network`, or `build_encoder`. A subclass that overrides
+    `get_action`, `forward`, `view` or `stack` must also define `actor`, since the inherited frozen copy may act
+    without these methods.
 
     Args:
       ob_shape: the shape of one observation.
-      ac_dim: the number of discrete actions, or the number of dimensions of a continuous action.
+      ac_dim: the number of discrete actions, or the number of dimensions of a continuous action. If an action is
+        several integers, the number of choices of each.
       discrete: whether actions are integers.
-      n_layers, size, activation: the number, units and activation of the head's hidden layers.
-      loss: one of the head's losses. None takes the first: `nll` for discrete actions, `mse` for continuous actions.
+      n_layers, size, activation: the number, units and activation of the network's hidden layers.
+      loss: one of the head's losses, or your own `module:name`. None takes the head's first: `nll` for discrete
+        actions, `mse` for continuous actions.
       seed: the seed of the initial weights.
       device: the device of the weights.
-      head: a name in `plugins.HEADS`. None takes the first one that fits the action space.
+      head: a name in `plugins.HEADS`, or your own `module:Name`. None takes the first one that fits the action space.
+      ac_start: the smallest value of each integer of an action, if it is not 0.
+      ac_shape: the shape of an action, if it is neither one integer nor a vector.
     """
 
     def __init_subclass__(cls, **settings: Any) -> None:
@@ -52,14 +66,14 @@ class MLPPolicy(nn.Module, BasePolicy):
             for method in overridden_since(cls, promise, methods):
                 raise TypeError(
                     f"{cls.__name__} overrides {method}, so it must also define `{promise}`: the inherited one relies"
-                    f" on the inherited {method}. For another network, override build_encoder or give a head instead"
+                    f" on the inherited {method}. For another network, override build_network instead"
                 )
         super().__init_subclass__(**settings)
 
     def __init__(
         self,
         ob_shape: tuple[int, ...],
-        ac_dim: int,
+        ac_dim: int | Sequence[int],
         discrete: bool,
         n_layers: int = 2,
         size: int = 64,
@@ -68,21 +82,25 @@ class MLPPolicy(nn.Module, BasePolicy):
         seed: int = 0,
         device: torch.device | str = "cpu",
         head: str | None = None,
+        ac_start: Sequence[int] = (),
+        ac_shape: Sequence[int] | None = None,
     ):
         super().__init__()
         # Plain Python numbers: a file with NumPy numbers cannot be read without unpickling code.
-        self.ob_shape, self.ac_dim, self.discrete = tuple(map(int, ob_shape)), int(ac_dim), bool(discrete)
+        self.ob_shape = tuple(map(int, ob_shape))
+        self.form = ActionForm.from_settings(ac_dim, bool(discrete), ac_start, ac_shape)
+        self.ac_dim, self.discrete = self.form.ac_dim, self.form.discrete
         self.n_layers, self.size, self.activation, self.seed = int(n_layers), int(size), activation, int(seed)
         self.device = torch.device(device)
-        self.head_name, head_class = find_head(head, self.discrete)
-        with seeded_weights(self.seed):
+        self.head_name, head_class = find_head(head, self.form)
+        with seeded(self.seed):
             self.encoder = self.build_encoder()
-            self.head: Head = head_class(
-                self.encoder.n_features, self.ac_dim, self.n_layers, self.size, self.activation, loss
-            )
+            build_network = functools.partial(self._make_network, self.encoder.n_features)
+            self.head: Head = head_class(build_network, self.ac_dim, loss)
         self.loss_name, self.noise_shape = self.head.loss_name, self.head.noise_shape
         self.generator = torch.Generator(self.device)
         self._frames: np.ndarray | None = None  # (frame_stack, *view's shape): the episode's newest views, in order
+        self._form = None if self.form.usual else self.form
         self.to(self.device)
 
     def build_encoder(self) -> Encoder:
@@ -92,26 +110,41 @@ class MLPPolicy(nn.Module, BasePolicy):
         """
         return Flatten(self.ob_shape)
 
+    def build_network(self, features: int, outputs: int) -> nn.Module:
+        """Return the network from the encoder's features `(N, features)` to the head's `(N, outputs)`.
+
+        Override this method for another network. Its weights depend on the policy's seed.
+        """
+        return build_mlp(features, outputs, self.n_layers, self.size, self.activation)
+
+    def _make_network(self, features: int, outputs: int) -> nn.Module:
+        """Return the network of `build_network`. Raise `InputError` if it does not make the outputs."""
+        network = self.build_network(features, outputs)
+        if type(self).build_network is not MLPPolicy.build_network:
+            check_network(network, features, outputs, f"{type(self).__name__}.build_network")
+        return network
+
     @classmethod
     def for_env(cls: type[Policy], env: gym.Env, **hyperparameters: Any) -> Policy:
-        """Return a policy with the shapes of the environment's spaces. Bytes are scaled to 0..1 by their bounds."""
-        space, observed = env.action_space, env.observation_space
-        discrete = is_discrete(space)
-        ac_dim = int(space.n) if discrete else space.shape[0]
-        policy = cls(observed.shape, ac_dim, discrete, **hyperparameters)
-        if observed.dtype == np.uint8:
-            policy.encoder.scale(np.maximum(observed.high, 1))
+        """Return a policy with the shapes of the environment's spaces. Integers are divided by their bounds.
+
+        Layers that a subclass makes in its own constructor depend on the seed too, if the policy is made here. Raise
+        `InputError` for an environment whose observations are not arrays yet.
+        """
+        if not (isinstance(env.observation_space, gym.spaces.Box) and env.observation_space.shape):
+            raise InputError(
+                f"{name_of(env)} has observations {env.observation_space}; a policy takes those of"
+                " rl_il.envs.fit_spaces(env)"
+            )
+        settings = action_form(env.action_space).settings()
+        ac_dim, discrete = settings.pop("ac_dim"), settings.pop("discrete")
+        with seeded(hyperparameters.get("seed", 0)):  # for layers that the constructor of a subclass makes
+            policy = cls(env.observation_space.shape, ac_dim, discrete, **settings, **hyperparameters)
+        policy.to(policy.device)
+        largest = largest_numbers(env)
+        if (largest != 1).any():
+            policy.encoder.scale(largest)
         return policy
-
-    @property
-    def n_outputs(self) -> int:
-        """Return the number of discrete actions, or the number of dimensions of a continuous action."""
-        return self.ac_dim
-
-    @property
-    def output(self) -> str:
-        """Return how the last layer becomes an action, as in `NumpyActor`."""
-        return "argmax" if self.discrete else "identity"
 
     def fit_normalization(self, obs: np.ndarray) -> None:
         """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if the encoder can."""
@@ -129,6 +162,10 @@ class MLPPolicy(nn.Module, BasePolicy):
         """Return the part of observations `(N, *ob_shape)` that the encoder reads."""
         return self.encoder.view(obs)
 
+    def to_labels(self, acs: np.ndarray) -> np.ndarray:
+        """Return the labels of the environment's actions `(N, ...)`, which `loss` takes, as in `ActionForm`."""
+        return self.form.to_labels(acs)
+
     def reset(self, seed: int = 0) -> None:
         """Prepare for a new episode: forget the last one, and draw actions from `seed`."""
         self.generator.manual_seed(seed % 2**63)
@@ -136,13 +173,16 @@ class MLPPolicy(nn.Module, BasePolicy):
 
     @torch.no_grad()
     def get_action(self, obs: np.ndarray, sample: bool = False) -> np.ndarray:
-        """Return one action for one observation, or N actions for N observations: int64 or float32, not clipped.
+        """Return one action for one observation, or N actions for N observations: the environment's, not clipped.
 
         With `sample`, draw them from the distribution. Otherwise return the actions of the head's `act`.
         """
         obs, single = as_batch(obs, self.ob_shape)
-        features = self.encoder(to_tensor(self.stack(self.view(obs)), self.device))
-        acs = to_numpy((self.head.sample if sample else self.head.act)(features, self.generator))
+        # One thread, as in a worker process: more are hardly faster, and change last digits.
+        with evaluating(self), threads(1):
+            features = self.encoder(to_tensor(self.stack(self.view(obs)), self.device))
+            acs = to_numpy((self.head.sample if sample else self.head.act)(features, self.generator))
+        acs = acs if self._form is None else self._form.to_actions(acs)
         return acs[0] if single else acs
 
     def stack(self, view: np.ndarray) -> np.ndarray:
@@ -169,7 +209,7 @@ class MLPPolicy(nn.Module, BasePolicy):
         """
         encoder, head = self.encoder.numpy_settings(), self.head.numpy_settings()
         if self.frame_stack == 1 and encoder is not None and head is not None:
-            return NumpyActor(ob_shape=self.ob_shape, **encoder, **head)
+            return NumpyActor(ob_shape=self.ob_shape, form=self.form, **encoder, **head)
         # The copy needs no optimiser, which is large. It is on the CPU, since worker processes have no GPU.
         instead = {id(self.__dict__.get("optimizer")): None, id(self.generator): torch.Generator()}
         frozen = copy.deepcopy(self, instead).cpu().eval().requires_grad_(False)
@@ -181,8 +221,9 @@ class MLPPolicy(nn.Module, BasePolicy):
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's arguments, except the device and the head's name."""
-        names = "ob_shape ac_dim discrete n_layers size activation seed".split()
-        return {name: getattr(self, name) for name in names} | {"loss": self.loss_name}
+        names = "n_layers size activation seed".split()
+        settings = {"ob_shape": self.ob_shape} | self.form.settings()
+        return settings | {name: getattr(self, name) for name in names} | {"loss": self.loss_name}
 
     def save(self, path: str | Path) -> None:
         """Write the class, the head, the constructor's arguments and the weights to a file, atomically."""
@@ -225,7 +266,10 @@ class MLPPolicySL(MLPPolicy):
         return self.head.loss(self.encoder(observations), actions, noise)
 
     def update(self, observations: Any, actions: Any, noise: Any = None) -> dict[str, float]:
-        """Make one gradient step on observations `(N, *ob_shape)` and N labels, and return the loss before it."""
+        """Make one gradient step on observations `(N, *ob_shape)` and N labels, and return the loss before it.
+
+        The labels are those that `to_labels` makes of actions.
+        """
         batch = [to_tensor(part, self.device) for part in (observations, actions, noise) if part is not None]
         self.check_labels(batch[1], len(batch[0]))
         loss = self.loss(*batch)
@@ -247,8 +291,9 @@ class MLPPolicySL(MLPPolicy):
     def validate(self, observations: Tensor, actions: Tensor, noise: Tensor | None = None) -> dict[str, float]:
         """Return the loss on held-out pairs, and a measure of how well the head predicts their labels."""
         batch = [part for part in (observations, actions, noise) if part is not None]
-        metrics = self.head.metrics(self.encoder(observations), actions, self.generator)
-        return {"Validation Loss": self.loss(*batch).item()} | metrics
+        with evaluating(self):
+            metrics = self.head.metrics(self.encoder(observations), actions, self.generator)
+            return {"Validation Loss": self.loss(*batch).item()} | metrics
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's arguments, except the device and the head's name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, load_torch, one_line
-from rl_il.plugins import POLICIES, load
+from rl_il.plugins import POLICIES, is_own, load, load_own
 from rl_il.policies.base_policy import BasePolicy
 
 OLD_NAMES = {
@@ -22,14 +23,16 @@ OLD_NAMES = {
 }
 """The beginnings of the names of weights in old files, which do not name a head, and the current ones."""
 
-ACTING = {"__init__", "build_encoder", "forward", "get_action", "view", "stack", "actor", "reset", "hyperparameters"}
+ACTING = {"__init__", "build_encoder", "build_network", "forward", "get_action", "view", "stack", "actor", "reset"}
+ACTING |= {"hyperparameters", "to_labels"}
 """The methods that a subclass overrides if it acts, or is constructed, in another way than its parent class."""
 
 Policy = TypeVar("Policy", bound=BasePolicy)
 
 
 def write_policy(path: str | Path, policy: BasePolicy) -> None:
-    """Write the policy to a file, atomically."""
+    """Write the policy to a file, atomically. Raise `InputError` if the file could not be read again."""
+    _check_hyperparameters(policy)
     state = {name: tensor.cpu() for name, tensor in policy.state_dict().items()}
     content = {
         "policy": class_name_of(policy),
@@ -39,6 +42,18 @@ def write_policy(path: str | Path, policy: BasePolicy) -> None:
     }
     with atomic_write(Path(path)) as file:
         torch.save(content, file)
+
+
+def _check_hyperparameters(policy: BasePolicy) -> None:
+    """Raise `InputError` if `hyperparameters` lacks an argument of the constructor, which would get its default."""
+    parameters = inspect.signature(type(policy).__init__).parameters.values()
+    named = {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
+    lacking = named - {"self", "device", "head", "ac_start", "ac_shape"} - policy.hyperparameters().keys()
+    if lacking:
+        raise InputError(
+            f"{type(policy).__name__}.hyperparameters must also return {', '.join(sorted(lacking))}: a file of the"
+            " policy could not be read without it"
+        )
 
 
 def load_policy(path: str | Path, device: torch.device | str = "cpu", wanted: type[Policy] = BasePolicy) -> Policy:
@@ -72,38 +87,62 @@ def load_policy(path: str | Path, device: torch.device | str = "cpu", wanted: ty
 def class_name_of(policy: BasePolicy) -> str:
     """Return the name of a class in `plugins.POLICIES` that acts as the policy does, or else of its own class.
 
-    So a program that does not know a subclass can read its policies, if the subclass changes only the training.
+    So a program that does not know a subclass can read its policies, if the subclass changes only the training. The
+    name of its own class is `module:Name`, or only `Name` if no import finds it: in a notebook or a running script.
     """
     for parent in type(policy).__mro__:
-        if parent.__name__ in POLICIES:
+        if POLICIES.get(parent.__name__) == f"{parent.__module__}:{parent.__qualname__}":
             return parent.__name__
         if ACTING & vars(parent).keys():
             break
-    return type(policy).__name__
+    return _own_name(type(policy))
+
+
+def _own_name(policy_class: type[BasePolicy]) -> str:
+    """Return the name `module:Name` of a class, or `Name` if it is in `__main__` or inside a function or class."""
+    name = f"{policy_class.__module__}:{policy_class.__qualname__}"
+    return name if is_own(name) and policy_class.__module__ != "__main__" else policy_class.__name__
 
 
 def find_class(name: Any, wanted: type[Policy]) -> type[Policy]:
-    """Return the policy class of this name. If it is not in `plugins.POLICIES`, its module must have been imported.
+    """Return the policy class of this name, which a file holds.
 
-    If it is a parent class of `wanted`, return `wanted`. Raise `InputError` if there is no such class, or if it is
-    neither a subclass nor a parent class of `wanted`.
+    The name is one of `plugins.POLICIES`, or `module:Name`, whose module is imported if it is installed or in the
+    working folder, or the name of a class of this process. If it is a parent class of `wanted`, return `wanted`.
+    Raise `InputError` if there is no such class, or if it is neither a subclass nor a parent class of `wanted`.
     """
-    name = str(name)[:100]
-    if name == wanted.__name__:
+    name = str(name)[:200]
+    if name == _own_name(wanted):
         return wanted
-    if name not in BasePolicy.classes and name in POLICIES:
-        load(POLICIES[name])
-    found = BasePolicy.classes.get(name)
-    if found is None:
-        known = ", ".join({**POLICIES, **BasePolicy.classes})
-        raise InputError(
-            f"contains a {name}, which is not known (known: {known}); first import the module that defines it"
-        )
+    found = _imported_class(name)
     if issubclass(wanted, found):  # saved as a parent class of `wanted`
         return wanted
     if not issubclass(found, wanted):
         raise InputError(f"contains a {name}, expected a {wanted.__name__}")
     return found
+
+
+def _imported_class(name: str) -> type[BasePolicy]:
+    """Return the policy class of this name. Raise `InputError` if there is none."""
+    if is_own(name):
+        try:
+            found = load_own(name)
+        except InputError as error:
+            raise InputError(f"contains a policy of the class {name}: {error}") from error
+        if not (isinstance(found, type) and issubclass(found, BasePolicy)):
+            raise InputError(
+                f"contains a policy of the class {name}, which is not a subclass of {BasePolicy.__name__}"
+            )
+        return found
+    if name in POLICIES:
+        return load(POLICIES[name])
+    if name not in BasePolicy.classes:
+        known = ", ".join({**POLICIES, **BasePolicy.classes})
+        raise InputError(
+            f"contains a {name}, which is not known (known: {known}). If it is the class of a notebook or script, put"
+            f" it into a module, train with --policy_class my_net:{name}, and run the command in the module's folder"
+        )
+    return BasePolicy.classes[name]
 
 
 def with_current_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

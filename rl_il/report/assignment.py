@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from rl_il.commands import command_text
 from rl_il.config import RunConfig
 from rl_il.report.choices import are_numbers, choices_table, most_alike, unlike_settings, widest_sweep
 from rl_il.report.figures import Curve
@@ -33,7 +34,7 @@ from rl_il.report.tables import (
 from rl_il.report.tasks import Task, shown_value
 from rl_il.statistics import percent_of_expert, seed_spread
 
-RUN = "python scripts/run_hw1.py --eval_batch_size 5000 --video_log_freq -1"
+RUN = f"{command_text('run_hw1')} --eval_batch_size 5000 --video_log_freq -1"
 RUNS_OF_PARTS = "Which runs each part shows, and why others are left out"
 LINES_OF_PART_3 = 3  # curves in one figure; each adds a level line of BC
 
@@ -129,14 +130,15 @@ def _fairness(variants: Sequence[Variant]) -> list[PageBlock]:
     lead = "Settings that are the same in all tasks" if len(variants) > 1 else "Settings"
     blocks: list[PageBlock] = [Text(f"{lead}: {'; '.join(same)}.")] if same else []
     if apart:
-        rows = [["task", *apart]] + [[v.config.env_name, *(shown_value(v, name) for name in apart)] for v in variants]
+        rows = [["task", *apart]]
+        rows += [[variant.config.env_title, *(shown_value(variant, name) for name in apart)] for variant in variants]
         blocks += [
             Note(f"The comparison is not fair, since the tasks' settings differ ({', '.join(apart)})."),
             Table("What differs between the tasks", rows),
         ]
     labels = [last_result(variant, "").expert_labels for variant in variants]
     if len({*labels}) > 1:
-        described = ", ".join(f"{n:,.0f} in {v.config.env_name}" for n, v in zip(labels, variants, strict=True))
+        described = ", ".join(f"{n:,.0f} in {v.config.env_title}" for n, v in zip(labels, variants, strict=True))
         blocks.append(Text(f"Number of labelled steps, mean over seeds: {described}."))
     return blocks
 

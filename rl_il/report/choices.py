@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_il.config import READING
+from rl_il.config import ENV, READING
 from rl_il.report.page import shown_path
 from rl_il.report.runs import Variant, compared, differences
 from rl_il.report.tasks import Task
 
 # Settings that may differ by task.
-SAME_JOB = ("env_name", "expert_policy_file", "expert_data", "expert_activation", "no_normalizer", "ep_len", *READING)
+SAME_JOB = (*ENV, "expert_policy_file", "expert_data", "expert_activation", "no_normalizer", "ep_len", *READING)
 MEASURING = ("eval_batch_size", "eval_episodes", "scalar_log_freq", "val_fraction", "device", "no_gpu", "which_gpu")
 TAKEN = "taken"
 

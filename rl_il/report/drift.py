@@ -235,18 +235,22 @@ def _strip_text(strip: Strip, step: int, ac: np.ndarray, label: np.ndarray) -> s
 def action_text(ac: np.ndarray, names: Sequence[str] = ()) -> str:
     """Return an action as a short text.
 
-    It is the name of an integer action, the value of each axis with its name, or the first three numbers.
+    It is the name of an integer action, several integers, the value of each axis with its name, or the first three
+    numbers.
 
     Args:
-      ac: an integer, or numbers `(A,)`.
+      ac: an integer, or numbers of any shape.
       names: the names of the integers or of the axes. An action without a name is shown as a number.
     """
     numbers = np.atleast_1d(ac)
+    if numbers.dtype.kind in "iu" and numbers.size > 1:
+        return " ".join(map(str, numbers.ravel()[:8])) + (" ..." if numbers.size > 8 else "")
     if numbers.dtype.kind in "iu":
         action = int(numbers[0])
         return names[action] if 0 <= action < len(names) else str(action)
     if len(names) == len(numbers):
         return ", ".join(f"{name} {number:.2f}" for name, number in zip(names, numbers, strict=True))
+    numbers = numbers.ravel()
     return " ".join(f"{number:.2f}" for number in numbers[:3]) + (" ..." if len(numbers) > 3 else "")
 
 

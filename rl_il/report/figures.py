@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import re
+import sys
 import textwrap
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,21 +52,43 @@ def marked(i: int) -> dict[str, str]:
 
 
 @contextmanager
-def new_figure(columns: int = 1, size: tuple[float, float] = (8, 5)) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Yield a figure with `columns` axes side by side, and close it at the end. It needs no display."""
-    import matplotlib
+def new_figure(
+    columns: int = 1, size: tuple[float, float] = (8, 5), formulas: bool = True
+) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yield a figure with `columns` axes side by side. Unless `formulas`, a dollar sign in a text is a dollar sign.
 
-    matplotlib.use("Agg")  # it draws into a file and needs no display
-    from matplotlib import pyplot
+    It is for files and needs no display. `pyplot` does not know it, so a user's notebook keeps its own figures.
+    """
+    matplotlib = import_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     look = {"svg.hashsalt": "rl_il", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3}
     look |= dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
-    with matplotlib.rc_context(look):
-        figure, axes = pyplot.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
-        try:
-            yield figure, list(axes[0])
-        finally:
-            pyplot.close(figure)
+    with matplotlib.rc_context(look | {"text.parse_math": formulas}):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def import_matplotlib() -> ModuleType:
+    """Import matplotlib, also if MPLBACKEND names a backend that this Python does not have.
+
+    Jupyter and Colab give `MPLBACKEND=module://matplotlib_inline.backend_inline` to each process that a cell starts
+    with `!python`. If this module is not installed, the first import of matplotlib raises `ValueError`.
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend:
+        with suppress(ValueError):  # what matplotlib does with it, but a wrong name is no error
+            matplotlib.rcParams["backend"] = backend
+    return matplotlib
 
 
 def draw_curves(

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from rl_il.errors import InputError
-from rl_il.files import REPOSITORY, atomic_write, check_writable
+from rl_il.files import atomic_write, check_writable
 from rl_il.report.tables import markdown
 
 MAX_BYTES = 10_000_000  # of a page; a video for which there is no room is only named
@@ -133,7 +133,7 @@ def render_html(report: Report) -> str:
     tidy = {"trim_blocks": True, "lstrip_blocks": True}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, **tidy)
     environment.filters |= {"spans": _spans, "kind": lambda block: type(block).__name__}
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text())
+    template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
     themes = [(f"--c{i}", *pair) for i, pair in enumerate(zip(LIGHT, DARK, strict=True), start=1)]
     settings = {"report": report, "themes": themes, "backgrounds": BACKGROUNDS}
     size = len(template.render(videos={}, **settings).encode())
@@ -178,7 +178,8 @@ def _block_markdown(block: PageBlock, folder: Path, figures: str) -> str:
         case Picture(name, caption, alt):
             return f"![{_plain(alt)}]({quote(figures)}/{quote(name)}.svg)\n\n{_prose(caption)}"
         case Video(caption, path):
-            return f"![{_plain(caption)}]({quote(os.path.relpath(path, folder))})\n\n{_prose(caption)}"
+            place = Path(os.path.relpath(path, folder)).as_posix()
+            return f"![{_plain(caption)}]({quote(place)})\n\n{_prose(caption)}"
         case Commands(lines):
             text = "\n".join(lines)
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
@@ -199,6 +200,6 @@ def _plain(text: str) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """Return the path as text, relative to the root of the repository if it is inside."""
-    resolved = path.resolve()
-    return str(resolved.relative_to(REPOSITORY)) if resolved.is_relative_to(REPOSITORY) else str(path)
+    """Return the path as text, relative to the working folder if it is inside."""
+    resolved, here = path.resolve(), Path.cwd().resolve()
+    return str(resolved.relative_to(here)) if resolved.is_relative_to(here) else str(path)

@@ -37,10 +37,8 @@ Losses = tuple[str, Sequence[int], Sequence[float], Sequence[float]]
 
 def picture(name: str, caption: str, alt: str, draw: Callable[[Axes], Any], rows: float = HEIGHT) -> Picture:
     """Return the figure that `draw` draws on its axes. It is `rows` inches high, without the legend below."""
-    from matplotlib import rc_context
-
-    with new_figure(size=(WIDTH, rows)) as (figure, (axes,)), rc_context({"text.parse_math": False}):
-        draw(axes)  # with the setting above, dollar signs in a name do not start a formula
+    with new_figure(size=(WIDTH, rows), formulas=False) as (figure, (axes,)):  # a name may have dollar signs
+        draw(axes)
         add_legend_below(axes)
         return Picture(name, caption, alt, inline_svg(figure, alt), encode(figure, "svg"))
 

@@ -51,7 +51,7 @@ def read_run(folder: Path) -> Run:
     path = folder / "summary.json"
     try:
         with reading("file of a finished run"):
-            summary = json.loads(path.read_text())
+            summary = json.loads(path.read_text(encoding="utf-8"))
             summary = {name: float("nan") if value is None else value for name, value in summary.items()}
             path = folder / "metrics.csv"
             metrics = _last_rows(read_csv(path))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rl_il.config import command_of
+from rl_il.config import ENV, command_of
 from rl_il.infrastructure.progress import progress
 from rl_il.report.figures import Curve
 from rl_il.report.page import Commands, Heading, Note, PageBlock, Report, Section, Table, Text, Video, shown_path
@@ -67,16 +67,16 @@ def _by_task(what: str, tasks: Sequence[Task], blocks_of: Callable[[Task], list[
 def setting_blocks(tasks: Sequence[Task]) -> list[PageBlock]:
     """Return tables of the settings that differ, of the settings that are the same, and of the run folders."""
     variants = [variant for task in tasks for variant in task.variants]
-    names = [name for name in differences(variants) if name not in ("env_name", "do_dagger")]
+    names = [name for name in differences(variants) if name not in (*ENV, "do_dagger")]
     rows = [["variant", "environment", "algorithm", *names, "seeds"]]
     folders = [["folder", "variant", "environment", "seed"]]
     for variant in variants:
-        env_name, seeds = variant.config.env_name, [str(run.config.seed) for run in variant.runs]
+        env_name, seeds = variant.config.env_title, [str(run.config.seed) for run in variant.runs]
         values = [shown_value(variant, setting) for setting in names]
         rows.append([variant.name, env_name, algorithm(variant), *values, ", ".join(seeds)])
         folders += [[shown_path(run.folder), variant.name, env_name, str(run.config.seed)] for run in variant.runs]
     same = [["setting", "value"]]
-    for name in compared(variants[0].config, *names, "env_name", "do_dagger"):
+    for name in compared(variants[0].config, *names, *ENV, "do_dagger"):
         # A default may have a different value in each environment.
         same.append([name, ", ".join(dict.fromkeys(shown_value(variant, name) for variant in variants))])
     blocks: list[PageBlock] = [

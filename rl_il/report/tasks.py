@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.envs import make_env
+from rl_il.config import RunConfig
+from rl_il.envs import env_of
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_actor
 from rl_il.infrastructure.progress import progress
@@ -90,13 +91,13 @@ def tasks_of(runs: Sequence[Run], random_episodes: int = RANDOM_EPISODES) -> lis
         if not variant.itrs:
             folders = ", ".join(str(run.folder) for run in variant.runs)
             raise InputError(f"seeds of a variant have no evaluated iteration in common: {folders}; leave one out")
-        by_env.setdefault(variant.config.env_name, []).append(variant)
+        by_env.setdefault(variant.config.env_title, []).append(variant)
     tasks = []
     for env_name, variants in by_env.items():
         random, note = None, ""
         if random_episodes:
             try:
-                random = measure_random(env_name, variants[0].config.ep_len, random_episodes)
+                random = measure_random(variants[0].config, random_episodes)
             except InputError as error:
                 note = f"The random policy was not measured: {error}"
         named = zip(variants, variant_names(variants), strict=True)
@@ -104,11 +105,12 @@ def tasks_of(runs: Sequence[Run], random_episodes: int = RANDOM_EPISODES) -> lis
     return tasks
 
 
-def measure_random(env_name: str, ep_len: int | None, episodes: int) -> Result:
+def measure_random(config: RunConfig, episodes: int) -> Result:
     """Return the result of uniformly random actions. The episodes are the same in every report."""
-    with make_env(env_name) as env:
-        rollouts = sample_n_trajectories(env, load_actor("random", env), episodes, stream(0, "evaluation"), ep_len)
-        rollouts = progress(rollouts, episodes, f"{env_name}, the random policy")
+    with env_of(config) as env:
+        rng, random = stream(0, "evaluation"), load_actor("random", env)
+        rollouts = sample_n_trajectories(env, random, episodes, rng, config.ep_len)
+        rollouts = progress(rollouts, episodes, f"{config.env_title}, the random policy")
         return Result("random policy", [np.array([rollout.episode_return for rollout in rollouts])])
 
 

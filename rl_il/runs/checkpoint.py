@@ -16,16 +16,18 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 
 from rl_il.datasets.loading import session_files
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, load_torch, write_json
+from rl_il.types import Trajectory
 
 FOLDER = "checkpoint"
 INDEX = "checkpoint.json"
@@ -83,7 +85,7 @@ class Checkpoint:
     def _read_index(self) -> dict[str, Any]:
         path = self.folder / INDEX
         try:
-            index = json.loads(path.read_text())
+            index = json.loads(path.read_text(encoding="utf-8"))
             files, state = index["files"], f"{FOLDER}/{index['state']}"
             if not isinstance(files, dict) or state not in files or not all(map(FILE.fullmatch, files)):
                 raise ValueError("it must name a state and its files")
@@ -100,6 +102,16 @@ def checksum(path: Path) -> str:
         with file.open("rb") as content:
             while part := content.read(2**20):
                 found.update(part)
+    return found.hexdigest()
+
+
+def checksum_of(trajectories: Sequence[Trajectory]) -> str:
+    """Return the SHA-256 of the observations and labels of demonstrations, as text."""
+    found = hashlib.sha256()
+    for trajectory in trajectories:
+        for array in (trajectory.obs, trajectory.labels, trajectory.labelled_steps):
+            found.update(f"{array.dtype}{array.shape}".encode())
+            found.update(np.ascontiguousarray(array))
     return found.hexdigest()
 
 

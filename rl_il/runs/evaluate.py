@@ -5,24 +5,27 @@ from __future__ import annotations
 import importlib.metadata
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rl_il.config import RunConfig
+from rl_il.config import ENV, RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.npz import read_meta, read_npz
 from rl_il.datasets.writing import check_target, write_demonstrations
-from rl_il.envs import ENVS, make_env
+from rl_il.envs import ENVS, env_of
 from rl_il.errors import InputError
 from rl_il.experts.loading import SCRIPTED_EXPERTS, find_file, load_actor
-from rl_il.files import REPOSITORY, named_run
+from rl_il.files import named_run, shipped
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import begin_episodes, look_at, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
 from rl_il.infrastructure.workers import rollout_source
+from rl_il.options import from_json
+from rl_il.plugins import is_own
 from rl_il.runs.folders import read_record
 from rl_il.seeding import stream
 from rl_il.statistics import MIN_EPISODES, describe
@@ -41,6 +44,8 @@ def evaluate(
     video: str | None = None,
     activation: str | None = None,
     no_normalizer: bool = False,
+    env_kwargs: str | None = None,
+    wrappers: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a policy on `episodes` whole episodes and return statistics.
 
@@ -48,23 +53,26 @@ def evaluate(
 
     Args:
       policy: as `load_actor` takes it.
-      env_name: the environment; None: the policy's own, with the `ep_len` of its run (`task_of`).
+      env_name: the environment; None: the one of the policy's run (`task_of`). In the run's environment, the run's
+        `ep_len`, arguments and wrappers hold too, unless others are given.
+      env_kwargs, wrappers: the environment's arguments and wrappers as text, as in `make_recipe`.
     """
     policy = named_run(policy)
-    if env_name is None:
-        env_name, run_ep_len = task_of(policy)
-        ep_len = ep_len or run_ep_len
+    task = _task_in(env_name, policy)
+    given = {"ep_len": ep_len, "env_kwargs": env_kwargs, "wrappers": wrappers}
+    task = replace(task, **{name: value for name, value in given.items() if value is not None})
+    ep_len = task.ep_len
     if video:
         check_video_path(video)
-    env = make_env(env_name)
+    env = env_of(task)
     actor = load_actor(policy, env, activation, no_normalizer)
     if video:  # recorded first, so that an error in rendering comes before the rollouts
-        frames, fps = record_frames(env_name, actor, int(stream(seed, "video").integers(2**62)), ep_len)
-    with rollout_source(env_name, env, num_workers) as source:
+        frames, fps = record_frames(env, actor, int(stream(seed, "video").integers(2**62)), ep_len)
+    with rollout_source(env, num_workers) as source:
         rollouts = sample_n_trajectories(source, actor, episodes, stream(seed, "evaluation"), ep_len)
-        rollouts = progress(rollouts, episodes, f"{env_name}, evaluating")
-        returns, lengths, success = look_at(rollouts, env_name)
-    result = {"policy": policy, "env_name": env_name, "seed": seed} | describe(returns, lengths)
+        rollouts = progress(rollouts, episodes, f"{task.env_title}, evaluating")
+        returns, lengths, success = look_at(rollouts, task.env_name)
+    result = {"policy": policy, **task.env_settings, "seed": seed} | describe(returns, lengths)
     if success is not None:
         result["success_rate"] = float(success.mean())
     if video:
@@ -73,25 +81,40 @@ def evaluate(
     return result
 
 
-def task_of(policy: str) -> tuple[str, int | None]:
+def _task_in(env_name: str | None, policy: str) -> RunConfig:
+    """Return the task of the policy's run, or the named environment if that is another one."""
+    try:
+        task = task_of(policy)
+    except InputError:  # for example a file outside a run folder
+        if env_name is None:
+            raise
+        return RunConfig(env_name=env_name)
+    return task if env_name in (None, task.env_name) else RunConfig(env_name=env_name)
+
+
+def task_of(policy: str) -> RunConfig:
     """Return the environment and `ep_len` of a run folder or of a file in one, or a scripted expert's environment.
 
-    The names `expert` and `random` fit several environments: for them, return the default environment. Raise
-    `InputError` if a file does not exist or is not in a run folder.
+    They are in a config whose other settings are the default ones. The names `expert` and `random` fit several
+    environments: for them, return the default environment. Raise `InputError` if a file does not exist or is not in a
+    run folder.
     """
     if policy in ("expert", "random"):
-        return RunConfig.env_name, None
+        return RunConfig()
     if policy in SCRIPTED_EXPERTS:
-        return SCRIPTED_EXPERTS[policy][0], None
-    folder = None if policy.startswith("hf:") else find_file(policy).parent
+        return RunConfig(env_name=SCRIPTED_EXPERTS[policy][0])
+    folder = None if policy.startswith("hf:") or is_own(policy) else find_file(policy).parent
     if folder is None or not (folder / "config.json").is_file():
         raise InputError(f"{policy}: does not name its environment; give --env_name")
     record = read_record(folder)
     config = record.get("config", record.get("teaching"))
-    env_name, ep_len = (config.get(name) if isinstance(config, dict) else None for name in ("env_name", "ep_len"))
-    if not isinstance(env_name, str) or not isinstance(ep_len, int | None):
-        raise InputError(f"{folder / 'config.json'}: names no environment; give --env_name")
-    return env_name, ep_len
+    try:
+        task = {name: config[name] for name in (*ENV, "ep_len") if name in config}
+        if "env_name" not in task:
+            raise InputError("it is missing")
+        return from_json(RunConfig, task)
+    except (InputError, TypeError) as error:
+        raise InputError(f"{folder / 'config.json'}: names no environment ({error}); give --env_name") from error
 
 
 def result_rows(result: dict[str, Any]) -> list[list[str]]:
@@ -132,10 +155,10 @@ def expert_row(result: dict[str, Any]) -> list[str]:
     return [result["env_name"], result["expert"], mean, interval, std, low, str(result["episodes"]), length]
 
 
-def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]:
-    """Return the rows of a table that describes the demonstrations in `folder`; the first is its header."""
+def demos_table(folder: Path | None = None) -> list[list[str]]:
+    """Return the rows of a table that describes the files in `folder` (default: the included ones)."""
     rows = [["file", "episodes", "steps", "mean return", "min", "max", "MB", "made by"]]
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted((folder or shipped("data", "demos")).glob("*.npz")):
         trajectories = load_trajectories(path)
         returns, lengths = returns_and_lengths(trajectories)
         numbers = [f"{number:.1f}" for number in (returns.mean(), returns.min(), returns.max())]
@@ -147,7 +170,8 @@ def demos_table(folder: Path = REPOSITORY / "data" / "demos") -> list[list[str]]
 
 def recording_command(meta: dict[str, Any], n_demos: int) -> str:
     """Return the command that recorded a file, from the file's `meta`, without `--out`."""
-    defaults = {"policy": "expert", "n_demos": None, "min_return": None, "ep_len": None, "seed": 0}
+    defaults = {"env_kwargs": None, "wrappers": None, "policy": "expert", "n_demos": None}
+    defaults |= {"min_return": None, "ep_len": None, "seed": 0}
     chosen = {name: value for name, value in (meta | {"n_demos": n_demos}).items() if name in defaults}
     flags = [f"--{name} {chosen[name]}" for name, default in defaults.items() if chosen.get(name, default) != default]
     return " ".join(["record_demos.py", "--env_name", str(meta.get("env_name")), *flags])
@@ -165,6 +189,8 @@ def record_demos(
     activation: str | None = None,
     no_normalizer: bool = False,
     to: str = "npz",
+    env_kwargs: str | None = None,
+    wrappers: str | None = None,
 ) -> tuple[list[Trajectory], int]:
     """Roll out `expert` until `n_demos` episodes reach `min_return`, and write these to `out` in the format `to`.
 
@@ -173,7 +199,8 @@ def record_demos(
     """
     check_target(to, out)
     expert = named_run(expert)
-    env = make_env(env_name)
+    task = RunConfig(env_name=env_name, env_kwargs=env_kwargs, wrappers=wrappers)
+    env = env_of(task)
     actor = load_actor(expert, env, activation, no_normalizer)
     returns: list[float] = []
 
@@ -183,7 +210,7 @@ def record_demos(
             if returns[-1] >= min_return:
                 yield trajectory
 
-    with rollout_source(env_name, env, num_workers) as source:
+    with rollout_source(env, num_workers) as source:
         rollouts = begin_episodes(source, actor, stream(seed, "demonstrations"), ep_len, EXPERT)
         good = good_ones(islice(rollouts, 20 * n_demos))
         kept = list(progress(islice(good, n_demos), n_demos, "recording"))
@@ -193,7 +220,7 @@ def record_demos(
             f"--min_return {min_return:g}: only {len(kept)} of {len(returns)} episodes reach it (mean"
             f" {np.mean(returns):.1f}, best {max(returns):.1f}); lower it, or give a better expert with --policy"
         )
-    meta = {"env_name": env_name, "policy": expert, "seed": seed, "min_return": min_return, "ep_len": ep_len}
+    meta = task.env_settings | {"policy": expert, "seed": seed, "min_return": min_return, "ep_len": ep_len}
     meta |= {"thrown_away": len(returns) - len(kept), "gymnasium": importlib.metadata.version("gymnasium")}
     write_demonstrations(to, out, kept, meta, env)
     return kept, len(returns) - len(kept)

@@ -9,27 +9,27 @@ from typing import Any
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.files import REPOSITORY
+from rl_il.files import data_folder, safe_name
 from rl_il.options import from_json
 
 
 def make_run_folder(config: RunConfig) -> Path:
-    """Create the folder `logdir`, or a new `data/q1_...` (BC) or `data/q2_...` (DAgger) with a name and the time."""
+    """Create the folder `logdir`, or a new `q1_...` (BC) or `q2_...` (DAgger) with a name and the time."""
     prefix, name = ("q2", "dagger") if config.do_dagger else ("q1", "bc")
     return _make_folder(f"{prefix}_{config.exp_name or name}_{config.env_name}", config.logdir)
 
 
 def make_teach_folder(env_name: str, logdir: str | None) -> Path:
-    """Create the folder `logdir`, or a new `data/teach_...` with the environment's name and the time."""
-    return _make_folder(f"teach_{env_name}".replace(":", "-"), logdir)
+    """Create the folder `logdir`, or a new `teach_...` with the environment's name and the time."""
+    return _make_folder(f"teach_{env_name}", logdir)
 
 
 def _make_folder(name: str, logdir: str | None) -> Path:
-    """Create the folder `logdir`, or a new folder in `data/` with this name and the time."""
+    """Create the folder `logdir`, or a new folder in `data_folder()` with this name and the time."""
     if logdir:
         return new_folder(Path(logdir), numbered=False)
-    name = f"{name}_{time.strftime('%d-%m-%Y_%H-%M-%S')}".replace("/", "-")
-    return new_folder(REPOSITORY / "data" / name, numbered=True)
+    name = safe_name(f"{name}_{time.strftime('%d-%m-%Y_%H-%M-%S')}")
+    return new_folder(data_folder() / name, numbered=True)
 
 
 def new_folder(path: Path, numbered: bool) -> Path:
@@ -58,7 +58,7 @@ def new_folder(path: Path, numbered: bool) -> Path:
 def is_finished(folder: Path) -> bool:
     """Return whether the folder holds a finished run. (The summary is written last.)"""
     try:
-        return json.loads((folder / "summary.json").read_text())["status"] == "finished"
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["status"] == "finished"
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
 
@@ -78,7 +78,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return all that config.json holds. Raise `InputError` if it is missing or damaged."""
     path = folder / "config.json"
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict):
             raise ValueError("expected a JSON object")
         return record

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
 
-from rl_il.config import RunConfig
+from rl_il.commands import command_text
+from rl_il.config import ENV, RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.content import ReadOptions
 from rl_il.datasets.odd import quick_look
-from rl_il.envs import env_spec, episode_limit, is_discrete, make_env
-from rl_il.errors import InputError
+from rl_il.datasets.writing import read_meta_of
+from rl_il.envs import (
+    env_of,
+    env_row,
+    episode_limit,
+    is_discrete,
+    prepare_env,
+)
+from rl_il.errors import InputError, place_of
 from rl_il.experts.loading import load_expert
+from rl_il.experts.own import own_actor
+from rl_il.infrastructure.dagger import Rule
 from rl_il.infrastructure.rollouts import RolloutSource
 from rl_il.infrastructure.workers import rollout_source
+from rl_il.plugins import RULES, find
+from rl_il.runs.given import NOTHING_GIVEN, Given
 from rl_il.seeding import stream
 from rl_il.types import Expert, Trajectory
 
@@ -37,37 +51,73 @@ class Inputs:
     demonstrations: list[Trajectory]
     n_eval_episodes: int
     start: float  # `time.perf_counter()` when reading began
+    rule: Rule | None = None
 
 
 @contextmanager
-def gather_inputs(config: RunConfig, verbose: bool = False) -> Iterator[Inputs]:
+def gather_inputs(config: RunConfig, given: Given = NOTHING_GIVEN, verbose: bool = False) -> Iterator[Inputs]:
     """Read and check everything that the user gave, start the worker processes, and yield the inputs."""
     start = time.perf_counter()
-    env = make_env(config.env_name)
-    expert = find_expert(config, env)
+    env = env_of(config) if given.env is None else prepare_env(given.env)
+    expert = find_expert(config, env) if given.expert is None else own_actor(given.expert, env)
+    rule = find_rule(config, given) if config.do_dagger else None
     demonstrations = load_demonstrations(config, env)
+    if expert is not None and expert.answers_recorded:
+        expert.get_action(demonstrations[0].obs[0])  # so that a mistake in it is found before the folder is made
     n_eval_episodes = count_eval_episodes(config, env)
     if verbose:
         print(quick_look(demonstrations, env), flush=True)
-    with rollout_source(config.env_name, env, config.num_workers) as source:
-        yield Inputs(env, source, expert, demonstrations, n_eval_episodes, start)
+        print(*notes_on_environments(config), sep="", end="", file=sys.stderr)
+    with rollout_source(env, config.num_workers, close_env=given.env is None) as source:
+        yield Inputs(env, source, expert, demonstrations, n_eval_episodes, start, rule)
+
+
+def notes_on_environments(config: RunConfig) -> Iterator[str]:
+    """Yield a line for demonstrations and an expert that were made in another environment than the run's."""
+    meta = read_meta_of(Path(config.expert_data)) if config.expert_data else {}
+    made = {name: meta[name] for name in ENV if meta.get(name)}
+    if made and made != config.env_settings:
+        yield f"note: {config.expert_data} was recorded in {' '.join(map(str, made.values()))}\n"
+    row = env_row(config.env_name)
+    included = ["demonstrations"] * (row.demos is not None and config.expert_data is None)
+    included += ["expert"] * (row.expert is not None and config.expert_policy_file is None)
+    if included and (config.env_kwargs or config.wrappers):
+        yield f"note: {config.env_name} without --env_kwargs and --wrappers is where the included"
+        yield f" {' and '.join(included)} come from\n"
+
+
+def find_rule(config: RunConfig, given: Given = NOTHING_GIVEN) -> Rule:
+    """Return the given rule, or the one that the config names. Raise `InputError` if it is not a `Rule`."""
+    if given.rule is not None:
+        return given.rule
+    rule = find("rule", RULES, config.rule)
+    if not (isinstance(rule, type) and issubclass(rule, Rule)):
+        raise InputError(
+            f"--rule {config.rule}: must be a subclass of rl_il.infrastructure.dagger.Rule, got {rule!r}"
+        )
+    try:
+        return rule.from_config(config)
+    except TypeError as error:
+        raise InputError(
+            f"--rule {config.rule} cannot be made: {error}; its constructor gets the settings named in `settings`"
+        ) from error
 
 
 def find_expert(config: RunConfig, env: gym.Env) -> Expert | None:
     """Return the named expert, or else the included one. Without both, behavioural cloning has None."""
-    if not (config.expert_policy_file or config.do_dagger or env_spec(config.env_name).expert):
+    if not (config.expert_policy_file or config.do_dagger or env_row(config.env_name).expert):
         return None
     return load_expert(config.expert_policy_file, env, config.expert_activation, config.no_normalizer)
 
 
 def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
     """Load the named demonstrations, or else those included for the environment."""
-    path = config.expert_data or env_spec(config.env_name).demos_path
+    path = config.expert_data or env_row(config.env_name).demos_path
     if path is None:
-        by = "" if env_spec(config.env_name).expert else " --policy FILE_OF_AN_EXPERT"
+        by = "" if env_row(config.env_name).expert else " --policy FILE_OF_AN_EXPERT"
         raise InputError(
             f"no demonstrations are included for {config.env_name}; give --expert_data FILE, or record some:"
-            f" python scripts/record_demos.py --env_name {config.env_name}{by}"
+            f" {command_text('record_demos')} {config.env_flags}{by}"
         )
     options = read_options(config) if config.expert_data else ReadOptions()  # the shipped files need none
     return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"), options=options)
@@ -79,23 +129,26 @@ def read_options(config: RunConfig) -> ReadOptions:
 
 
 def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
-    """Return a new policy for the environment."""
-    import torch  # takes 1.7 s: a mistake in the arguments is reported without it
-
+    """Return a new policy of the config's class for the environment."""
+    # These import torch, which takes 1.7 s: a mistake in the arguments is reported without it.
     from rl_il.infrastructure.pytorch_utils import pick_device
-    from rl_il.policies.cnn_policy import picture_settings, policy_class
+    from rl_il.policies.cnn_policy import find_policy_class, picture_settings
 
     pictures = picture_settings(env, config.frame_stack, config.colour, config.whole_picture)
     check_picture_flags(config, env, bool(pictures))
-    torch.set_num_threads(config.torch_threads)
     names = "n_layers size activation head loss learning_rate weight_decay".split()
-    return policy_class(env).for_env(
-        env,
-        **{name: getattr(config, name) for name in names},
-        **pictures,
-        seed=int(stream(config.seed, "weights").integers(2**62)),
-        device=pick_device("cpu" if config.no_gpu else config.device, config.which_gpu, bool(pictures)),
-    )
+    policy_class = find_policy_class(config.policy_class, env)
+    settings = {name: getattr(config, name) for name in names} | pictures
+    settings["seed"] = int(stream(config.seed, "weights").integers(2**62))
+    settings["device"] = pick_device("cpu" if config.no_gpu else config.device, config.which_gpu, bool(pictures))
+    try:
+        return policy_class.for_env(env, **settings)
+    except TypeError as error:
+        if config.policy_class is None:
+            raise
+        raise InputError(
+            f"--policy_class {config.policy_class} cannot be made: {error} ({place_of(error)})"
+        ) from error
 
 
 def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None:
@@ -117,5 +170,5 @@ def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
     limit = episode_limit(env, config.ep_len)
     if limit is None:
         raise InputError(f"{config.env_name} has no time limit; give one with --ep_len")
-    usual = min(env_spec(config.env_name).expert_steps or limit, limit)
+    usual = min(env_row(config.env_name).expert_steps or limit, limit)
     return config.eval_episodes or math.ceil(config.eval_batch_size / usual)

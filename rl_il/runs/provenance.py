@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rl_il.commands import PROGRAM
 from rl_il.files import REPOSITORY
 
 
@@ -25,10 +26,15 @@ def provenance(command_line: Sequence[str]) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """Return the checkout's commit, with `-dirty` appended if tracked files have changes; None outside a checkout."""
+    """Return the checkout's commit, with `-dirty` appended if tracked files have changes; None outside a checkout.
+
+    The package may be installed, or copied, into a folder of another project's repository: its commit is not ours.
+    """
+    if not (REPOSITORY / ".git").exists():
+        return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
@@ -36,4 +42,5 @@ def _git_commit() -> str | None:
 
 def command_line() -> list[str]:
     """Return the command that started this process."""
-    return ["python", *sys.argv]
+    program = sys.argv[0].split() if sys.argv[0].startswith(f"{PROGRAM} ") else ["python", sys.argv[0]]
+    return [*program, *sys.argv[1:]]

@@ -20,10 +20,11 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from rl_il.config import RunConfig
@@ -52,14 +53,15 @@ class RunFolder:
       path: the folder; it exists.
       config: the run's settings.
       keep_data: whether to keep the collected data after the run.
+      env: the environment; the videos are recorded in one that is made like it.
 
     Attributes:
       evaluations: the rows of metrics.csv so far.
       expert: returns and lengths of the expert's evaluation episodes.
     """
 
-    def __init__(self, path: Path, config: RunConfig, keep_data: bool = True):
-        self.path, self.config, self.keep_data = path, config, keep_data
+    def __init__(self, path: Path, config: RunConfig, keep_data: bool = True, env: gym.Env | None = None):
+        self.path, self.config, self.keep_data, self.env = path, config, keep_data, env
         self.evaluations: list[Evaluation] = []
         self.expert = NO_STATISTICS
         self.checkpoint = Checkpoint(path)
@@ -199,6 +201,8 @@ class RunFolder:
             self._step_events.scalars(row.gradient_steps, evaluation.scalars)
             if block.ends_iteration:
                 self._events.scalars(block.itr, scalars)
+                if block.itr == self.config.n_iter - 1:
+                    self._events.settings(block.itr, asdict(self.config) | {"logdir": None})
         return row
 
     def _log_losses(self, block: Block) -> None:
@@ -237,7 +241,7 @@ class RunFolder:
         self._describe(itr, trajectories)
         if itr:
             name = f"data/itr_{itr}.npz"
-            save_trajectories(self.path / name, trajectories, {"env_name": self.config.env_name, "iteration": itr})
+            save_trajectories(self.path / name, trajectories, self.config.env_settings | {"iteration": itr})
             self._data[name] = checksum(self.path / name)
 
     def _describe(self, itr: int, trajectories: list[Trajectory]) -> None:
@@ -256,7 +260,7 @@ class RunFolder:
         """Record one episode. If the machine cannot render, print a note once and record no more videos."""
         config, seed = self.config, int(stream(self.config.seed, "video", itr).integers(2**62))
         try:
-            frames, fps = record_frames(config.env_name, trainer.policy.actor(), seed, config.ep_len, VIDEO_FRAMES)
+            frames, fps = record_frames(self.env, trainer.policy.actor(), seed, config.ep_len, VIDEO_FRAMES)
         except RenderError as error:
             self._can_render = False
             print(f"note: no videos ({error})", file=sys.stderr)

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: they are noted, and handled after the current block, when everything can be saved."""
+"""Ctrl-C and SIGTERM: they are noted, and handled after the current block, when everything can be saved.
+
+Windows has no SIGTERM from another process. There, Ctrl-Break (SIGBREAK) ends a run in the same way.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rl_il.errors import Interrupted
+from rl_il.errors import TERMINATION, Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, *TERMINATION)
 
 
 @contextmanager

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.envs import env_spec
+from rl_il.envs import env_row
 from rl_il.infrastructure.evaluation import Evaluation
 from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
-from rl_il.policies.base_policy import BasePolicy
-from rl_il.runs.checkpoint import checksum
+from rl_il.plugins import is_own
+from rl_il.runs.checkpoint import checksum, checksum_of
 from rl_il.runs.evaluate import INTERVAL, interval_text
 from rl_il.runs.provenance import provenance
 from rl_il.runs.run_folder import RunFolder
 from rl_il.statistics import episode_spread, percent_of_expert
+from rl_il.types import Trajectory
 
 
 def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], status: str) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], 
     expert = folder.expert[0] if len(folder.expert[0]) else np.full(1, np.nan)
     mean, expert_mean = float(last.returns.mean()), float(expert.mean())
     return {
-        "env_name": trainer.config.env_name,
+        **trainer.config.env_settings,
         "eval_return_mean": mean,
         "eval_return_std": episode_spread([last.returns]),
         "eval_return_ci95_low": last.interval[0],
@@ -90,20 +91,28 @@ def _return_rows(summary: dict[str, Any], name: str, key: str) -> dict[str, str]
     return {f"{name}, mean +- std": f"{mean:.1f} +- {std:.1f} ({n:,} episodes)"}
 
 
+def describe_demonstrations(config: RunConfig, demonstrations: Sequence[Trajectory]) -> dict[str, str]:
+    """Return the file of the demonstrations, or the name of the user's function, and a checksum."""
+    if is_own(config.expert_data):
+        return {"file": config.expert_data, "sha256": checksum_of(demonstrations)}
+    path = Path(config.expert_data or env_row(config.env_name).demos_path).resolve()
+    return {"file": str(path), "sha256": checksum(path)}
+
+
 def describe_run(
-    config: RunConfig, policy: BasePolicy, n_eval_episodes: int, command_line: Sequence[str]
+    config: RunConfig, trainer: RLTrainer, n_eval_episodes: int, command_line: Sequence[str]
 ) -> dict[str, Any]:
     """Return the content of config.json, which is enough to repeat the run."""
-    demonstrations = Path(config.expert_data or env_spec(config.env_name).demos_path).resolve()
+    policy = trainer.policy
     return {
         "config": dataclasses.asdict(config),
         "defaults": {  # the values of flags that were not given
-            "expert_policy_file": config.expert_policy_file or env_spec(config.env_name).expert,
-            "expert_data": config.expert_data or env_spec(config.env_name).demos,
+            "expert_policy_file": config.expert_policy_file or env_row(config.env_name).expert,
+            "expert_data": config.expert_data or env_row(config.env_name).demos,
             "loss": policy.loss_name,
             "eval_episodes": n_eval_episodes,
             "device": str(policy.device),
         },
-        "data": {"demonstrations": {"file": str(demonstrations), "sha256": checksum(demonstrations)}},
+        "data": {"demonstrations": describe_demonstrations(config, trainer.demonstrations)},
         **provenance(command_line),
     }

@@ -84,6 +84,22 @@ class EventWriter:
         image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=gif)
         self._add(step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
 
+    def settings(self, step: int, settings: dict[str, Any]) -> None:
+        """Add the run to the tab HParams, which shows settings next to the last point of each of the folder's curves.
+
+        Settings that are None are left out. TensorBoard finds the columns of the tab itself. A list of them, which
+        `SummaryWriter.add_hparams` writes, would hide what only other runs have, since one such list is read.
+        """
+        from tensorboardX.summary import hparams
+
+        given = {name: value for name, value in settings.items() if value is not None}
+        plain = {
+            name: value if isinstance(value, bool | int | float) else str(value) for name, value in given.items()
+        }
+        _, start, end = hparams(plain, {})
+        self._add(step, summary=start)
+        self._add(step, summary=end)
+
     def close(self) -> None:
         """Close the event file."""
         if self._writer is not None:

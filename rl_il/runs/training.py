@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_il.commands import command_text
 from rl_il.config import RunConfig
 from rl_il.errors import DivergedError, InputError, Interrupted
 from rl_il.infrastructure.dagger import ExpertTeacher
@@ -18,7 +19,9 @@ from rl_il.infrastructure.evaluation import Evaluation, Evaluator
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
 from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics
-from rl_il.plugins import RULES, load
+from rl_il.infrastructure.workers import to_bytes
+from rl_il.policies.base_policy import BasePolicy
+from rl_il.runs.given import given_in, resume_call
 from rl_il.runs.parts import Inputs, build_policy
 from rl_il.runs.run_folder import RunFolder
 from rl_il.runs.signals import noted_signals
@@ -50,13 +53,17 @@ class Parts:
     verbose: bool
 
 
-def build(config: RunConfig, inputs: Inputs, verbose: bool) -> Parts:
-    """Return the parts of a run; no folder is made yet. The demonstrations move from the inputs to the trainer."""
-    policy = build_policy(config, inputs.env)
-    rule = load(RULES[config.rule]).from_config(config) if config.do_dagger else None
+def build(config: RunConfig, inputs: Inputs, verbose: bool, policy: BasePolicy | None = None) -> Parts:
+    """Return the parts of a run; no folder is made yet. The demonstrations move from the inputs to the trainer.
+
+    Raise `InputError` if the policy, the rule or the expert cannot be sent to the worker processes.
+    """
+    policy = policy or build_policy(config, inputs.env)
+    if config.num_workers > 1:
+        to_bytes((policy.actor(), inputs.rule, inputs.expert), "the policy, the rule or the expert")
     teacher = None if inputs.expert is None else ExpertTeacher(inputs.expert)
     watch = Watch(config.n_iter - 1, verbose)
-    trainer = RLTrainer(config, inputs.source, policy, tuple(inputs.demonstrations), rule, teacher, watch)
+    trainer = RLTrainer(config, inputs.source, policy, tuple(inputs.demonstrations), inputs.rule, teacher, watch)
     inputs.demonstrations.clear()  # pictures need much memory, so only the trainer's buffer keeps them
     # The evaluator compares expert and policy on recorded states, so both must be able to act on these.
     comparable = inputs.expert is not None and inputs.expert.answers_recorded and policy.answers_recorded
@@ -132,4 +139,6 @@ def _how_to_continue(folder: RunFolder) -> str:
 
 
 def _resume_command(folder: RunFolder) -> str:
-    return f"python scripts/run_hw1.py --resume {shlex.quote(str(folder.path))}"
+    if given_in(folder.config):
+        return resume_call(str(folder.path), folder.config)
+    return f"{command_text('run_hw1')} --resume {shlex.quote(str(folder.path))}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.envs import make_env
+from rl_il.envs import env_of
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_actor
 from rl_il.files import atomic_write
@@ -80,7 +80,7 @@ def run_demo(config: RunConfig, seeds: Sequence[int], out: Path) -> str:
 def run_seed(config: RunConfig, out: Path) -> tuple[np.ndarray, Run, Run]:
     """Return the untrained policy's returns, and two runs: BC from 10 demonstrations, and DAgger from 1."""
     print("[1/3] the untrained policy", flush=True)
-    env = make_env(config.env_name)
+    env = env_of(config)
     untrained, _ = measure(build_policy(config, env).actor(), config, env, config.eval_episodes)
     print(f"[2/3] behavioural cloning from {MANY_DEMOS} demonstrations", flush=True)
     cloning, folder = replace(config, do_dagger=False, n_iter=1), out / f"bc_{MANY_DEMOS}_demos_seed_{config.seed}"
@@ -114,10 +114,10 @@ def make_caption(config: RunConfig, n_seeds: int, results: Sequence[Result]) -> 
 
 def record_gifs(dagger_folder: Path, config: RunConfig, out: Path) -> None:
     """Write a GIF of the BC policy and one of DAgger's last policy, both on the same four new episodes."""
-    env = make_env(config.env_name)
+    env = env_of(config)
     seeds = [int(seed) for seed in stream(config.seed, "video").integers(2**62, size=4)]
     policies = {"bc_1_demo.gif": dagger_folder / "policy_itr_0.pt", "dagger.gif": dagger_folder}
     for name, policy in policies.items():
         actor = load_actor(policy, env)
-        videos = [record_frames(config.env_name, actor, seed, config.ep_len) for seed in seeds]
+        videos = [record_frames(env, actor, seed, config.ep_len) for seed in seeds]
         write_video(out / name, tile([frames for frames, _ in videos], columns=2), fps=videos[0][1])

@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from rl_il.config import RunConfig
-from rl_il.envs import env_spec, make_env
+from rl_il.envs import env_of, env_row
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_actor
 from rl_il.files import atomic_write
@@ -168,13 +168,13 @@ def plot_results(path: Path, clones: dict[int, Run], dagger: Run, caption: str) 
 
 def show_drives(out: Path, config: RunConfig, dagger: Run) -> None:
     """Draw the paths of the BC policy and of DAgger's last policy on one new track, and write a GIF of both."""
-    env = make_env(config.env_name)
+    env = env_of(config)
     actors = [load_actor(dagger.folder / f"policy_itr_{itr}.pt", env) for itr in (0, dagger.last)]
     seed, cloned = unfinished_drive(env, actors[0], config)
     drives = [cloned, drive(env, actors[1], seed, config.ep_len)]
     env.close()
     draw_drives(out / "track.png", ("BC", "DAgger"), drives)
-    videos = [record_frames(config.env_name, actor, seed, config.ep_len, max_frames=200) for actor in actors]
+    videos = [record_frames(env, actor, seed, config.ep_len, max_frames=200) for actor in actors]
     shown = tile([frames[::SHOWN_FRAMES] for frames, _ in videos], columns=2)
     write_video(out / "drive.gif", shown, fps=videos[0][1] / SHOWN_FRAMES)
 
@@ -185,7 +185,7 @@ def unfinished_drive(env: gym.Env, actor: Actor, config: RunConfig) -> tuple[int
     If it finishes the laps of all `TRACKS_TO_TRY` tracks, return the last track.
     """
     seeds = episode_seeds(stream(config.seed, "video"))
-    success = env_spec(config.env_name).success
+    success = env_row(config.env_name).success
     for _ in range(TRACKS_TO_TRY):
         seed = next(seeds)
         found = drive(env, actor, seed, config.ep_len)

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rl_il.config import RunConfig
-from rl_il.envs import ENVS, episode_limit, make_env
+from rl_il.envs import ENVS, env_of, episode_limit
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
 from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_caption, markdown, number, span
@@ -94,7 +94,7 @@ def cut_off_lengths(config: RunConfig) -> tuple[int, int] | None:
 
     A whole episode ends in a terminal state or at the environment's time limit.
     """
-    with closing(make_env(config.env_name)) as env:
+    with closing(env_of(config)) as env:
         limit, demonstrations = episode_limit(env, None), load_demonstrations(config, env)
     cut_off = [len(each) for each in demonstrations if not each.terminated and limit and len(each) < limit]
     return (max(cut_off), limit) if cut_off else None

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 
-from rl_il.envs import is_discrete, is_picture
+from rl_il.envs import is_discrete, is_picture, newest_picture
 from rl_il.errors import InputError
 from rl_il.infrastructure.video import render_frame
 from rl_il.report.tables import count
@@ -110,8 +111,8 @@ class PageLoop:
         names = keys.names if keys else ()
         axes = None
         if not is_discrete(space):
-            names = names or [f"axis {i}" for i in range(len(space.low))]
-            bounds = zip(names, space.low.tolist(), space.high.tolist(), strict=True)
+            names = names or [f"axis {i}" for i in range(space.low.size)]
+            bounds = zip(names, space.low.ravel().tolist(), space.high.ravel().tolist(), strict=True)
             axes = [{"name": name, "low": low, "high": high} for name, low, high in bounds]
         return {
             "env_name": self.teaching.config.env_name,
@@ -121,6 +122,7 @@ class PageLoop:
             "fps": session.fps,
             "modes": list(session.modes) if keys else ["watch"],
             "actions": list(names) if axes is None else None,
+            "first_action": int(space.start) if isinstance(space, Discrete) else 0,
             "axes": axes,
             "keys": [{"code": key.code, "label": key.label, "does": key.does} for key in (keys.keys if keys else ())],
             "do_nothing": keys.do_nothing if keys else None,
@@ -147,7 +149,9 @@ OBEY: dict[str, Callable[[PageLoop, Any], str | None]] = {
 
 def picture(session: Session) -> np.ndarray:
     """Return `(height, width, 1 or 3)` uint8: the observation if it is a picture, else a frame of the environment."""
-    return session.rollout.obs[-1] if is_picture(session.env.observation_space) else render_frame(session.env)
+    if is_picture(session.env.observation_space):
+        return newest_picture(session.rollout.obs[-1])
+    return render_frame(session.env)
 
 
 def jpeg(picture: np.ndarray) -> bytes:

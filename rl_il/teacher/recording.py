@@ -35,8 +35,8 @@ DEMONSTRATIONS = "demonstrations.npz"
 class Recording:
     """The run folder of one session: methods to write and to read it."""
 
-    def __init__(self, folder: Path, env_name: str):
-        self.folder, self.env_name = folder, env_name
+    def __init__(self, folder: Path, env_settings: dict[str, str]):
+        self.folder, self.env_settings = folder, env_settings  # those of `RunConfig.env_settings`
         self.checkpoint = Checkpoint(folder)
         self.episodes: dict[int, tuple[int, int]] = {}  # the start and the stop of the steps of each saved episode
 
@@ -51,7 +51,7 @@ class Recording:
 
     def save_episode(self, number: int, start: int, trajectory: Trajectory) -> None:
         """Write one episode atomically; `start` is the number of its first step in the session."""
-        save_trajectories(self.path(number), [trajectory], {"env_name": self.env_name, "episode": number})
+        save_trajectories(self.path(number), [trajectory], self.env_settings | {"episode": number})
         self.episodes[number] = (start, start + len(trajectory))
 
     def relabel(self, first_step: int, labels: Labels) -> None:
@@ -68,7 +68,7 @@ class Recording:
             return None
         path = self.folder / DEMONSTRATIONS
         trajectories = load_trajectories(self.folder, may_lack_labels=True)
-        save_trajectories(path, trajectories, {"env_name": self.env_name, "made_by": "teach.py"})
+        save_trajectories(path, trajectories, self.env_settings | {"made_by": "teach.py"})
         return path
 
     def save_learning(self, state: dict[str, Any], policy: BasePolicy) -> None:

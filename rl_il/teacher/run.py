@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rl_il.commands import command_text
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.writing import check_target, write_demonstrations
 from rl_il.errors import InputError, Interrupted
@@ -59,7 +60,7 @@ def teach(config: TeachConfig, command_line: Sequence[str] = (), resume: Path | 
         say_what_next(teaching, path)
         if stopped:
             raise Interrupted(
-                f"interrupted; to continue: python scripts/teach.py --resume {teaching.folder}", stopped
+                f"interrupted; to continue: {command_text('teach')} --resume {teaching.folder}", stopped
             )
         return teaching.folder
 
@@ -123,7 +124,7 @@ def opened(url: str) -> Iterator[None]:
     """
     with tempfile.TemporaryDirectory() as folder:  # mode 0700
         file = Path(folder) / "teach.html"
-        file.write_text(f'<meta http-equiv="refresh" content="0; url={url}">')
+        file.write_text(f'<meta http-equiv="refresh" content="0; url={url}">', encoding="utf-8")
         webbrowser.open(file.as_uri())
         yield
 
@@ -131,16 +132,16 @@ def opened(url: str) -> Iterator[None]:
 def say_what_next(teaching: Teaching, path: Path | None) -> None:
     """Print what was saved, where, and the commands that use it."""
     labels = teaching.labels.counts
-    name, folder = teaching.config.env_name, teaching.folder
+    flags, folder = teaching.config.run_config().env_flags, teaching.folder
     episodes = len(teaching.recording.episodes)
     by_teacher, approved = count(labels["human"], "label"), f"{labels['approved']:,}"
     print(f"saved: {count(episodes, 'episode')}, {by_teacher} by the teacher, {approved} approved")
     if path:
         print(f"all episodes in one file: {path}")
-    print(f"continue:      python scripts/teach.py --resume {folder}")
+    print(f"continue:      {command_text('teach')} --resume {folder}")
     if labels["human"] + labels["approved"]:
-        print(f"train on them: python scripts/run_hw1.py --env_name {name} --expert_data {folder}")
-        print(f"measure:       python scripts/evaluate.py --env_name {name} --policy {folder}", flush=True)
+        print(f"train on them: {command_text('run_hw1')} {flags} --expert_data {folder}")
+        print(f"measure:       {command_text('evaluate')} --policy {folder}", flush=True)
 
 
 def record_human_demos(
@@ -193,6 +194,6 @@ def write_demos(teaching: Teaching, out: Path, n_demos: int, min_return: float, 
     episodes = load_trajectories(teaching.folder, teaching.env, may_lack_labels=True)
     whole = [t for t in episodes if (t.terminated or t.truncated) and t.episode_return >= min_return][:n_demos]
     if whole:
-        meta = {"env_name": teaching.config.env_name, "policy": "human", "seed": teaching.config.seed}
+        meta = teaching.config.run_config().env_settings | {"policy": "human", "seed": teaching.config.seed}
         write_demonstrations(to, out, whole, meta, teaching.env)
     return whole

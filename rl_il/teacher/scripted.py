@@ -33,7 +33,8 @@ def run_scripted(teaching: Teaching, check_signals: Callable[[], None]) -> None:
         expert = float(teaching.measure_expert().mean())
         print(f"the expert, on the same episodes as the snapshots: mean return {expert:.1f}", flush=True)
     path = teaching.folder / "curve.png"
-    plot_teaching(path, f"{config.env_name}, taught by its expert's keys", history, config.eval_episodes, expert)
+    title = f"{config.run_config().env_title}, taught by its expert's keys"
+    plot_teaching(path, title, history, config.eval_episodes, expert)
     print(f"curve: {path}")
 
 

@@ -141,7 +141,7 @@ class Server:
         if request.path not in FILES:
             return connection.respond(http.HTTPStatus.NOT_FOUND, "not found\n")
         file = FILES[request.path]
-        response = connection.respond(http.HTTPStatus.OK, file.read_text())
+        response = connection.respond(http.HTTPStatus.OK, file.read_text(encoding="utf-8"))
         del response.headers["Content-Type"]
         response.headers["Content-Type"] = f"{KINDS[file.suffix]}; charset=utf-8"
         return response

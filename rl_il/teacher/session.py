@@ -176,8 +176,8 @@ class Session:
             "mode": self.mode,
             "paused": self.paused,
             "acting": acting,
-            "agent_action": np.asarray(rollout.own).tolist(),
-            "human_action": np.asarray(rollout.acs[-1]).tolist() if acting == "human" else None,
+            "agent_action": plain(rollout.own),
+            "human_action": plain(rollout.acs[-1]) if acting == "human" else None,
             "episode": self.episode,
             "step": steps,
             "episode_return": float(sum(rollout.rewards)),
@@ -194,10 +194,16 @@ class Session:
         }
 
 
+def plain(action: np.ndarray | None) -> float | list[float] | None:
+    """Return an action as JSON has it: a number, or a list of the numbers of an array of any shape."""
+    array = np.asarray(action)
+    return array.reshape(-1).tolist() if array.ndim else array.tolist()
+
+
 def check_keys(env: gym.Env, keys: KeyMap | None, mode: str) -> None:
     """Raise `InputError` if the mode needs keys and the environment has none."""
     if keys is None and mode != "watch":
         raise InputError(
-            f"{name_of(env)} has no keys, so nobody can take over: give --mode watch, or add keys to its"
-            " row of ENVS in rl_il/envs/table.py"
+            f"{name_of(env)} has no keys, so nobody can take over: only one integer or up to 3 numbers have them."
+            " Give --mode watch"
         )

@@ -6,9 +6,9 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from rl_il.config import ACTIVATION_HELP, ACTIVATIONS, LOSSES, NORMALIZER_HELP, RunConfig
+from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.options import option
+from rl_il.options import check_choices, expand_paths, option, same_option
 
 MODES = ("demonstrate", "teach", "watch")
 
@@ -17,7 +17,11 @@ MODES = ("demonstrate", "teach", "watch")
 class TeachConfig:
     """Everything that determines a session, taught by a person or by the scripted teacher."""
 
-    env_name: str = option("MountainCar-v0", "name of a Gymnasium environment", "env", group="task and teacher")
+    env_name: str = option(
+        "MountainCar-v0", "name of a Gymnasium environment, or module:Name", "env", group="task and teacher"
+    )
+    env_kwargs: str | None = same_option(RunConfig, "env_kwargs")
+    wrappers: str | None = same_option(RunConfig, "wrappers")
     ep_len: int | None = option(None, "maximum length of an episode, in steps (default: the environment's limit)")
     mode: str = option("teach", "who acts at first; the page can change it", choices=MODES)
     teacher: str | None = option(
@@ -25,12 +29,10 @@ class TeachConfig:
         "scripted: an expert presses the keys, without a page; scripted:0.1: one key in ten is wrong (default: you)",
     )
     expert_policy_file: str | None = option(
-        None, "the expert of --teacher scripted (default: the one included for the environment)", "epf"
+        None, "the expert of --teacher scripted (default: the one included for the environment)", "epf", path=True
     )
-    expert_activation: str | None = option(
-        None, f"the expert's activation function, {ACTIVATION_HELP}", choices=ACTIVATIONS
-    )
-    no_normalizer: bool = option(False, NORMALIZER_HELP)
+    expert_activation: str | None = same_option(RunConfig, "expert_activation")
+    no_normalizer: bool = same_option(RunConfig, "no_normalizer")
     disagreement_steps: int = option(
         1, "the scripted teacher takes over after disagreeing for this many steps in a row"
     )
@@ -57,20 +59,24 @@ class TeachConfig:
     publish_every: int = option(100, "gradient steps between two snapshots; each episode uses the newest one")
     hot_swap: bool = option(False, "use a new snapshot at once, also in the middle of an episode")
     rest_after: int = option(5000, "training waits for a new label after this many gradient steps without one")
-    train_batch_size: int = option(100, "labelled states in the minibatch of each gradient step")
+    train_batch_size: int = same_option(RunConfig, "train_batch_size")
     max_replay_buffer_size: int = option(1_000_000, "maximum number of steps kept for training; the newest are kept")
     eval_every: int = option(5, "episodes between two evaluations of the newest snapshot acting alone; -1: never")
     eval_episodes: int = option(5, "episodes in each evaluation; the interval of the mean needs at least 5")
 
     n_layers: int = option(2, "number of hidden layers", group="policy and optimiser")
-    size: int = option(64, "units in each hidden layer")
-    activation: str = option("tanh", "activation function after each hidden layer", choices=ACTIVATIONS)
+    size: int = same_option(RunConfig, "size")
+    activation: str = same_option(RunConfig, "activation")
+    policy_class: str | None = same_option(RunConfig, "policy_class")
+    head: str | None = same_option(RunConfig, "head")
     learning_rate: float = option(2e-3, "learning rate of the optimiser, Adam", "lr")
-    weight_decay: float = option(0.0, "weight decay, decoupled from the gradient (AdamW)")
-    loss: str | None = option(None, "what is minimised (default: nll for discrete actions, else mse)", choices=LOSSES)
+    weight_decay: float = same_option(RunConfig, "weight_decay")
+    loss: str | None = same_option(RunConfig, "loss")
 
     seed: int = option(1, "seed of everything that is random", group="session")
-    logdir: str | None = option(None, "the run folder; it must be new or empty (default: data/teach_...)")
+    logdir: str | None = option(
+        None, "the run folder; it must be new or empty (default: teach_... in ./data or $RL_IL_DATA)", path=True
+    )
     tracker: str | None = option(
         None, "also send the metrics to MLflow; needs `pip install mlflow`", choices=("mlflow",)
     )
@@ -78,11 +84,9 @@ class TeachConfig:
     open: bool = option(False, "open the page in the browser")
 
     def __post_init__(self) -> None:
+        expand_paths(self)
         self.run_config()  # checks the settings that are also in RunConfig
-        for item in dataclasses.fields(self):
-            value, choices = getattr(self, item.name), item.metadata["choices"]
-            if choices and value is not None and value not in choices:
-                raise InputError(f"--{item.name} must be one of {', '.join(choices)}, got {value!r:.100}")
+        check_choices(self)
         for name in "episodes disagreement_steps takeover_steps publish_every rest_after".split():
             value = getattr(self, name)
             if value is not None and value <= 0:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import is_picture, key_map, make_env
+from rl_il.envs import env_of, is_picture, key_map, make_env, recipe_of
 from rl_il.envs.keys import KeyMap
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_expert
@@ -75,8 +75,10 @@ class Teaching:
         self.config, self.folder, self.env, self.expert = config, folder, env, expert
         self.scripted = expert is not None
         self.tell: Callable[[dict[str, Any]], None] = lambda message: None  # shows a message to the user
-        self.recording = Recording(folder, config.env_name)
-        buffer = ReplayBuffer(config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view)
+        self.recording = Recording(folder, config.run_config().env_settings)
+        buffer = ReplayBuffer(
+            config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view, policy.to_labels
+        )
         self.labels = Labels(config.labels, config.approval_weight, buffer)
         self.learner = Learner(policy, self.labels, config)
         self.metrics = Metrics(folder, MLflowTracker(config, folder) if config.tracker else None)
@@ -119,8 +121,8 @@ class Teaching:
     def _measuring_source(self) -> RolloutSource:
         """Return what rolls out the measurements. With a person it is a process, which does not delay the page."""
         if self._source is None:
-            name = self.config.env_name
-            self._source = make_env(name) if self.scripted else RolloutWorkers(name, 1)
+            recipe = recipe_of(self.env)
+            self._source = make_env(recipe) if self.scripted else RolloutWorkers(recipe, 1)
         return self._source
 
     def _measure(self, snapshot: Snapshot, source: RolloutSource) -> tuple[int, np.ndarray]:
@@ -214,10 +216,10 @@ def open_teaching(
 
     Raise `InputError`, before the folder is made, if the settings have a mistake.
     """
-    env = make_env(config.env_name)
+    env = env_of(config)
     if not config.teacher and not is_picture(env.observation_space):  # the page needs pictures to show
         env.close()
-        env = make_drawing_env(config.env_name)
+        env = make_drawing_env(env)
     check_keys(env, key_map_of(config, env), config.mode)
     expert = None
     if config.teacher:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from course_files import PROTOCOLS, demonstrations, expert_tree, write_pickle
 from hostile_pickles import EXTENSION, MALFORMED, attacks
+from systems import needs_shell
 
 from rl_il.datasets.pickles import ALLOWED, load_pickle
 from rl_il.errors import InputError
@@ -99,6 +100,7 @@ def test_hostile_pickles_are_refused_and_run_no_code(tmp_path, monkeypatch, kind
     assert {key: dict(vars(substitute)) for key, substitute in ALLOWED.items()} == before
 
 
+@needs_shell
 def test_the_attacks_succeed_with_pythons_own_unpickler(tmp_path, extension):
     import pickle
 

@@ -2,8 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
-from rl_il.envs import ENVS, key_map
+from rl_il.envs import ENVS, key_map, make_env
 from rl_il.envs.keys import CAR_RACING, LUNAR_LANDER_CONTINUOUS, MOUNTAIN_CAR, digit_keys
 from rl_il.errors import InputError
 
@@ -87,3 +88,18 @@ def test_letters_follow_the_digits_without_the_pause_key():
     assert len(keys.keys) == 35 and len(keys.names) == 40
     assert keys.action(["KeyQ"]) == 10
     assert "KeyP" not in {key.code for key in keys.keys}
+
+
+def test_continuous_actions_without_a_row_have_two_keys_for_each_axis(register_env):
+    low, high = np.array([-2, 1, -np.inf], np.float32), np.array([3, 4, np.inf], np.float32)
+    keys = key_map(make_env(register_env(Box(-1, 1, (2,)), Box(low, high))))
+    np.testing.assert_array_equal(keys.idle_action, [0, 1, 0])
+    np.testing.assert_array_equal(keys.action(["ArrowLeft"]), [-2, 1, 0])
+    np.testing.assert_array_equal(keys.action(["ArrowLeft", "ArrowUp", "KeyD", "ArrowRight"]), [3, 4, 1])
+    np.testing.assert_array_equal(keys.action(["KeyA", keys.do_nothing]), [0, 1, 0])
+    assert keys.nearest(np.array([2.9, 1.1, -0.9])) == ("ArrowRight", "KeyA")
+
+
+@pytest.mark.parametrize("space", [Box(-1, 1, (4,)), Box(-1, 1, (2, 1)), Box(-1, 1, ())])
+def test_other_continuous_actions_have_none(register_env, space):
+    assert key_map(make_env(register_env(Box(-1, 1, (2,)), space))) is None

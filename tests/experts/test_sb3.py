@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 
+import fakes  # noqa: F401  # registers the combinations
 import numpy as np
 import pytest
 import torch
@@ -125,6 +126,28 @@ def test_the_zips_spaces_may_be_the_environments(tmp_path, shared_env):
     data = {"action_space": box(2), "observation_space": box(8)}
     path = write_zip(tmp_path / "x.zip", network("sac", 8, 2)[0], data)
     assert load_actor(path, shared_env("LunarLanderContinuous-v3")).n_outputs == 2
+
+
+def test_ppo_acts_in_several_integers_and_reads_integers_as_one_hot(tmp_path):
+    env = make_env("CombinationMultiDiscreteFromOne-v0")
+    tensors, (hidden, output) = network("ppo", 5, 5)
+    several = {"_shape": [2], "nvec": "[2 3]", "start": "[1 -1]"}
+    data = {"action_space": space("multi_discrete.MultiDiscrete", **several), "observation_space": discrete(5)}
+    actor = load_actor(write_zip(tmp_path / "x.zip", tensors, data), env)
+    obs = np.eye(5)
+    outputs = np.tanh(by_hand(tensors, hidden, obs))
+    outputs = by_hand(tensors, output, outputs)
+    expected = np.stack([1 + outputs[:, :2].argmax(axis=1), outputs[:, 2:].argmax(axis=1) - 1], axis=1)
+    np.testing.assert_array_equal(actor.get_action(obs), expected)
+    data["action_space"] = space("multi_discrete.MultiDiscrete", **several | {"nvec": "[3 2]"})
+    refuse(write_zip(tmp_path / "x.zip", tensors, data), env, "MultiDiscrete(3, 2)")
+    refuse(write_zip(tmp_path / "x.zip", network("dqn", 5, 5)[0]), make_env("CombinationMatrix-v0"), "DQN")
+    binary = make_env("CombinationMultiBinary-v0")
+    refuse(write_zip(tmp_path / "x.zip", network("ppo", 5, 3)[0]), binary, "MultiBinary")
+
+
+def by_hand(tensors, name, inputs):
+    return inputs @ tensors[f"{name}.weight"].numpy().T + tensors[f"{name}.bias"].numpy()
 
 
 def test_a_policy_of_ppo_that_squashes_its_actions_does_so_here(tmp_path, shared_env):

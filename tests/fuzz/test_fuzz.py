@@ -27,7 +27,11 @@ IN_A_CHILD = 500 if settings().max_examples > 1000 else 10
 def limits(tmp_path, monkeypatch):
     """Run the test in an empty folder, where an attack would write, and limit the memory that a file can ask for."""
     monkeypatch.chdir(tmp_path)
-    resource = pytest.importorskip("resource")
+    if not Path("/proc/self/statm").exists():  # the memory in use is read there
+        yield
+        return
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 4 * 10**9, hard))

@@ -7,7 +7,7 @@ from fake_policy import CountingPolicy
 from fakes import ConstantActor, StepModuloThree, corridor_length, walk
 
 from rl_il.config import RunConfig
-from rl_il.envs import ENVS, EnvSpec, make_env
+from rl_il.envs import ENVS, EnvRow, make_env
 from rl_il.infrastructure import validation
 from rl_il.infrastructure.evaluation import Evaluation, Evaluator, agreement, return_scalars
 from rl_il.infrastructure.progress import Watch
@@ -86,7 +86,7 @@ def test_the_episode_length_limits_an_evaluation():
 
 @pytest.mark.parametrize("expert", [None, StepModuloThree()])
 def test_success_is_counted_if_the_environment_defines_it(monkeypatch, expert):
-    monkeypatch.setitem(ENVS, "Corridor-v0", EnvSpec(success=lambda trajectory: len(trajectory) > 4))
+    monkeypatch.setitem(ENVS, "Corridor-v0", EnvRow(success=lambda trajectory: len(trajectory) > 4))
     found = build(expert)(CountingPolicy(), 0)
     assert found.scalars["Eval_SuccessRate"] == np.mean(found.lengths > 4)
     assert 0 < found.scalars["Eval_SuccessRate"] < 1

@@ -56,9 +56,34 @@ def test_a_terminal_shows_a_line_that_is_removed(monkeypatch, slow_clock, show):
 
 
 @pytest.mark.parametrize("show", [show_progress, show_watch])
-def test_nothing_is_drawn_into_a_pipe(capsys, slow_clock, show):
-    list(show(range(20), 20))
+def test_a_pipe_gets_a_whole_line_now_and_then(capsys, slow_clock, show):
+    list(show(range(35), 35))
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert (out, len(lines)) == ("", 3)
+    assert all(line.isprintable() and "train: " in line for line in lines)
+    counts = [int(line.partition("train: ")[2].split()[0]) for line in lines]
+    assert counts == [10, 20, 30]  # the clock says a second for each item
+    assert lines[0].endswith("10 of 35, 10 s, about 25 s left")
+
+
+def test_an_unknown_total_is_left_out(capsys, slow_clock):
+    list(show_watch(range(12), None))
+    assert capsys.readouterr().err.endswith("train: 10, 10 s\n")
+
+
+def test_short_work_prints_nothing_into_a_pipe(capsys):
+    list(show_watch(range(20), 20))
     assert capsys.readouterr() == ("", "")
+
+
+def test_lines_continue_over_several_calls(capsys, slow_clock):
+    watch = Watch(3, verbose=True)
+    for done in (500, 506):
+        list(watch(range(6), "train", 1, 600, done))
+    (line,) = capsys.readouterr().err.splitlines()
+    # The clock is also read twice between the two calls. 8 items took 10 s, so 92 items take 115 s.
+    assert line == "itr 1/3 train: 508 of 600, 10 s, about 1 min 55 s left"
 
 
 def test_one_line_continues_over_several_calls(monkeypatch, slow_clock):

@@ -21,7 +21,7 @@ def stripes(n: int, height: int = 20, width: int = 30) -> np.ndarray:
 
 
 def test_frames_of_a_corridor_by_hand():
-    frames, fps = record_frames("Corridor-v0", ConstantActor(1), seed=0)  # 3 steps
+    frames, fps = record_frames(make_env("Corridor-v0"), ConstantActor(1), seed=0)  # 3 steps
     assert frames.shape == (4, 20, 30, 3)
     assert frames.dtype == np.uint8
     assert frames[:, 0, 0, 0].tolist() == [0, 10, 20, 30]  # from the first state to the last
@@ -29,7 +29,9 @@ def test_frames_of_a_corridor_by_hand():
 
 
 def test_frames_of_a_lander():
-    frames, fps = record_frames("LunarLander-v3", RandomActor(make_env("LunarLander-v3")), 0, max_path_length=10)
+    frames, fps = record_frames(
+        make_env("LunarLander-v3"), RandomActor(make_env("LunarLander-v3")), 0, max_path_length=10
+    )
     assert frames.shape == (5, 200, 300, 3)  # steps 0, 3, 6, 9 and the last, of 50 per second; and half the size
     assert frames.dtype == np.uint8
     assert fps == pytest.approx(50 / 3)
@@ -38,7 +40,7 @@ def test_frames_of_a_lander():
 
 @pytest.mark.parametrize(("max_path_length", "max_frames", "steps"), [(None, 20, 20), (100, 20, 20), (5, 20, 5)])
 def test_a_long_episode_is_cut_off(max_path_length, max_frames, steps):
-    frames, _ = record_frames("EndlessCorridor-v0", ConstantActor(1), 0, max_path_length, max_frames)
+    frames, _ = record_frames(make_env("EndlessCorridor-v0"), ConstantActor(1), 0, max_path_length, max_frames)
     assert len(frames) == steps + 1  # the last state is drawn too
 
 
@@ -100,14 +102,14 @@ def test_mp4_with_its_package(tmp_path, height, width):
 def test_the_error_of_an_environment_that_cannot_draw_names_it(env_name):
     for draw in (record_frames, lambda *args: frames_at(*args, steps=[0])):
         with pytest.raises(RenderError, match=env_name):
-            draw(env_name.split(".")[0], ConstantActor(1), 0)
+            draw(make_env(env_name.split(".")[0]), ConstantActor(1), 0)
 
 
 # Single frames --------------------------------------------------------------------------------------------
 
 
 def test_frames_at_chosen_steps_by_hand():
-    frames, trajectory = frames_at("Corridor-v0", ConstantActor(1), seed=3, steps=[4, 0, 2])  # 6 steps
+    frames, trajectory = frames_at(make_env("Corridor-v0"), ConstantActor(1), seed=3, steps=[4, 0, 2])  # 6 steps
     assert frames.shape == (3, 20, 30, 3)
     assert frames[:, 0, 0, 0].tolist() == [40, 0, 20]  # each before its step, in the given order
     assert len(trajectory) == 5  # the episode is not rolled out further
@@ -118,7 +120,7 @@ def test_frames_at_chosen_steps_by_hand():
 def test_drawing_some_steps_changes_no_number(env_name):
     env = make_env(env_name)
     actor = RandomActor(env)
-    frames, drawn = frames_at(env_name, actor, 5, [3, 9])
+    frames, drawn = frames_at(make_env(env_name), actor, 5, [3, 9])
     undrawn = sample_trajectory(env, actor, 5, 10)
     for name in ("obs", "acs", "rewards"):
         np.testing.assert_array_equal(getattr(drawn, name), getattr(undrawn, name))
@@ -128,4 +130,4 @@ def test_drawing_some_steps_changes_no_number(env_name):
 @pytest.mark.parametrize(("steps", "length"), [([1, 3], 3), ([99], 3)])
 def test_a_step_after_the_episodes_end_is_refused(steps, length):
     with pytest.raises(InputError, match=rf" {length} steps.* {steps[-1]}"):
-        frames_at("Corridor-v0", ConstantActor(1), 0, steps)
+        frames_at(make_env("Corridor-v0"), ConstantActor(1), 0, steps)

@@ -1,10 +1,11 @@
 import multiprocessing
 import os
-import signal
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from fakes import ConstantActor, FailingActor, corridor_length, first_seeds
@@ -142,7 +143,7 @@ class HangingActor(LethalActor):
     def get_action(self, obs):
         if not any(self.folder.iterdir()):
             (self.folder / str(os.getpid())).touch()
-            signal.pause()
+            threading.Event().wait()
         return ConstantActor.get_action(self, obs)
 
 
@@ -198,3 +199,9 @@ def test_a_worker_imports_no_torch_and_unpickles_the_actor_once():
         assert len(list(sample_n_trajectories(workers, network, 1, rng))) == 1
         trajectories = episodes_of(workers, Witness(0), 9)
         assert {action for trajectory in trajectories for action in trajectory.acs.tolist()} == {0}
+
+
+def test_a_class_of_the_program_itself_is_refused_by_its_name_too():
+    spec = gym.envs.registration.EnvSpec("Mine-v0", entry_point="__main__:Mine", max_episode_steps=3)
+    with pytest.raises(InputError, match="__main__:Mine"):
+        RolloutWorkers(spec, 2)

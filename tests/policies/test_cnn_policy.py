@@ -1,5 +1,6 @@
 import pickle
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -99,9 +100,10 @@ def test_a_file_reads_back_and_acts_the_same(tmp_path):
         ({"rows": 41}, "41"),
         ({"rows": 0}, r"rows.*40.* 0"),
         ({"rows": "all"}, "p.pt"),
-        ({"ob_shape": (40, 36)}, r"\(40, 36\)"),
+        ({"ob_shape": (40, 30)}, r"\(40, 30\)"),
         ({"ob_shape": (40, 36, 2)}, r"\(40, 36, 2\)"),
-        ({"ob_shape": (20, 20, 3), "rows": None}, "20 x 20"),
+        ({"ob_shape": (20, 20, 3), "rows": None}, r"36 x 36.*\(20, 20, 3\)"),
+        ({"rows": 20}, "20 x 36"),
         ({"frame_stack": 2}, "p.pt"),
     ],
 )
@@ -164,3 +166,47 @@ def test_the_environment_determines_the_policy_class():
     assert picture_settings(racing, None, False, True)["rows"] is None
     with pytest.raises(InputError, match=r"--frame_stack, --whole_picture.*MountainCar-v0"):
         picture_settings(vectors, 2, False, True)
+
+
+RGB = np.random.default_rng(0).integers(256, size=(3, 40, 36, 3), dtype=np.uint8)
+GREYS = ((RGB.astype(int) * [77, 150, 29]).sum(axis=-1) >> 8).astype(np.uint8)  # (3, 40, 36)
+LAYOUTS = [  # an observation, and its view in grey and in colour without the last four rows
+    (RGB[0], GREYS[0, ..., None], RGB[0]),
+    (RGB[0].transpose(2, 0, 1), GREYS[0, ..., None], RGB[0]),
+    (GREYS[0], GREYS[0, ..., None], GREYS[0, ..., None]),
+    (GREYS[:2], GREYS[:2].transpose(1, 2, 0), GREYS[:2].transpose(1, 2, 0)),
+    (RGB[:2], GREYS[:2].transpose(1, 2, 0), np.concatenate(RGB[:2], axis=-1)),
+]
+
+
+@pytest.mark.parametrize(("ob", "grey", "colours"), LAYOUTS, ids=["hwc", "chw", "hw", "khw", "khwc"])
+def test_each_layout_is_brought_to_channels_last(ob, grey, colours, tmp_path):
+    for greyscale, view in ((True, grey), (False, colours)):
+        learner = CNNPolicySL(ob.shape, 2, False, frame_stack=1, greyscale=greyscale, rows=36, size=8)
+        np.testing.assert_array_equal(learner.view(ob[None]), view[None, :36])
+        learner.save(tmp_path / "p.pt")
+        loaded = load_policy(tmp_path / "p.pt")
+        np.testing.assert_array_equal(loaded.get_action(ob), learner.get_action(ob))
+        learner.update(learner.view(ob[None]), np.zeros((1, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames"), [((40, 36, 3), 4), ((3, 40, 36), 4), ((40, 36), 4), ((4, 40, 36), 1), ((4, 40, 36, 3), 1)]
+)
+def test_one_observation_suffices_if_it_is_a_stack(register_env, shape, frames):
+    env = make_env(register_env(gym.spaces.Box(0, 255, shape, np.uint8), gym.spaces.Discrete(2)))
+    assert policy_class(env) is CNNPolicySL
+    assert picture_settings(env, None, False, False)["frame_stack"] == frames
+    assert picture_settings(env, 2, False, False)["frame_stack"] == 2
+    assert CNNPolicySL.for_env(env, size=8).frame_stack == frames
+
+
+def test_small_pictures_are_vectors_for_the_mlp(register_env):
+    env = make_env(register_env(gym.spaces.Box(0, 255, (7, 7, 3), np.uint8), gym.spaces.Discrete(2)))
+    learner = policy_class(env).for_env(env)
+    assert type(learner) is MLPPolicySL and learner.encoder.n_features == 147
+    white = torch.full((1, 7, 7, 3), 255, dtype=torch.uint8)
+    torch.testing.assert_close(learner.encoder(white), torch.ones(1, 147))
+    assert learner.actor().get_action(np.zeros((7, 7, 3), np.uint8)) in (0, 1)
+    with pytest.raises(InputError, match="--colour"):
+        picture_settings(env, None, True, False)

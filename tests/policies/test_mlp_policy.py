@@ -9,7 +9,7 @@ from fakes import Corridor
 from torch import nn
 from torch.distributions import Categorical, Independent
 
-from rl_il.envs import make_env
+from rl_il.envs import fit_spaces, make_env
 from rl_il.errors import InputError
 from rl_il.policies.actors import NumpyActor
 from rl_il.policies.encoders import Encoder, Flatten
@@ -102,6 +102,15 @@ def test_a_policy_for_an_environment_has_its_shapes():
         policy = MLPPolicySL.for_env(env, n_layers=1, size=5)
         assert (policy.ob_shape, policy.ac_dim, policy.discrete) == ((2,), ac_dim, discrete)
         assert policy.head.network[0].out_features == 5
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(5), gym.spaces.Box(-1, 1, ())])
+def test_a_policy_for_observations_that_are_no_arrays_yet_is_refused(space):
+    env = Corridor()
+    env.observation_space = space
+    with pytest.raises(InputError, match="fit_spaces"):
+        MLPPolicySL.for_env(env)
+    assert MLPPolicySL.for_env(fit_spaces(env)).encoder.n_features in (5, 1)
 
 
 @pytest.fixture

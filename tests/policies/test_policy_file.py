@@ -8,6 +8,8 @@ import torch
 from refusals import refusal
 from test_mlp_policy import OBS, Doubling, labels_for, same_weights, weights
 
+from rl_il.errors import InputError
+from rl_il.plugins import load_own
 from rl_il.policies.cnn_policy import CNNPolicySL
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.policies.policy_file import load_policy
@@ -172,3 +174,34 @@ def test_code_in_a_policy_file_is_not_run(tmp_path, write):
         unpickle = torch.load if path.read_bytes()[:2] == b"PK" else lambda file, weights_only: pickle.load(file)
         unpickle(file, weights_only=False)
     assert (tmp_path / "made").exists()
+
+
+SAME_NAME = """
+from torch import nn
+from rl_il.policies import mlp_policy
+
+class MLPPolicySL(mlp_policy.MLPPolicySL):
+    def build_network(self, features, outputs):
+        return nn.Sequential(nn.Linear(features, 3), nn.LayerNorm(3), nn.Linear(3, outputs))
+
+class Scaled(mlp_policy.MLPPolicySL):
+    def __init__(self, *settings, factor=1.0, **named):
+        super().__init__(*settings, **named)
+        self.factor = factor
+"""
+
+
+def test_a_class_with_the_name_of_a_shipped_one_is_another_class(own_folder):
+    """The last layers have the same shapes, so its weights would be read without an error."""
+    folder = own_folder(my_net=SAME_NAME)
+    own = load_own("my_net:MLPPolicySL")((2,), 3, True)
+    own.save(folder / "own.pt")
+    MLPPolicySL((2,), 3, True).save(folder / "shipped.pt")
+    assert type(load_policy(folder / "own.pt")) is type(own)
+    assert type(load_policy(folder / "shipped.pt")) is MLPPolicySL
+
+
+def test_an_argument_that_the_file_would_lack_is_named(own_folder):
+    folder = own_folder(my_net=SAME_NAME)
+    with pytest.raises(InputError, match=r"Scaled.*factor"):
+        load_own("my_net:Scaled")((2,), 3, True, factor=5.0).save(folder / "own.pt")

@@ -230,6 +230,16 @@ def test_seeds_without_a_common_iteration_are_refused(tmp_path):
         tasks_of(find_runs([tmp_path]), 0)
 
 
+def test_an_environment_with_other_arguments_is_another_task(tmp_path):
+    """The random policy of each is measured in the environment of its runs, whose lander falls more slowly."""
+    lander = replace(BC, env_name="LunarLander-v3", ep_len=20)
+    write_run(tmp_path / "a", lander, {0: [0, 2]})
+    write_run(tmp_path / "b", replace(lander, env_kwargs="gravity=-1.0"), {0: [4, 6]})
+    earth, moon = tasks_of(find_runs([tmp_path]), 1)
+    assert (earth.env_name, moon.env_name) == ("LunarLander-v3", "LunarLander-v3 gravity=-1.0")
+    assert earth.random.returns[0] != moon.random.returns[0]
+
+
 def test_experts_that_differ_have_different_names(tmp_path):
     write_run(tmp_path / "a", BC, {0: [10]}, expert=[20])
     write_run(tmp_path / "b", replace(BC, ep_len=5), {0: [10]}, expert=[100])

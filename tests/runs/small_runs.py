@@ -17,6 +17,7 @@ from rl_il.datasets import load_trajectories, save_trajectories
 from rl_il.errors import Interrupted
 from rl_il.files import load_torch
 from rl_il.runs.experiment import resume, run
+from rl_il.runs.tensorboard import read_events
 
 TINY = RunConfig(
     n_demos=2,
@@ -74,6 +75,23 @@ def points_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
+def settings_of(folder: Path) -> list[dict]:
+    """Return the settings of each session that TensorBoard's tab HParams finds in the folder."""
+    from tensorboardX.proto.event_pb2 import SessionLog
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    found = []
+    for path in sorted(folder.glob("events.out.tfevents*")):
+        for _, event in read_events(path, may_be_cut=True):
+            if event.session_log.status == SessionLog.START:  # the run was resumed: what is later is written again
+                found = [(step, session) for step, session in found if step < event.step]
+            for value in event.summary.value:
+                content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                if content.HasField("session_start_info"):
+                    found.append((event.step, content.session_start_info.hparams))
+    return [{name: getattr(v, v.WhichOneof("kind")) for name, v in session.items()} for _, session in found]
+
+
 def data_of(folder: Path) -> dict[str, list]:
     """Return every step of each round's data."""
     names = "obs acs labels rewards source labelled_steps".split()
@@ -96,6 +114,8 @@ def assert_same_run(one: Path, other: Path) -> None:
         points = points_of(one / folder)
         assert points == points_of(other / folder) != {}
         assert all(len({step for step, _ in curve}) == len(curve) for curve in points.values())
+    (settings,) = settings_of(one)
+    assert settings["n_iter"] == len(weights_of(one))
     summaries = [json.loads((folder / "summary.json").read_text()) | {"wall_seconds": 0} for folder in (one, other)]
     assert summaries[0] == summaries[1]
 

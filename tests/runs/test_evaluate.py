@@ -11,8 +11,10 @@ from calling import assert_refused, call_script
 from fakes import Corridor, corridor_length
 from small_runs import corridor
 
+from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
-from rl_il.envs import ENVS, EnvSpec, make_env
+from rl_il.datasets.npz import read_meta, read_npz
+from rl_il.envs import ENVS, EnvRow, make_env
 from rl_il.errors import InputError
 from rl_il.files import REPOSITORY
 from rl_il.policies.actors import ScriptedActor
@@ -25,6 +27,7 @@ from rl_il.runs.evaluate import (
     evaluate_experts,
     expert_row,
     record_demos,
+    recording_command,
     result_rows,
     task_of,
 )
@@ -94,11 +97,11 @@ def write_run_of(env_name: str, folder, key: str = "config") -> None:
 def test_a_run_is_measured_in_its_own_environment(tmp_path):
     write_run_of("Corridor-v0", tmp_path / "run")
     write_run_of("MountainCar-v0", tmp_path / "lesson", key="teaching")
-    assert task_of(str(tmp_path / "run")) == ("Corridor-v0", 5)
-    assert task_of(str(tmp_path / "run" / "policy_itr_3.pt")) == ("Corridor-v0", 5)
-    assert task_of(str(tmp_path / "lesson")) == ("MountainCar-v0", None)
-    assert task_of("car_driver") == ("CarRacing-v3", None)
-    assert task_of("random") == ("LunarLander-v3", None)
+    assert task_of(str(tmp_path / "run")) == RunConfig(env_name="Corridor-v0", ep_len=5)
+    assert task_of(str(tmp_path / "run" / "policy_itr_3.pt")) == RunConfig(env_name="Corridor-v0", ep_len=5)
+    assert task_of(str(tmp_path / "lesson")) == RunConfig(env_name="MountainCar-v0")
+    assert task_of("car_driver") == RunConfig(env_name="CarRacing-v3")
+    assert task_of("random") == RunConfig(env_name="LunarLander-v3")
 
 
 @pytest.mark.parametrize("record", [None, {}, {"config": {"env_name": 3}}, {"config": "x"}])
@@ -113,7 +116,7 @@ def test_an_environment_that_is_not_known_is_asked_for(tmp_path, record):
 
 
 def test_the_command_takes_the_newest_run_and_its_environment(always, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("rl_il.files.RUNS", tmp_path / "data")
+    monkeypatch.setenv("RL_IL_DATA", str(tmp_path / "data"))
     config = corridor(tmp_path / "files", do_dagger=False, n_iter=1, logdir=str(tmp_path / "data" / "run"))
     run(config, verbose=False)
     status, out, err = call_script("evaluate --policy latest --episodes 2 --json", monkeypatch, capsys)
@@ -171,7 +174,7 @@ def test_every_expert_is_measured_in_each_of_its_environments(monkeypatch):
         return dict.fromkeys(NUMBERS, 1.25) | {"policy": policy, "env_name": env_name, "episodes": episodes}
 
     monkeypatch.setattr("rl_il.runs.evaluate.evaluate", measured)
-    monkeypatch.setitem(ENVS, "Corridor-v0", EnvSpec())  # without an expert: left out
+    monkeypatch.setitem(ENVS, "Corridor-v0", EnvRow())  # without an expert: left out
     results = list(evaluate_experts(7))
     measured = {(r["policy"], r["env_name"], r["expert"]) for r in results}
     assert measured >= {
@@ -260,3 +263,23 @@ def test_a_file_that_cannot_be_written_is_refused_first(always, tmp_path, monkey
     monkeypatch.setattr("rl_il.runs.evaluate.begin_episodes", lambda *_: pytest.fail("rolled out"))
     with pytest.raises(InputError, match=name):
         record_demos("Corridor-v0", tmp_path / name, policy, n_demos=1)
+
+
+def test_recording_keeps_the_arguments_of_the_environment(tmp_path):
+    flags = {"env_kwargs": "endless=True", "wrappers": "gymnasium.wrappers:TimeAwareObservation", "ep_len": 9}
+    kept, _ = record_demos("Corridor-v0", tmp_path / "demos.npz", "random", n_demos=1, **flags)
+    assert (len(kept[0]), kept[0].obs.shape[1]) == (9, 3)
+    command = recording_command(read_meta(read_npz(tmp_path / "demos.npz")), 1)
+    assert "--env_kwargs endless=True --wrappers gymnasium.wrappers:TimeAwareObservation" in command
+
+
+def test_the_command_takes_arguments_and_wrappers(monkeypatch, capsys):
+    flags = "--policy random --env_name Corridor-v0 --episodes 2 --ep_len 9 --json"
+    words = "--env_kwargs endless=true continuous=true --wrappers gymnasium.wrappers:TimeAwareObservation"
+    status, out, _ = call_script(f"evaluate {flags} {words}", monkeypatch, capsys)
+    result = json.loads(out)
+    assert (status, result["mean_episode_length"]) == (0, 9)
+    assert result["env_kwargs"] == "endless=True continuous=True"
+    assert_refused(
+        call_script(f"evaluate {flags} --env_kwargs endles=true", monkeypatch, capsys), "endles", "endless"
+    )

@@ -17,7 +17,7 @@ from small_runs import TINY, assert_same_run, corridor, points_of, rows_of, run_
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories, save_trajectories
-from rl_il.envs import ENVS, EnvSpec, make_env
+from rl_il.envs import ENVS, EnvRow, make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure.rollouts import returns_and_lengths, sample_n_trajectories
 from rl_il.policies.actors import ScriptedActor
@@ -33,9 +33,9 @@ COURSE_SCALARS += ["Train_EnvstepsSoFar", "Training Loss"]
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """Use a temporary repository for the run folders; experts and demonstrations stay where they are."""
-    monkeypatch.setattr("rl_il.runs.folders.REPOSITORY", tmp_path)
+def working_folder(tmp_path, monkeypatch):
+    """Use a temporary folder as the working folder."""
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -177,16 +177,16 @@ def test_what_means_nothing_is_not_printed(tmp_path, capsys):
         ({"exp_name": "a/../mine"}, "q2_a-..-mine_Corridor-v0_"),
     ],
 )
-def test_the_run_folder_has_question_name_environment_and_time(repository, tmp_path, changes, name):
+def test_the_run_folder_has_question_name_environment_and_time(working_folder, tmp_path, changes, name):
     before = time.time()
     folder = run(corridor(tmp_path / "files", **changes), verbose=False).folder
-    assert folder.parent == repository / "data"
+    assert folder.parent == working_folder / "data"
     assert folder.name.startswith(name)
     moment = time.mktime(time.strptime(folder.name.removeprefix(name), "%d-%m-%Y_%H-%M-%S"))
     assert before - 1 <= moment <= time.time()
 
 
-def test_a_second_run_in_the_same_second_gets_another_folder(repository, tmp_path, monkeypatch):
+def test_a_second_run_in_the_same_second_gets_another_folder(working_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("rl_il.runs.folders.time.strftime", lambda _: "01-02-2025_03-04-05")
     config = corridor(tmp_path / "files", n_iter=2)
     folders = [run(config, verbose=False).folder for _ in range(3)]
@@ -238,20 +238,20 @@ def demo_file(tmp_path):
         ({"augment": "shift"}, "--augment"),
     ],
 )
-def test_nothing_is_written_for_bad_input(repository, demo_file, changes, message):
+def test_nothing_is_written_for_bad_input(working_folder, demo_file, changes, message):
     if isinstance(changes.get("expert_data"), dict):
         changes = changes | {"expert_data": demo_file(**changes["expert_data"])}
     with pytest.raises(InputError, match=message):
         run(replace(TINY_CAR, **changes), verbose=False)
-    assert {path.name for path in repository.iterdir()} <= {"demos.npz"}
+    assert {path.name for path in working_folder.iterdir()} <= {"demos.npz"}
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_an_endless_environment_is_refused(repository, demo_file, num_workers):
+def test_an_endless_environment_is_refused(working_folder, demo_file, num_workers):
     changes = {"env_name": "EndlessCorridor-v0", "ep_len": None, "n_demos": None, "expert_data": demo_file()}
     with pytest.raises(InputError, match="--ep_len"):
         run(replace(TINY, num_workers=num_workers, **changes), verbose=False)
-    assert [path.name for path in repository.iterdir()] == ["demos.npz"]
+    assert [path.name for path in working_folder.iterdir()] == ["demos.npz"]
 
 
 @pytest.mark.parametrize("val_fraction", [0.5, 0.999])
@@ -325,7 +325,7 @@ def test_where_nothing_can_be_drawn_one_note_says_so(tmp_path, capsys, env_name)
 
 def test_a_new_environment_is_a_row_of_the_table(tmp_path, monkeypatch):
     config = corridor(tmp_path / "files")
-    row = EnvSpec(config.expert_policy_file, config.expert_data, success=lambda t: t.terminated, expert_steps=4)
+    row = EnvRow(config.expert_policy_file, config.expert_data, success=lambda t: t.terminated, expert_steps=4)
     monkeypatch.setitem(ENVS, "Corridor-v0", row)
     config = replace(config, expert_policy_file=None, expert_data=None, eval_episodes=None, eval_batch_size=10)
     result = run_in(tmp_path / "run", config)

@@ -23,7 +23,7 @@ BC = RunConfig(env_name="Corridor-v0", n_demos=2)
 @pytest.fixture
 def data(tmp_path, monkeypatch) -> Path:
     """Use a new folder as the one in which runs are made."""
-    monkeypatch.setattr("rl_il.files.RUNS", tmp_path / "data")
+    monkeypatch.setenv("RL_IL_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
 
 

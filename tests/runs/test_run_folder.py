@@ -1,11 +1,12 @@
 """The content of the files of a run folder: every row and point."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fakes import walk
-from small_runs import corridor, data_of, points_of, rows_of, run_in
+from small_runs import corridor, data_of, points_of, rows_of, run_in, settings_of, stop_after
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
@@ -124,6 +125,35 @@ def test_an_event_writer_drops_what_is_written_again(tmp_path):
             assert len(list((tmp_path / "steps").iterdir())) == {0: 1, 2: 2, 1: 3}[start]  # none is overwritten
         writer.close()
     assert points_of(tmp_path / "steps") == {"a_b": [(0, 0), (1, 11), (2, 12), (3, 13)]}
+
+
+def test_tensorboard_shows_the_settings_next_to_the_last_scalars(tmp_path):
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    runs = {size: run_in(tmp_path / f"{size}", corridor(tmp_path / "files", size=size)) for size in (8, 16)}
+    events = EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+    events.Reload()
+    provider = MultiplexerDataProvider(events, str(tmp_path))
+    context = backend_context.Context(SimpleNamespace(data_provider=provider, sampling_hints={}))
+    request = api_pb2.ListSessionGroupsRequest(slice_size=10, allowed_statuses=[1], include_metrics=True)
+    groups = list_session_groups.Handler(RequestContext(), context, "", request).run().session_groups
+    by_size = {group.hparams["size"].number_value: group for group in groups}
+    assert (len(groups), by_size.keys()) == (2, runs.keys())
+    for size, group in by_size.items():
+        assert group.hparams["rule"].string_value == "dagger"
+        assert group.hparams["do_dagger"].bool_value is True
+        assert not {"logdir", "ep_len"} & set(group.hparams)
+        shown = {(value.name.group, value.name.tag): value for value in group.metric_values}
+        assert shown["", "Eval_AverageReturn"].training_step == 2
+        assert shown["", "Eval_AverageReturn"].value == pytest.approx(runs[size].results[-1].returns.mean())
+
+
+def test_a_run_that_is_stopped_has_no_settings_in_tensorboard_yet(tmp_path, monkeypatch):
+    stop_after(monkeypatch, tmp_path / "run", corridor(tmp_path / "files"), 2)
+    assert settings_of(tmp_path / "run") == []
 
 
 def test_a_cut_event_file_is_read_and_a_damaged_one_refused(tmp_path):

@@ -1,18 +1,18 @@
 """Ctrl-C and SIGTERM: handled at a boundary, at once the second time, or after a while if no boundary comes."""
 
-import os
 import signal
 import threading
 import time
 
 import pytest
+from systems import needs_timers
 
 from rl_il.errors import Interrupted
 from rl_il.runs.signals import SIGNALS, noted_signals
 
 
 def send(number: int) -> None:
-    os.kill(os.getpid(), number)
+    signal.raise_signal(number)
 
 
 def compute_until_interrupted(bound: float = 30) -> None:
@@ -35,7 +35,11 @@ def test_a_signal_is_handled_at_the_check(number):
 
 @pytest.mark.parametrize(
     ("grace", "numbers"),
-    [(60, [signal.SIGTERM, signal.SIGTERM]), (60, [signal.SIGTERM, signal.SIGINT]), (0.05, [signal.SIGTERM])],
+    [
+        (60, [signal.SIGTERM, signal.SIGTERM]),
+        (60, [signal.SIGTERM, signal.SIGINT]),
+        pytest.param(0.05, [signal.SIGTERM], marks=needs_timers),
+    ],
 )
 def test_a_second_signal_or_the_end_of_the_grace_interrupts_at_once(grace, numbers):
     with pytest.raises(Interrupted) as caught, noted_signals(grace):
@@ -46,6 +50,7 @@ def test_a_second_signal_or_the_end_of_the_grace_interrupts_at_once(grace, numbe
     assert (caught.value.signal_number, caught.value.between_steps) == (signal.SIGTERM, False)
 
 
+@needs_timers
 def test_without_a_grace_a_signal_waits_for_the_check():
     with noted_signals() as check:
         send(signal.SIGINT)
@@ -54,6 +59,7 @@ def test_without_a_grace_a_signal_waits_for_the_check():
             check()
 
 
+@needs_timers
 def test_the_handlers_from_before_come_back():
     numbers = [*SIGNALS, signal.SIGALRM]
     before = [signal.getsignal(number) for number in numbers]

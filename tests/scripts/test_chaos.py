@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from systems import needs_proc
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import chaos  # noqa: E402
 import soak  # noqa: E402
+
+pytestmark = needs_proc
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import pytest
 import torch
 from calling import SCRIPTS, assert_refused, call_script
 from course_files import GENERATIONS, RunsCode, expert_tree, write_demonstrations, write_pickle
+from systems import needs_signals
 
 from rl_il.datasets import load_trajectories
 from rl_il.envs import make_env
@@ -27,7 +28,6 @@ def call(tmp_path, monkeypatch, capsys):
     """Return a function that calls a script in an empty folder, and returns its status, stdout and stderr."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr("rl_il.runs.folders.REPOSITORY", tmp_path / "work")
 
     return lambda command: call_script(command, monkeypatch, capsys)
 
@@ -93,7 +93,7 @@ MISTAKES = {  # the command, and words that its message must have: the wrong fla
     # run_hw1: demonstrations and experts (tests/datasets, tests/experts and tests/runs have more faults)
     "TRAIN --expert_data FILES/nowhere.npz": "nowhere.npz",
     "TRAIN --expert_data FILES/wide.npz": "(8,) MountainCar-v0 (2,)",
-    "TRAIN --expert_data FILES/evil.pkl": "evil.pkl posix.system",
+    "TRAIN --expert_data FILES/evil.pkl": f"evil.pkl {os.name}.system",
     "TRAIN --expert_data FILES/cheetah_demos.pkl": "(17,) MountainCar-v0 (2,)",
     "TRAIN --expert_policy_file FILES/nowhere.pkl": "nowhere.pkl",
     "TRAIN --expert_policy_file FILES/evil.pt": "evil.pt",
@@ -113,7 +113,7 @@ MISTAKES = {  # the command, and words that its message must have: the wrong fla
     "record_demos CAR --port 0": "--port --human",
     "record_demos CAR --human --policy random": "--human --policy",
     "record_demos CAR --human --out demos.txt": ".npz",
-    "record_demos --human --env_name Hopper-v5": "Hopper-v5",
+    "record_demos --human --env_name Ant-v5": "Hopper-v5",
     "record_demos CAR --to minari": "--to --out",
     "record_demos CAR --to minari --out demos.npz": "demos.npz minari -v0",
     "record_demos CAR --to xlsx": "xlsx npz, minari, csv",
@@ -124,7 +124,7 @@ MISTAKES = {  # the command, and words that its message must have: the wrong fla
     "convert FILES/flat.npz out.npz --to csv": "out.npz .csv",
     "convert FILES/flat.npz out.csv --to csv --actions all": "--actions all",
     "convert FILES/nowhere.npz out.csv --to csv": "nowhere.npz",
-    "convert FILES/evil.pkl out.csv --to csv": "evil.pkl posix.system",
+    "convert FILES/evil.pkl out.csv --to csv": f"evil.pkl {os.name}.system",
     "convert FILES/wide.npz out.csv --to csv CAR": "(8,) MountainCar-v0 (2,)",
     "convert FILES/flat.npz out.csv --to csv --split_every 7": "--split_every 7 300",
     "convert FILES/flat.npz out.csv --to csv --split_every 0": "--split_every 0",
@@ -339,6 +339,7 @@ def test_the_courses_dagger_command_runs_with_short_flags(course):
 # Ctrl-C ---------------------------------------------------------------------------------------------------
 
 
+@needs_signals
 def test_ctrl_c_leaves_no_process(tmp_path):
     flags = f"--do_dagger --n_iter 5000 --compile off --num_workers 2 {TINY} --logdir {tmp_path / 'run'}"
     command = [sys.executable, str(SCRIPTS / "run_hw1.py"), *shlex.split(flags)]

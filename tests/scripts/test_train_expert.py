@@ -1,6 +1,7 @@
 """The training of experts. `make test-experts` installs what the training itself needs, and tests it."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -38,7 +39,7 @@ def test_the_shipped_file_was_made_by_the_recipes_settings(env_name):
 
 def test_without_its_packages_it_says_how_to_install_them(tmp_path):
     (tmp_path / "sbx.py").write_text("raise ImportError('not installed')")
-    done = run("--env_name", "Hopper-v5", env={"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"})
+    done = run("--env_name", "Hopper-v5", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"})
     assert done.returncode == 2
     assert ".[experts]" in done.stderr and len(done.stderr.splitlines()) == 1
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from calling import assert_refused, call_script
 from fakes import PICTURE, ConstantActor, StepModuloThree, corridor_length, picture_of, walk
-from matplotlib import pyplot
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
@@ -23,6 +22,7 @@ from rl_il.experts.loading import load_expert
 from rl_il.infrastructure.rollouts import sample_n_trajectories
 from rl_il.policies.cnn_policy import CNNPolicySL
 from rl_il.policies.mlp_policy import MLPPolicySL
+from rl_il.report import drift as drift_figures
 from rl_il.report.drift import Drift, OnStates, bin_width, draw_drift, mean_by_time, spread_by_time
 from rl_il.runs.experiment import run
 from rl_il.runs.parts import load_demonstrations
@@ -124,26 +124,26 @@ def test_bins_cover_what_a_tenth_of_the_episodes_reach():
     assert bin_width([on_states([30] * 18 + [60, 60, 9000], 0), on_states([5], 0)]) == 2
 
 
-def test_long_names_do_not_squash_the_pictures(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(pyplot, "close", figures.append)
+@pytest.fixture
+def figures(monkeypatch):
+    """Return a list to which each figure of drift is added when it has been saved."""
+    saved, save = [], drift_figures.save
+    monkeypatch.setattr(drift_figures, "save", lambda figure, *paths: save(figure, *paths) or saved.append(figure))
+    return saved
+
+
+def test_long_names_do_not_squash_the_pictures(tmp_path, figures):
     names = [f"a policy with rather a long name, number {i}" for i in range(4)]
     for drifts in ([drift("A", [9], 0.5)], [drift(name, [9], 0.5) for name in names]):
         draw_drift(tmp_path, "title", drifts, "words")
-    monkeypatch.undo()
     few, many = ([axes.get_position().width for axes in figure.axes] for figure in figures)
     np.testing.assert_allclose(many, few, rtol=0.02)
-    for figure in figures:
-        pyplot.close(figure)
 
 
-def test_bins_that_few_episodes_reach_are_not_drawn(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(pyplot, "close", figures.append)
+def test_bins_that_few_episodes_reach_are_not_drawn(tmp_path, figures):
     paths = draw_drift(
         tmp_path, "title", [drift("A", [10] * 28 + [20] * 2, 0.5), drift("B", [30] * 30, 0.25)], "words"
     )
-    monkeypatch.undo()
     assert [path.name for path in paths] == FILES[:2]
     left, right = figures[0].axes
     solid = {line.get_label(): line.get_xdata() for line in left.get_lines() if line.get_linestyle() == "-"}
@@ -153,7 +153,6 @@ def test_bins_that_few_episodes_reach_are_not_drawn(tmp_path, monkeypatch):
     assert legends == [["A", "B"], ["on states it visits itself", "on the expert's states"]]
     assert {line.get_ydata()[0] for line in left.get_lines()} == {0.5, 0.25}
     assert {line.get_ydata()[0] for line in right.get_lines()} == {1.5, 1.25}
-    pyplot.close(figures[0])
 
 
 @pytest.fixture
@@ -413,7 +412,7 @@ def test_the_runs_seed_chooses_episodes_of_other_demonstrations(copied_run, dagg
     save_trajectories(few, load_trajectories(ENVS[LANDER].demos_path, make_env(LANDER), n_demos=2))
     renamed = {"at" if name == "observations" else name: array for name, array in np.load(few).items()}
     np.savez(tmp_path / "renamed.npz", **renamed)
-    demos = {"demos": str(tmp_path / "renamed.npz"), "reading": {"keys": "obs=at"}}
+    demos = {"demos": str(tmp_path / "renamed.npz"), "settings": {"keys": "obs=at"}}
     result = diagnose([str(copied_run / "policy_itr_0.pt")], episodes=1, out=tmp_path / "out", **demos)
     env, lengths = make_env(LANDER), []
     for path in (None, few):

@@ -1,6 +1,7 @@
 """The demo doctor, on small files with one known fault each."""
 
 import json
+import os
 import sys
 
 import gymnasium as gym
@@ -101,6 +102,9 @@ def test_the_environment_is_the_flags_then_the_metas_then_the_file_names(tmp_pat
     by_name = examine(path)
     assert by_name.env_name == "MountainCar-v0"
     assert len({by_meta.env_from, by_flag.env_from, by_name.env_from}) == 3
+    save_trajectories(path, [walk(4), walk(5)], {"env_name": "fakes:Corridor-v0"})
+    assert examine(path).env_name is None
+    assert not of(examine(path, "fakes:Corridor-v0"), "environment", WARNING)
 
 
 def test_an_unknown_environment_is_a_warning_and_the_rest_is_examined(write):
@@ -441,7 +445,7 @@ def broken(tmp_path, write):
 FAULTY = "nowhere.npz folder.npz cut.npz notes.txt expert.pkl words.pkl".split()
 MISTAKES = {name: name for name in FAULTY} | {
     "weights.npz": "w0",
-    "evil.pkl": "posix.system",
+    "evil.pkl": f"{os.name}.system",
     "MountainCar-v0.npz --env_name MountanCar-v0": "MountainCar-v0",
     "MountainCar-v0.npz --expert nowhere.npz": "nowhere.npz",
     "MountainCar-v0.npz --no_such_flag": "--no_such_flag",

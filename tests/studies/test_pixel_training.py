@@ -13,7 +13,7 @@ from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import begin_episodes, sample_trajectory
 from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.cnn_policy import CNNPolicySL
-from rl_il.runs.parts import Inputs
+from rl_il.runs.parts import Inputs, find_rule
 from rl_il.runs.training import build
 from rl_il.types import EXPERT, LEARNER
 
@@ -68,13 +68,9 @@ def test_the_settings_reach_the_trainer():
     config = RunConfig(
         env_name="CarRacing-v3", do_dagger=True, n_iter=2, beta_decay=0.3, frame_stack=3, torch_threads=2
     )
-    before = torch.get_num_threads()
-    try:
-        parts = build(config, Inputs(env, env, CarDriver((96, 96, 3)), [], 1, 0.0), verbose=False)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    parts = build(config, Inputs(env, env, CarDriver((96, 96, 3)), [], 1, 0.0, find_rule(config)), verbose=False)
     trainer = parts.trainer
+    assert trainer.fit.config.torch_threads == 2
     assert trainer.rule.beta_decay == 0.3 and parts.evaluator.expert is None  # it cannot label recorded states
     assert (trainer.buffer.frame_stack, trainer.validation.frame_stack) == (3, 3)
     assert trainer.buffer.view(np.zeros((2, 96, 96, 3), np.uint8)).shape == (2, 84, 96, 1)

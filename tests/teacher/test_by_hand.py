@@ -1,5 +1,6 @@
 """Sessions taught by a person: what is saved when, and how they are resumed."""
 
+import re
 import sys
 from contextlib import ExitStack, nullcontext
 from unittest.mock import Mock
@@ -99,7 +100,7 @@ def test_undo_also_changes_the_saved_files(by_hand):
 
 def test_two_processes_never_teach_in_one_folder(by_hand):
     teaching = by_hand()
-    with pytest.raises(InputError, match=str(teaching.folder)):
+    with pytest.raises(InputError, match=re.escape(str(teaching.folder))):
         by_hand(resume=teaching.folder)
     teaching.abandon()
 
@@ -125,6 +126,7 @@ def test_a_broken_config_is_a_users_mistake(tmp_path, text):
 
 def test_a_mistake_makes_no_folder(by_hand, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)  # not installed
+    monkeypatch.setattr("rl_il.envs.spaces.AXES", ())  # so that continuous actions have no keys
     for settings, named in (
         ({"tracker": "mlflow"}, "--tracker"),
         ({"env_name": "CorridorContinuous-v0"}, "CorridorContinuous-v0"),

@@ -1,6 +1,7 @@
 """The page's server: what it serves over HTTP, and what it refuses."""
 
 import pytest
+from systems import needs_proc
 from talking import GET, TOKEN, ask, read, still_serves, tab
 
 from rl_il.errors import InputError
@@ -29,6 +30,7 @@ def test_the_url_holds_a_new_token_in_its_fragment(server):
     assert len(tokens) == 5 and all(len(token) >= 43 for token in tokens)
 
 
+@needs_proc
 def test_it_listens_only_on_the_loopback_interface(server):
     with open("/proc/net/tcp") as table:
         listening = [line.split()[1] for line in table if line.split()[3] == "0A"]

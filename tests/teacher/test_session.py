@@ -159,7 +159,8 @@ def test_reset_ends_the_episode_now_and_keeps_its_labels():
     assert session.step() and session.episode == 2 and session.labels.counts["human"] == 1
 
 
-def test_without_keys_watch_is_the_only_mode():
+def test_without_keys_watch_is_the_only_mode(monkeypatch):
+    monkeypatch.setattr("rl_il.envs.spaces.AXES", ())  # so that continuous actions have no keys
     session = make_session("CorridorContinuous-v0", mode="watch")
     assert session.keys is None
     session.hold(["Digit1"])

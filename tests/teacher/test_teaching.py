@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from systems import needs_signals
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
@@ -123,6 +124,7 @@ def start(*flags, **settings):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
 
 
+@needs_signals
 def test_the_command_is_stopped_and_resumed(tmp_path):
     folder = str(tmp_path / "run")
     flags = "--teacher scripted --episodes 100000 --ep_len 40 --eval_every -1 --disagreement_steps 1".split()
@@ -143,6 +145,7 @@ def test_the_command_is_stopped_and_resumed(tmp_path):
     assert f"episode {done + 1:>3} |" in out and f"episode {done - 2:>3} |" not in out
 
 
+@needs_signals
 def test_the_page_is_served_until_it_is_stopped(tmp_path):
     with start("--port", "0", "--logdir", str(tmp_path / "run")) as process:
         assert str(tmp_path / "run") in process.stdout.readline()

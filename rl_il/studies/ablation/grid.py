@@ -10,6 +10,7 @@ from typing import Any
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.files import safe_name
 from rl_il.options import parse_value
 
 RESERVED = ("seed", "logdir", "exp_name", "num_workers")  # set by the ablation itself
@@ -80,7 +81,7 @@ class Ablation:
 
 def variant_name(variant: dict[str, Any]) -> str:
     """Return the name of a variant's folder, such as `learning_rate=0.001,size=64`."""
-    return ",".join(f"{name}={value}" for name, value in variant.items()).replace("/", "-")
+    return safe_name(",".join(f"{name}={value}" for name, value in variant.items()))
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rl_il.config import RunConfig
-from rl_il.envs import env_spec, episode_limit, is_picture, make_env
+from rl_il.config import ENV, RunConfig
+from rl_il.envs import env_of, env_row, episode_limit, is_picture
 from rl_il.experts.loading import load_actor
-from rl_il.files import write_json
+from rl_il.files import safe_name, write_json
 from rl_il.infrastructure.rollouts import EpisodeStatistics, look_at, sample_n_trajectories, sample_trajectory
 from rl_il.report.runs import NOT_COMPARED
 from rl_il.runs.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ GRADIENT_STEPS = 50  # the number that is timed for the estimate
 
 def check_config(config: RunConfig) -> None:
     """Raise `InputError` if the run's expert, demonstrations or time limit is missing or does not fit."""
-    with closing(make_env(config.env_name)) as env:
+    with closing(env_of(config)) as env:
         find_expert(config, env)
         load_demonstrations(config, env)
         count_eval_episodes(config, env)
@@ -74,9 +74,11 @@ def reference_folder(config: RunConfig) -> str:
     """Return the folder of a run's reference returns. Its name contains everything that they depend on."""
     decisive = (config.expert_policy_file, config.expert_activation, config.ep_len, config.eval_batch_size)
     decisive += ("no_normalizer",) if config.no_normalizer else ()
-    episodes = (config.eval_episodes, env_spec(config.env_name).expert_steps)
+    if len(config.env_settings) > 1 or safe_name(config.env_name) != config.env_name:
+        decisive += tuple(config.env_settings.values())
+    episodes = (config.eval_episodes, env_row(config.env_name).expert_steps)
     key = zlib.crc32(json.dumps([*decisive, *episodes]).encode())
-    return f"references/{config.env_name.replace('/', '-')}_seed_{config.seed}_{key:08x}"
+    return f"references/{safe_name(config.env_name)}_seed_{config.seed}_{key:08x}"
 
 
 def measure_reference(config: RunConfig, outdir: Path) -> None:
@@ -84,7 +86,7 @@ def measure_reference(config: RunConfig, outdir: Path) -> None:
 
     Both are measured on the episodes of the runs' evaluations.
     """
-    with closing(make_env(config.env_name)) as env:
+    with closing(env_of(config)) as env:
         n = count_eval_episodes(config, env)
         measured = {"random": measure(load_actor("random", env), config, env, n)}
         expert = find_expert(config, env)
@@ -102,7 +104,7 @@ def measure(actor: Actor, config: RunConfig, env: gym.Env, n_episodes: int) -> E
 
 def read_reference(config: RunConfig, outdir: Path) -> dict[str, EpisodeStatistics]:
     """Return what `measure_reference` wrote: the episodes of `random` and, if there is one, of `expert`."""
-    measured = json.loads((outdir / reference_folder(config) / "summary.json").read_text())
+    measured = json.loads((outdir / reference_folder(config) / "summary.json").read_text(encoding="utf-8"))
     del measured["status"]
     return {name: (np.array(returns), np.array(lengths)) for name, (returns, lengths) in measured.items()}
 
@@ -115,8 +117,8 @@ def with_one_compile(configs: Sequence[RunConfig]) -> list[RunConfig]:
     if any(config.compile != "auto" for config in configs):
         return list(configs)
     compiled = any(config.compiles(labelled_steps(config)) for config in configs)
-    for env_name in {config.env_name for config in configs}:
-        with closing(make_env(env_name)) as env:  # convolutions do not become faster by compiling
+    for config in {tuple(getattr(config, name) for name in ENV): config for config in configs}.values():
+        with closing(env_of(config)) as env:  # convolutions do not become faster by compiling
             compiled = compiled and not is_picture(env.observation_space)
     return [replace(config, compile="on") for config in configs] if compiled else list(configs)
 
@@ -125,7 +127,7 @@ def labelled_steps(config: RunConfig) -> int:
     """Return the number of labelled steps in iteration 0; return 0 if the training length does not depend on it."""
     if config.n_epochs is None:
         return 0
-    with closing(make_env(config.env_name)) as env:
+    with closing(env_of(config)) as env:
         return sum(int(trajectory.labelled_steps.sum()) for trajectory in load_demonstrations(config, env))
 
 
@@ -133,7 +135,7 @@ def estimate(configs: Sequence[RunConfig], processes: int) -> float:
     """Return the seconds that the trainings take if every episode has its full length."""
     times, seconds = {}, []
     for config in configs:
-        kind = (config.env_name, config.n_layers, config.size, config.train_batch_size)
+        kind = (*(getattr(config, name) for name in ENV), config.n_layers, config.size, config.train_batch_size)
         times[kind] = times.get(kind) or step_times(config)
         seconds.append(seconds_of(config, *times[kind]))
     return max(*seconds, sum(seconds) / processes)
@@ -143,7 +145,7 @@ def seconds_of(config: RunConfig, env_step: float, gradient_step: float) -> floa
     """Return the seconds of a training, given the seconds of an environment step and of an eager gradient step."""
     rows = labelled_steps(config)
     steps = config.steps_per_iteration(rows)
-    with closing(make_env(config.env_name)) as env:
+    with closing(env_of(config)) as env:
         env_steps = count_eval_episodes(config, env) * (episode_limit(env, config.ep_len) or 0)
     env_steps *= config.n_iter * len(config.evaluation_steps(steps))
     env_steps += (config.n_iter - 1) * config.batch_size
@@ -155,14 +157,14 @@ def seconds_of(config: RunConfig, env_step: float, gradient_step: float) -> floa
 
 def step_times(config: RunConfig) -> tuple[float, float]:
     """Return the seconds of an environment step with a random policy, and of an eager gradient step."""
-    with closing(make_env(config.env_name)) as env:
+    with closing(env_of(config)) as env:
         policy, actor = build_policy(config, env), load_actor("random", env)
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < 0.2:
             steps += len(sample_trajectory(env, actor, seed=steps, max_path_length=config.ep_len))
         env_step = (time.perf_counter() - start) / steps
         obs = np.zeros((config.train_batch_size, *env.observation_space.shape), np.float32)
-        acs = np.stack([env.action_space.sample()] * config.train_batch_size)
+        acs = policy.to_labels(np.stack([env.action_space.sample()] * config.train_batch_size))
     for i in range(-10, GRADIENT_STEPS):  # the first steps are slower, so they are not timed
         if i == 0:
             start = time.perf_counter()

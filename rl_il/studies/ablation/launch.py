@@ -14,14 +14,14 @@ import tempfile
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
-from rl_il.infrastructure.workers import end_with_parent
+from rl_il.infrastructure.workers import end_with_parent, interrupts_ignored
 
-PRELOADED = ["rl_il.runs.experiment", "rl_il.infrastructure.rl_trainer", "rl_il.policies.mlp_policy"]
 LOG = "log.txt"
 
 Job = Callable[[Path], None]
@@ -49,52 +49,77 @@ def run_job(job: Job, folder: Path) -> str | None:
 def launch_local(jobs: Mapping[str, Job], outdir: Path, processes: int) -> Iterator[Event]:
     """Run the jobs, at most `processes` at a time, and yield an event when one ends. Their output goes to log.txt.
 
-    Closing the iterator or pressing Ctrl-C ends the processes. They also end if this process is killed.
+    A process runs one job after another, since each new one imports torch. Closing the iterator or pressing Ctrl-C
+    ends the processes. They also end if this process is killed.
     """
     # The operations of a small network are too short to share among threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(PRELOADED)  # so that torch is imported once, not for each job
     waiting = deque(jobs)
-    running: dict[Connection, tuple[multiprocessing.process.BaseProcess, str]] = {}
+    idle: list[_Worker] = []
+    running: dict[Connection, tuple[_Worker, str]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < processes:
-                receiver, sender = context.Pipe(duplex=False)
-                name = waiting.popleft()
-                process = context.Process(target=_work, args=(jobs[name], outdir, sender), daemon=True)
-                process.start()
-                sender.close()  # now only the process holds the sender: if it dies, `recv` raises EOFError
-                running[receiver] = process, name
+                worker, name = idle.pop() if idle else _Worker(outdir), waiting.popleft()
+                running[worker.connection] = worker, name
+                worker.begin(jobs[name])
             for connection in wait(list(running)):
-                process, name = running[connection]
-                try:
-                    reason = connection.recv()
-                    process.join()
-                except EOFError:
-                    process.join()
-                    memory = process.exitcode == -signal.SIGKILL  # as Linux ends a process if memory runs out
-                    hint = "maybe the machine ran out of memory" if memory else f"{LOG} may say why"
-                    reason = f"its process died (exit code {process.exitcode}); {hint}"
-                del running[connection]
+                worker, name = running.pop(connection)
+                reason = worker.result()
+                if waiting and worker.process.is_alive():
+                    idle.append(worker)
+                else:
+                    worker.end()
                 yield name, reason
     finally:
-        for process, _ in running.values():
-            process.kill()
-            process.join()
+        for worker in [*idle, *(worker for worker, _ in running.values())]:
+            worker.end()
 
 
-def _work(job: Job, outdir: Path, connection: Connection) -> None:
-    """Run one job in this process, and send the reason if it failed, else None."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+class _Worker:
+    """A process that runs one job at a time."""
+
+    def __init__(self, outdir: Path):
+        context = multiprocessing.get_context("spawn")  # a fork would copy the threads and locks of torch
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(outdir, theirs), daemon=True)
+        with interrupts_ignored():  # the parent handles Ctrl-C
+            self.process.start()
+        theirs.close()  # now only the process holds the other end: if it dies, `recv` raises EOFError
+
+    def begin(self, job: Job) -> None:
+        """Start a job."""
+        with suppress(BrokenPipeError):  # it has died: `result` says so
+            self.connection.send(job)
+
+    def result(self) -> str | None:
+        """Return why the job failed, or None if it did not fail."""
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            status = self.process.exitcode
+            memory = status == -9  # SIGKILL, with which Linux ends a process if memory runs out
+            hint = "maybe the machine ran out of memory" if memory else f"{LOG} may say why"
+            return f"its process died (exit code {status}); {hint}"
+
+    def end(self) -> None:
+        """End the process at once."""
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _work(outdir: Path, connection: Connection) -> None:
+    """Run the jobs that arrive, and send for each the reason if it failed, else None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows does not pass on that the parent ignored it
     end_with_parent()
-    with (outdir / LOG).open("a") as log:
+    with (outdir / LOG).open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    connection.send(run_job(job, outdir))
+    with suppress(EOFError):  # the parent has ended
+        while True:
+            connection.send(run_job(connection.recv(), outdir))
 
 
 def launch_ray(jobs: Mapping[str, Job], outdir: Path, address: str | None = None) -> Iterator[Event]:
@@ -152,4 +177,4 @@ def run_packed(job: Job) -> tuple[dict[str, bytes], str | None]:
         reason = run_job(job, Path(folder))
         # summary.json marks a folder as complete, so it is written last.
         paths = sorted(Path(folder).rglob("*"), key=lambda path: path.name == "summary.json")
-        return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}, reason
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths if p.is_file()}, reason

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_il.config import RunConfig
+from rl_il.config import ENV, RunConfig
 from rl_il.files import atomic_write, read_csv, write_csv
 from rl_il.report.figures import Curve, add_caption, draw_curves, new_figure, save
 from rl_il.report.runs import Run, Variant, read_run
@@ -117,16 +117,20 @@ def make_caption(ablation: Ablation, results: Sequence[VariantResult]) -> str:
         **({"batch_size": "environment steps an iteration"} if config.do_dagger else {}),
         "weight_decay": "weight decay",
         "loss": "loss",
+        "policy_class": "policy class",
+        "head": "head",
         "ep_len": "longest episode",
         "normalize_obs": "standardised observations",
         "n_demos": "demonstrated episodes",
     }
+    if config.policy_class:  # its network may have other layers
+        settings = {name: text for name, text in settings.items() if name not in ("n_layers", "size", "activation")}
     values = {name: getattr(config, name) for name in settings} | {"n_demos": config.n_demos or "all"}
     shown = {settings[name]: value for name, value in values.items() if value and name not in varied}
     same = [name if value is True else f"{name} {value}" for name, value in shown.items()]
     last = "the last iteration" if "n_iter" in varied else f"iteration {config.n_iter - 1}"
     algorithm = f"DAgger, {last}" if config.do_dagger else "behavioural cloning"
-    where = "" if "env_name" in varied else f"{config.env_name}, "
+    where = "" if {*ENV} & {*varied} else f"{config.env_title}, "
     finals = [result.final for result in results]
     n_seeds = _counted({len(result.variant.runs) for result in results}, "seed")
     episodes = _counted({len(returns) for final in finals for returns in final.returns}, "new episode")
@@ -173,7 +177,7 @@ def plot(ablation: Ablation, results: Sequence[VariantResult], caption: str, *pa
         axes.set_xlabel(axis)
         if across:
             axes.set_ylabel("return, from 0 (random policy) to 1 (expert)")
-        axes.set_title("" if across else results[0].variant.config.env_name)
+        axes.set_title("" if across else results[0].variant.config.env_title)
         add_caption(figure, caption)
         save(figure, *paths)
 

@@ -140,10 +140,10 @@ def train_all(configs: Sequence[RunConfig], outdir: Path, launch: Launch) -> dic
 
 def watch(events: Iterator[Event], total: int, what: str) -> Iterator[Event]:
     """Yield the events. Show a progress bar or, if there is no terminal, print a line for each finished job."""
-    start, finished = time.perf_counter(), 0
-    for name, reason in progress(events, total, what):
+    start, finished, terminal = time.perf_counter(), 0, sys.stderr.isatty()
+    for name, reason in progress(events, total, what) if terminal else events:
         finished += reason is None
-        if reason is None and not sys.stderr.isatty():  # then no bar is drawn
+        if reason is None and not terminal:
             elapsed = time.perf_counter() - start
             left = seconds(elapsed / finished * (total - finished))
             print(f"{finished}/{total} {what}, {seconds(elapsed)}, about {left} left", flush=True)

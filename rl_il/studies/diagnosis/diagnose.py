@@ -15,11 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import env_spec, is_discrete, make_env
+from rl_il.config import RunConfig
+from rl_il.envs import env_of, env_row, is_discrete, name_of
 from rl_il.experts.loading import load_expert
-from rl_il.files import REPOSITORY, atomic_write
+from rl_il.files import atomic_write, data_folder
 from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import sample_n_trajectories
 from rl_il.infrastructure.video import RenderError, frames_at
@@ -69,8 +71,8 @@ def diagnose(
     demos: str | None = None,
     activation: str | None = None,
     no_normalizer: bool = False,
-    out: str | Path = REPOSITORY / "data" / "diagnosis",
-    reading: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Diagnosis:
     """Measure each policy on the states of its episodes and of the expert's episodes. Write figures and a table.
 
@@ -81,8 +83,9 @@ def diagnose(
       episodes: the number of episodes of each policy and of the expert. All have the same seeds.
       seed: the root of the episodes' seeds.
       activation, no_normalizer: for the expert and for those policies whose format takes them, as `load_actor` does.
-      out: the new folder; a number is appended to its name if it exists.
-      reading: the settings in `config.READING`, which say how `demos` is read.
+      out: the new folder; a number is appended to its name if it exists (default: `diagnosis` in `data_folder()`).
+      settings: other settings of the config: how `demos` is read (`config.READING`), and the environment's arguments
+        and wrappers.
 
     Raises:
       InputError: something is missing or does not fit. No episode was rolled out and no folder was made.
@@ -90,16 +93,16 @@ def diagnose(
     stream(seed, "evaluation")  # raises an error for a negative seed
     found = find_policies(policies, names)
     given = {"expert_policy_file": expert, "expert_activation": activation, "ep_len": ep_len, "expert_data": demos}
-    given |= {"no_normalizer": no_normalizer or None, **(reading or {})}
+    given |= {"no_normalizer": no_normalizer or None, **(settings or {})}
     config = common_config(found, env_name, given)
-    env = make_env(config.env_name)
+    env = env_of(config)
     own_flags = (config.expert_activation, config.no_normalizer) if config.expert_policy_file else ()
     judge = load_expert(config.expert_policy_file, env, *own_flags)  # the shipped expert takes no flags
     check_reads_observations("the expert", judge, env)
     flags = {"activation": activation, "no_normalizer": no_normalizer}
     subjects = [read_subject(each, config, demos, env, flags) for each in found]
-    folder = new_folder(Path(out), numbered=True)
-    with rollout_source(config.env_name, env, num_workers) as source:
+    folder = new_folder(Path(out or data_folder() / "diagnosis"), numbered=True)
+    with rollout_source(env, num_workers) as source:
         rolled = []
         for name, actor in [("the expert", judge), *((each.name, each.actor) for each in subjects)]:
             # With the source EXPERT, a trajectory also keeps the actions before they were clipped, as labels.
@@ -110,12 +113,12 @@ def diagnose(
     experts, *own = rolled
     discrete, scale = is_discrete(env.action_space), state_scale(states_of(subjects[0].demonstrations))
     drifts = [measure(*each, experts, judge, scale, discrete) for each in zip(subjects, own, strict=True)]
-    table, caption = markdown(drift_table(drifts)), drift_caption(config.env_name, drifts)
-    files = draw_drift(folder, f"{config.env_name}: where drift comes from", drifts, caption)
+    table, caption = markdown(drift_table(drifts)), drift_caption(config.env_title, drifts)
+    files = draw_drift(folder, f"{config.env_title}: where drift comes from", drifts, caption)
     files.append(folder / "losses.md")
     with atomic_write(files[-1]) as file:
         file.write(f"{table}\n\n{caption} {ABOUT_LOSSES}\n".encode())
-    strip = film_divergence(config.env_name, subjects[0], drifts[0], own[0], judge, seed)
+    strip = film_divergence(config, env, subjects[0], drifts[0], own[0], judge, seed)
     if strip is not None:
         files.append(folder / "divergence.png")
         draw_strip(files[-1], strip)
@@ -157,7 +160,13 @@ def measure(
 
 
 def film_divergence(
-    env_name: str, subject: Subject, drift: Drift, own: Sequence[Trajectory], expert: Expert, seed: int
+    config: RunConfig,
+    env: gym.Env,
+    subject: Subject,
+    drift: Drift,
+    own: Sequence[Trajectory],
+    expert: Expert,
+    seed: int,
 ) -> Strip | None:
     """Return frames around the first divergence in the policy's episode of median return.
 
@@ -170,7 +179,7 @@ def film_divergence(
     steps = sorted({min(max(step + offset, 0), len(episode) - 1) for offset in OFFSETS})
     start = next(islice(episode_seeds(stream(seed, "evaluation")), number, None))
     try:
-        frames, again = frames_at(env_name, subject.actor, start, steps)
+        frames, again = frames_at(env, subject.actor, start, steps)
     except RenderError as error:
         print(f"note: divergence.png is not written: {error}", file=sys.stderr)
         return None
@@ -186,7 +195,7 @@ def film_divergence(
     else:
         window += f"that differ by more than {limit:.2f} on average, {TIMES} times the value on the expert's states"
     caption = (
-        f"{env_name}, seed {seed}: the episode of {subject.name} with the median return of {len(own)},"
+        f"{config.env_title}, seed {seed}: the episode of {subject.name} with the median return of {len(own)},"
         f" {episode.episode_return:.1f} after {len(episode)} steps. First divergence: step {step}. "
     )
     if diverges:
@@ -194,6 +203,6 @@ def film_divergence(
     else:
         caption += f"The episode has no {window}, so it is the step with the largest difference."
     labels = expert.get_action(episode.obs[:-1])
-    keys = env_spec(env_name).keys
+    keys = env_row(name_of(env)).keys
     names = keys.names if keys else ()
     return Strip(frames, steps, episode.labels[steps], labels[steps], step, subject.name, caption, names)

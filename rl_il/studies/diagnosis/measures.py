@@ -17,11 +17,12 @@ MIN_STD = 1e-3  # a smaller std is replaced by 1, as in `fit_normalization`
 def action_errors(acs: np.ndarray, labels: np.ndarray, discrete: bool) -> np.ndarray:
     """Return `(N,)` errors. For discrete actions, an error is 1 if the action is not the label, else 0.
 
-    For continuous actions it is the squared difference, averaged over the dimensions.
+    Several integers are the label if all are. For continuous actions it is the squared difference, averaged over the
+    dimensions.
     """
     if discrete:
-        return (acs != labels).astype(np.float64)
-    return ((acs.astype(np.float64) - labels) ** 2).mean(axis=1)
+        return (acs != labels).reshape(len(acs), -1).any(axis=1).astype(np.float64)
+    return ((acs.astype(np.float64) - labels) ** 2).reshape(len(acs), -1).mean(axis=1)
 
 
 def state_scale(states: np.ndarray) -> np.ndarray:

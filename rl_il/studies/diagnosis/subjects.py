@@ -12,9 +12,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from rl_il.commands import command_text
 from rl_il.config import READING, RunConfig
 from rl_il.datasets import load_trajectories
-from rl_il.envs import env_spec, is_discrete, name_of
+from rl_il.envs import env_row, is_discrete, name_of
 from rl_il.errors import InputError
 from rl_il.experts.loading import OWN_POLICY, find_format, latest_policy, load_actor
 from rl_il.files import named_run
@@ -76,8 +77,8 @@ def _find_policy(policy: str) -> Named:
 def common_config(found: Sequence[Named], env_name: str | None, given: dict[str, Any]) -> RunConfig:
     """Return the config that holds for all policies: the first run folder's, updated with the settings in `given`."""
     runs = [each.run for each in found if each.run]
-    env_names = {str(run.folder): run.config.env_name for run in runs}
-    if env_name is not None:
+    env_names = {str(run.folder): run.config.env_title for run in runs}
+    if env_name not in (None, *(run.config.env_name for run in runs)):
         env_names["--env_name"] = env_name
     if not env_names:
         raise InputError("--env_name is missing, and no --policy is in a run folder that names it; give the flag")
@@ -91,7 +92,7 @@ def common_config(found: Sequence[Named], env_name: str | None, given: dict[str,
     if given.get("expert_data"):
         config = dataclasses.replace(config, **dict.fromkeys(READING))  # the run's values are for another file
     config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
-    if config.expert_data is None and env_spec(config.env_name).demos is None:
+    if config.expert_data is None and env_row(config.env_name).demos is None:
         raise InputError(f"no demonstrations are included for {config.env_name}; give --demos FILE")
     return config
 
@@ -133,7 +134,7 @@ def collected_data(folder: Path, itr: int, env: gym.Env) -> list[Trajectory]:
     if not path.is_file():
         raise InputError(
             f"{path}: no such file: the run folder has no data of iteration {itr}; runs of studies, of ablations and"
-            " of older versions keep none. Repeat the run with scripts/run_hw1.py"
+            f" of older versions keep none. Repeat the run with `{command_text('run_hw1')}`"
         )
     return load_trajectories(path, env, may_lack_labels=True)
 
@@ -167,7 +168,9 @@ def find_loss(policy: str, actor: Actor, discrete: bool) -> tuple[str, LossFunct
 
     @torch.no_grad()
     def loss(obs: np.ndarray, labels: np.ndarray) -> float:
-        batch = Batch(to_tensor(learner.view(obs), learner.device), to_tensor(labels, learner.device))
+        batch = Batch(
+            to_tensor(learner.view(obs), learner.device), to_tensor(learner.to_labels(labels), learner.device)
+        )
         return learner.loss(*with_noise(batch, learner.noise_shape, np.random.default_rng(0))).item()
 
     return "cross-entropy" if discrete else learner.loss_name, loss

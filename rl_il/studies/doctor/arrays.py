@@ -13,8 +13,9 @@ from rl_il.datasets.axes import per_row
 from rl_il.datasets.content import Columns, Content
 from rl_il.datasets.episodes import FLAGS, PER_STEP, episode_stops, to_trajectories
 from rl_il.datasets.findings import ERROR, NOTE, WARNING, Finding, counted
+from rl_il.datasets.loading import has_contact_forces
 from rl_il.datasets.odd import constant_columns
-from rl_il.envs import is_discrete, name_of
+from rl_il.envs import name_of
 from rl_il.errors import InputError
 from rl_il.studies.doctor.versions import recorded_on
 from rl_il.types import Trajectory
@@ -107,11 +108,11 @@ def observation_size(arrays: Arrays, env: gym.Env | None) -> Iterator[Finding]:
     obs, space, name = arrays["observations"], env.observation_space, name_of(env)
     shape = obs.shape[1:]
     numbers = {"shape": list(shape), "expected": list(space.shape)}
-    if (shape, space.shape) == ((111,), (27,)) and name.startswith("Ant-"):
+    if has_contact_forces(shape, env):
         constant = len(constant_columns([obs])) if len(obs) else 0
         text = (
-            f"observations have 111 numbers ({constant} of them never change), those of {name} 27: the last 84, which"
-            " are contact forces, are cut off when the file is loaded"
+            f"observations have {shape[0]} numbers ({constant} of them never change), those of {name} 27: the last"
+            f" {shape[0] - 27}, which are contact forces, are cut off when the file is loaded"
         )
         yield Finding(NOTE, text, numbers | {"constant": constant})
     elif shape != space.shape:
@@ -128,32 +129,35 @@ def label_size(arrays: Arrays, env: gym.Env | None) -> Iterator[Finding]:
         return
     acs, space, name = arrays["actions"], env.action_space, name_of(env)
     numbers = {"shape": list(acs.shape[1:]), "dtype": str(acs.dtype)}
-    if not is_discrete(space):
+    if not isinstance(space, gym.spaces.Discrete):
         if acs.shape[1:] != space.shape:
             text = f"labels have the shape {acs.shape[1:]}, actions of {name} {space.shape}: {ELSEWHERE}"
             yield Finding(ERROR, text, numbers | {"expected": list(space.shape)})
         return
-    n = int(space.n)
+    n, first = int(space.n), int(space.start)
     acs = acs[:, 0] if acs.shape[1:] == (1,) else acs
     if acs.ndim == 1:
-        yield from _integers(acs, n, numbers)
+        yield from _integers(acs, first, n, numbers)
         return
-    if acs.shape[1:] == (n,) and ((acs == 0) | (acs == 1)).all() and (acs.sum(axis=1) == 1).all():
+    if first == 0 and acs.shape[1:] == (n,) and ((acs == 0) | (acs == 1)).all() and (acs.sum(axis=1) == 1).all():
         yield Finding(NOTE, f"labels are one-hot, {acs.shape[1]} numbers each: they are read as integers", numbers)
         return
     text = f"labels have the shape {acs.shape[1:]}, actions of {name} are one integer: {ELSEWHERE}"
     yield Finding(ERROR, text, numbers)
 
 
-def _integers(acs: np.ndarray, n: int, numbers: dict[str, Any]) -> Iterator[Finding]:
-    """Find labels `(N,)` that are not integers in `[0, n)`."""
+def _integers(acs: np.ndarray, first: int, n: int, numbers: dict[str, Any]) -> Iterator[Finding]:
+    """Find labels `(N,)` that are not integers in `[first, first + n)`."""
     values, counts = np.unique(acs[np.isfinite(acs)], return_counts=True)
-    bad = (values < 0) | (values >= n) | (values != np.floor(values))
+    bad = (values < first) | (values >= first + n) | (values != np.floor(values))
     if bad.any():
         listed = ", ".join(f"{v:g}: {count:,}" for v, count in list(zip(values[bad], counts[bad], strict=True))[:5])
         more = ", ..." if bad.sum() > 5 else ""
-        shifted = "; do they start at 1?" if values.min() == 1 and values.max() == n else ""
-        text = f"{counts[bad].sum():,} of {len(acs):,} labels are not integers in [0, {n}) ({listed}{more}){shifted}"
+        least, largest = values.min(), values.max()
+        shifted = "; do they start at 1?" if first == 0 and least == 1 and largest == n else ""
+        shifted = "; do they start at 0?" if first and least >= 0 and largest < n else shifted
+        text = f"{counts[bad].sum():,} of {len(acs):,} labels are not integers in [{first}, {first + n})"
+        text += f" ({listed}{more}){shifted}"
         yield Finding(ERROR, text, numbers | {"bad": int(counts[bad].sum()), "n": n})
     elif acs.dtype.kind == "f":
         yield Finding(NOTE, f"labels are {acs.dtype}, all whole numbers: they are read as integers", numbers)

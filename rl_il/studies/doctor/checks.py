@@ -125,6 +125,8 @@ def expert_disagreement(demos: Demos, expert: Expert, name: str, is_theirs: bool
         differences.append(labels.astype(np.float64) - expert.get_action(obs) if len(obs) else np.empty(0))
     discrete = is_discrete(demos.env.action_space)
     differs = [np.abs(difference) > (0 if discrete else FAR) for difference in differences]
+    if discrete:  # several integers are one label
+        differs = [each.any(axis=tuple(range(1, each.ndim))) for each in differs]
     everywhere = np.concatenate([each.ravel() for each in differs])
     if not len(everywhere):
         return
@@ -165,7 +167,9 @@ def _rows(demos: Demos) -> tuple[np.ndarray, np.ndarray]:
     """Return the observations and labels of all labelled steps; continuous labels are standardised."""
     obs = np.concatenate([t.obs[:-1][t.labelled_steps] for t in demos.trajectories])
     labels = np.concatenate(demos.labels)
-    return obs, labels if labels.ndim == 1 else _standardised(labels)
+    return obs, labels if labels.ndim == 1 else _standardised(
+        labels.reshape(len(labels), int(np.prod(labels.shape[1:])))
+    )
 
 
 def _standardised(rows: np.ndarray) -> np.ndarray:

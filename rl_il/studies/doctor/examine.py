@@ -19,7 +19,7 @@ from rl_il.datasets.content import Content, ReadOptions
 from rl_il.datasets.findings import ERROR, NOTE, WARNING, Check, Demos, Finding, counted, run_checks
 from rl_il.datasets.loading import AS_FOUND, files_of, naming, read_tree
 from rl_il.datasets.npz import read_meta
-from rl_il.envs import env_spec, episode_limit, make_env, name_of
+from rl_il.envs import env_row, episode_limit, make_env, make_recipe, name_of
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_expert
 from rl_il.files import reading
@@ -55,6 +55,8 @@ def examine(
     options: ReadOptions = AS_FOUND,
     activation: str | None = None,
     no_normalizer: bool = False,
+    env_kwargs: str | None = None,
+    wrappers: str | None = None,
 ) -> Examination:
     """Return a report on a file of demonstrations. No code in the file is run, and the file is not changed.
 
@@ -65,6 +67,7 @@ def examine(
         recorded observations.
       options: what the user says about names and layout.
       activation, no_normalizer: for the expert, as `load_actor` takes them.
+      env_kwargs, wrappers: the arguments and wrappers of the named environment, as in `make_recipe`.
 
     Raises:
       InputError: the file is missing, or it has no observations and actions under names that are known or in
@@ -74,7 +77,8 @@ def examine(
     with naming(path):
         trees = [read_tree(each) for each in files_of(path)]
     meta = meta_of(trees[0])
-    env, env_from, findings = find_env(path, meta, env_name)
+    given = make_env(make_recipe(env_name, env_kwargs, wrappers)) if env_name else None
+    env, env_from, findings = find_env(path, meta, given)
     found_expert = find_expert(env, expert, activation, no_normalizer)
     with np.errstate(all="ignore"):  # overflows are findings, not warnings
         with naming(path), reading("set of demonstrations"):
@@ -112,24 +116,24 @@ def what_was_read(contents: Sequence[Content]) -> list[Finding]:
     return [Finding(NOTE, note, check="names") for note in notes if note]
 
 
-def find_env(path: Path, meta: dict[str, Any], env_name: str | None) -> tuple[gym.Env | None, str, list[Finding]]:
+def find_env(path: Path, meta: dict[str, Any], given: gym.Env | None) -> tuple[gym.Env | None, str, list[Finding]]:
     """Return the environment that was given or that the file names, the source of its name, and findings about it."""
     in_meta, in_name = name_in(str(meta.get("env_name", ""))), name_in(path.stem)
     named, where = in_meta or in_name, "meta" if in_meta else "name"
-    env, env_from, finding = make_env(env_name) if env_name else None, "--env_name", None
+    env, env_from, finding = given, "--env_name", None
     if env is not None:
-        if named and base_of(named) != base_of(env_name):
-            finding = WARNING, f"the file's {where} says {named}, not {env_name}", {"named": named}
-    elif named and (env := make_similar(named)):
+        if named and base_of(named) != base_of(name_of(env)):
+            finding = WARNING, f"the file's {where} says {named}, not {name_of(env)}", {"named": named}
+    elif named and not meta.get("wrappers") and (env := make_similar(named, str(meta.get("env_kwargs") or ""))):
         env_from = f"the file's {where}"
         if name_of(env) != named:
             text = f"the file names {named}, which does not exist any more; it was examined as {name_of(env)}"
             finding = NOTE, text, {"named": named}
     else:
-        env_from, says = "", f"{named}, which cannot be made here" if named else "none"
+        env_from, says = "", f"{named}, which is not made because a file names it" if named else "none"
         text = (
             f"no environment is known (the file names {says}): sizes, bounds, time limits and the expert were not"
-            " checked; give --env_name"
+            " checked; give --env_name, and --env_kwargs and --wrappers if it had some"
         )
         finding = WARNING, text, {}
     return env, env_from, [Finding(*finding, check="environment")] if finding else []
@@ -141,7 +145,7 @@ def find_expert(
     """Return the expert that was given, or the one shipped; None if neither can act on recorded observations."""
     if env is None and expert:
         raise InputError("--expert needs the environment; give --env_name")
-    if env is None or not (expert or env_spec(name_of(env)).expert):
+    if env is None or not (expert or env_row(name_of(env)).expert):
         return None
     found = load_expert(expert, env, activation, no_normalizer)
     if found.answers_recorded:
@@ -175,7 +179,7 @@ def checks_for(demos: Demos, expert: Expert | None, named: str | None, meta: dic
     shapes = demos.trajectories[0].obs.shape[1:], demos.trajectories[0].labels.shape[1:]
     if expert is None or shapes != (demos.env.observation_space.shape, demos.env.action_space.shape):
         return CHECKS
-    name = named or env_spec(name_of(demos.env)).expert
+    name = named or env_row(name_of(demos.env)).expert
     is_theirs = bool(named) or meta.get("policy") == "expert"
     return CHECKS | {"expert": partial(expert_disagreement, expert=expert, name=name, is_theirs=is_theirs)}
 

@@ -6,7 +6,7 @@ import re
 
 import gymnasium as gym
 
-from rl_il.envs import make_env
+from rl_il.envs import make_env, make_recipe
 from rl_il.errors import InputError
 
 SIZES: dict[str, dict[int, str]] = {
@@ -56,27 +56,30 @@ def recorded_on(n_numbers: int, env_name: str) -> str:
 
 
 def name_in(text: str) -> str | None:
-    """Return the environment that a text names, such as `Ant-v4` in `expert_data_Ant-v4`; None without one."""
-    found = re.search(r"[\w/]+-v\d{1,9}", text)
+    """Return the environment that a text names, such as `Ant-v4` in `expert_data_Ant-v4`; None without one.
+
+    The text may also name the environment's module, as in `my_env:Reach-v0`.
+    """
+    found = re.search(r"([\w.]+:)?[\w/]+-v\d{1,9}", text)
     if not found:
         return None
     name = found[0]
-    while name not in gym.registry and "_" in name:
+    while name not in gym.registry and "_" in name and ":" not in name:
         name = name.partition("_")[2]
     return name
 
 
-def make_similar(env_name: str) -> gym.Env | None:
+def make_similar(env_name: str, env_kwargs: str = "") -> gym.Env | None:
     """Return the environment of this name or of the next later version (`Ant-v4` for `Ant-v2`); None without one.
 
-    The name comes from a file, so no module is imported for it: Gymnasium must know it already.
+    The name and the arguments come from a file, so no module is imported for them: Gymnasium must know the name.
     """
     version = int(env_name.rpartition("-v")[2])
     same = [spec for spec in gym.registry.values() if base_of(spec.id) == base_of(env_name)]
     for spec in sorted(same, key=lambda spec: spec.version or 0):
         if (spec.version or 0) >= version:
             try:
-                return make_env(spec.id)
+                return make_env(make_recipe(spec.id, env_kwargs))
             except InputError:  # this machine cannot make it
                 continue
     return None

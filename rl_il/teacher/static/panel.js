@@ -35,7 +35,9 @@ export function build(welcome) {
     button.hidden = !welcome.modes.includes(button.dataset.mode);
   }
   buildKeys(welcome.keys);
-  const rows = welcome.actions ? welcome.actions.map(actionRow) : (welcome.axes ?? []).map(axisRow);
+  const rows = welcome.actions
+    ? welcome.actions.map((name, i) => actionRow(name, welcome.first_action + i))
+    : (welcome.axes ?? []).map(axisRow);
   $("choices").replaceChildren(...rows);
   $("choices").classList.toggle("axes", !welcome.actions);
 }
@@ -68,8 +70,10 @@ function keyButton({ code, label, does }) {
   return button;
 }
 
-function actionRow(name) {
-  return make("li", {}, [mark("agent"), make("span", { textContent: name }), mark("human")]);
+function actionRow(name, action) {
+  const row = make("li", {}, [mark("agent"), make("span", { textContent: name }), mark("human")]);
+  row.dataset.action = action;
+  return row;
 }
 
 function axisRow({ name, low, high }) {
@@ -93,7 +97,7 @@ function showChoices(state) {
   for (let i = 0; i < rows.length; i += 1) {
     for (const who of ["agent", "human"]) {
       const choice = state[`${who}_action`];
-      if (discrete) rows[i].classList.toggle(who, choice === i);
+      if (discrete) rows[i].classList.toggle(who, choice === +rows[i].dataset.action);
       else showAxis(rows[i], who, choice?.[i]);
     }
   }

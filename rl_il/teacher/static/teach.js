@@ -71,7 +71,7 @@ const VEILS = {
   connecting: { title: "Connecting", text: "" },
   lost: {
     title: "Connection lost, paused",
-    text: "All keys are released. The page is reconnecting. If scripts/teach.py has stopped, start it with --resume.",
+    text: "All keys are released. The page is reconnecting. If the session has stopped, start it again with --resume.",
     button: "Try now",
     act: () => connection.open(),
   },
@@ -89,7 +89,7 @@ const VEILS = {
   },
   denied: {
     title: "This address is not valid",
-    text: "The token is missing or old. Open the complete address that scripts/teach.py printed, from http to the end.",
+    text: "The token is missing or old. Open the complete address that the session printed, from http to the end.",
   },
   paused: { title: "Paused", button: "Resume", act: () => command("pause", false) },
 };

@@ -7,10 +7,12 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
+from systems import WINDOWS, needs_pipes
 
 from rl_il.errors import InputError
 from rl_il.studies.ablation.launch import LOG, launch_local, launch_ray, run_packed
@@ -32,7 +34,7 @@ def fails(error: Exception, outdir: Path) -> None:
 
 
 def dies(outdir: Path) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), 9)  # SIGKILL, which has no name on Windows
 
 
 def ends_with_status_3(outdir: Path) -> None:
@@ -43,8 +45,7 @@ def hangs(outdir: Path) -> None:
     """Write the process id to a file, and never end."""
     (outdir / "pid").write_text(str(os.getpid()))
     (outdir / "begun").open("w").close()
-    while True:
-        signal.pause()
+    threading.Event().wait()
 
 
 def ends_once_it_hangs(outdir: Path) -> None:
@@ -69,7 +70,7 @@ def ends(pid: int, seconds: float = 20) -> bool:
         os.close(handle)
 
 
-def test_each_job_has_its_own_process_with_one_thread(tmp_path, capfd):
+def test_jobs_that_run_at_a_time_have_a_process_each_with_one_thread(tmp_path, capfd):
     events = list(launch_local({"x": X, "y": Y}, tmp_path, processes=2))
     assert sorted(events) == [("x", None), ("y", None)]
     threads, pids = zip(*((tmp_path / f"{name}a" / "zebra.txt").read_text().split() for name in "xy"), strict=True)
@@ -77,6 +78,13 @@ def test_each_job_has_its_own_process_with_one_thread(tmp_path, capfd):
     assert len({*pids, str(os.getpid())}) == 3
     assert sorted((tmp_path / LOG).read_text().splitlines()) == ["x wrote a", "x wrote b", "y wrote a", "y wrote b"]
     assert capfd.readouterr().out == ""
+
+
+def test_a_process_runs_one_job_after_another(tmp_path):
+    assert list(launch_local({"x": X, "y": Y}, tmp_path, processes=1)) == [("x", None), ("y", None)]
+    pids = {(tmp_path / f"{name}a" / "zebra.txt").read_text().split()[1] for name in "xy"}
+    assert len(pids) == 1 and str(os.getpid()) not in pids
+    assert multiprocessing.active_children() == []
 
 
 def test_a_job_that_fails_gives_the_reason_and_the_others_continue(tmp_path):
@@ -88,7 +96,7 @@ def test_a_job_that_fails_gives_the_reason_and_the_others_continue(tmp_path):
         "x": X,
     }
     reasons = dict(launch_local(jobs, tmp_path, processes=1))
-    assert re.search("-9.*memory", reasons.pop("dead"))
+    assert re.search("exit code 9" if WINDOWS else "exit code -9.*memory", reasons.pop("dead"))
     assert re.search(f"exit code 3.*{LOG}", reasons.pop("ended"))
     assert reasons == {"bad": "--size must be above 0", "worse": "RuntimeError: who knows", "x": None}
     log = (tmp_path / LOG).read_text()
@@ -96,22 +104,24 @@ def test_a_job_that_fails_gives_the_reason_and_the_others_continue(tmp_path):
     assert "--size" not in log
 
 
+@needs_pipes
 def test_two_jobs_work_at_a_time_and_closing_ends_them(tmp_path):
     os.mkfifo(tmp_path / "begun")
     jobs = {"hangs": hangs, "ends": ends_once_it_hangs, "waits for its turn": hangs}
     events = launch_local(jobs, tmp_path, processes=2)
     assert next(events) == ("ends", None)
-    assert len(multiprocessing.active_children()) == 1
+    assert len(multiprocessing.active_children()) == 2
     pid = int((tmp_path / "pid").read_text())
     events.close()
     assert ends(pid)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@needs_pipes
+@pytest.mark.parametrize("how", [9, signal.SIGINT])
 def test_processes_end_when_their_parent_ends(tmp_path, how):
     os.mkfifo(tmp_path / "begun")
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}\n"
         "from pathlib import Path; from test_launch import ends_once_it_hangs, hangs\n"
         "from rl_il.studies.ablation.launch import launch_local\n"
         "jobs = {'hangs': hangs, 'ends': ends_once_it_hangs}\n"
