@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import math
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rl_il.commands import command_text
 from rl_il.errors import InputError
 from rl_il.files import named_run
+from rl_il.limits import MAX_EVALUATIONS, check_counts, check_memory
 from rl_il.options import (
-    CommandParser,
-    add_arguments,
     check_choices,
     check_types,
     expand_paths,
-    named_path,
     named_values,
     option,
-    positive_integer,
     split_words,
     values_text,
     worker_count,
@@ -31,9 +24,6 @@ from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, R
 DEVICES = ("auto", "cpu", "cuda")
 MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
 COMPILE_FROM = 30_000  # gradient steps of a run: compiling takes about as long as so many eager ones
-ACTIVATION_HELP = "if its file does not name it (a state_dict), or names one that is unknown here (a .zip)"
-NORMALIZER_HELP = "let an expert of another library act on raw observations, without the normaliser of its training"
-WORKERS_HELP = "processes that roll out episodes, or auto for one per core; their number does not change the result"
 ENV = ("env_name", "env_kwargs", "wrappers")
 """The settings that say which environment it is."""
 READING = ("keys", "obs_keys", "split_every")
@@ -100,9 +90,14 @@ class RunConfig:
         path=True,
     )
     expert_activation: str | None = option(
-        None, f"the expert's activation function, {ACTIVATION_HELP}", choices=ACTIVATIONS
+        None,
+        "the expert's activation function, if its file does not name it (a state_dict), or names one that is unknown"
+        " here (a .zip)",
+        choices=ACTIVATIONS,
     )
-    no_normalizer: bool = option(False, NORMALIZER_HELP)
+    no_normalizer: bool = option(
+        False, "let an expert of another library act on raw observations, without the normaliser of its training"
+    )
 
     policy_class: str | None = option(
         None,
@@ -243,7 +238,11 @@ class RunConfig:
         "CPU threads of a gradient step. More than 1 is worth it only with pictures, and changes the last"
         " digits of the result",
     )
-    num_workers: int = option(1, WORKERS_HELP, parse=worker_count)
+    num_workers: int = option(
+        1,
+        "processes that roll out episodes, or auto for one per core; their number does not change the result",
+        parse=worker_count,
+    )
 
     def __post_init__(self) -> None:
         self._spell_env()
@@ -252,6 +251,8 @@ class RunConfig:
         self._check_iterations()
         self._check_choices()
         self._check_signs()
+        check_counts(self)
+        check_memory(self)
         self._check_augment()
         self._check_eval_interval()
         self._check_ranges()
@@ -377,6 +378,11 @@ class RunConfig:
         if steps[-1] > total:
             raise InputError(f"--eval_interval {self.eval_interval}: an iteration has only {total} gradient steps")
         if len(steps) == 1:
+            if total // steps[0] > MAX_EVALUATIONS:
+                raise InputError(
+                    f"--eval_interval {self.eval_interval}: an iteration can have at most {MAX_EVALUATIONS:,}"
+                    f" evaluations, got {total // steps[0]:,}"
+                )
             steps = list(range(steps[0], total, steps[0]))
         return [step for step in steps if step < total] + [total]
 
@@ -384,68 +390,3 @@ class RunConfig:
         """Return the numbers in `eval_interval`, with 0 for a text that is not a number; none by default."""
         texts = [] if self.eval_interval is None else self.eval_interval.split(",")
         return [int(text) if text.strip().isdecimal() else 0 for text in texts]
-
-
-def command_of(config: RunConfig) -> str:
-    """Return the command line that makes this run again, in a new folder."""
-    words = command_text("run_hw1").split()
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if item.name == "env_name" or (value != item.default and item.name != "logdir"):
-            words += [f"--{item.name}"]
-            words += shlex.split(value) if item.metadata["words"] else [] if value is True else [str(value)]
-    return shlex.join(words)
-
-
-def add_rollout_arguments(parser: CommandParser, otherwise: str | None = None) -> None:
-    """Add the flags of the commands that roll out a policy without training one.
-
-    `otherwise` says which environment it is if none is given, as for `add_env_arguments`.
-    """
-    add = parser.add_argument
-    add(
-        "--policy",
-        type=named_path,
-        default="expert",
-        help="who acts: expert (the one shipped), random, the name of a scripted expert, a run folder, latest (the"
-        " newest run folder), a file (.npz, .pt, .pth, the course's .pkl, Stable-Baselines3's .zip),"
-        " hf:ORG/REPO/FILE.zip, or module:Name of your own function or class",
-    )
-    add_expert_arguments(parser)
-    add_env_arguments(parser, otherwise)
-    add("--seed", type=int, default=0, help="seed from which the seeds of all episodes are drawn")
-    add("--ep_len", type=positive_integer, help="longest episode, in steps (default: the environment's own limit)")
-    add_workers_argument(parser)
-
-
-def add_expert_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags `--expert_activation` and `--no_normalizer`."""
-    add = parser.add_argument
-    add("--expert_activation", choices=ACTIVATIONS, help=f"the expert's activation function, {ACTIVATION_HELP}")
-    add("--no_normalizer", action="store_true", help=NORMALIZER_HELP)
-
-
-def add_env_arguments(parser: CommandParser, otherwise: str | None = None) -> None:
-    """Add the flags that describe an environment.
-
-    `otherwise` says which environment it is if they are not given; None: the default one of `RunConfig`.
-    """
-    _add_fields(parser, ENV)
-    if otherwise:
-        parser.set_default("--env_name", None, otherwise)
-
-
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how a file of demonstrations is read."""
-    _add_fields(parser, READING)
-
-
-def _add_fields(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    """Add the flags of these fields of `RunConfig`."""
-    others = [item.name for item in dataclasses.fields(RunConfig) if item.name not in names]
-    add_arguments(parser, RunConfig, without=others)
-
-
-def add_workers_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the flag `--num_workers`."""
-    parser.add_argument("--num_workers", metavar="INT", type=worker_count, default=1, help=WORKERS_HELP)

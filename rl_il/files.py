@@ -15,11 +15,11 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rl_il.errors import InputError
+from rl_il.errors import InputError, RemovedError
 
 MAX_MESSAGE = 1000  # characters
 LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # the names that mkstemp gives to temporary files
@@ -135,16 +135,53 @@ def load_torch(file: str | Path | BinaryIO) -> Any:
         raise InputError(f"{file}: {error}" if isinstance(file, (str, Path)) else str(error)) from error
 
 
+_in_use: list[Path] = []  # absolute paths of folders that are not made again if they are removed
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """While the block runs, raise `RemovedError` for a file in the folder, if the folder was removed.
+
+    Otherwise the next file would be written into a new folder, which held only a part of a run.
+    """
+    _in_use.append(folder.absolute())
+    try:
+        yield
+    finally:
+        _in_use.remove(folder.absolute())
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folders above `path` that do not exist. Raise `RemovedError` if one that is in use does not."""
+    used = _used_above(path)
+    if used is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    below = path.absolute().parent.relative_to(used).parts
+    try:
+        for count in range(1, len(below) + 1):
+            used.joinpath(*below[:count]).mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise RemovedError(used) from error
+    if not used.is_dir():
+        raise RemovedError(used)
+
+
+def _used_above(path: Path) -> Path | None:
+    """Return the folder in use that the path is in, or None."""
+    return next((folder for folder in _in_use if folder in path.absolute().parents), None)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file next to `path`, and rename it to `path` when its content is complete and on disk.
 
-    Raise `InputError` if the file cannot be written.
+    Raise `InputError` if the file cannot be written, and `RemovedError` if its folder was in use and is gone.
     """
     path = Path(path)
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder_of(path)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -154,10 +191,13 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) and (used := _used_above(path)):
+            raise RemovedError(used) from error
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                Path(temporary).unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -23,6 +23,7 @@ from rl_il.commands import for_user
 from rl_il.errors import InputError
 from rl_il.plugins import is_own
 
+MAX_COUNT = 10**9  # of a flag that counts episodes, steps, runs or processes
 KINDS = {int: "an integer", float: "a number", str: "a text"}
 Config = TypeVar("Config")
 
@@ -106,13 +107,15 @@ def expand_paths(config: Any) -> None:
 
 
 def positive_integer(text: str) -> int:
-    """Return a flag's text as an integer above 0."""
+    """Return a flag's text as an integer above 0 and up to `MAX_COUNT`."""
     try:
         value = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be an integer, got {text!r:.100}") from None
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text:.100}")
+    if value > MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"must be at most {MAX_COUNT:,}, got {text:.100}")
     return value
 
 
@@ -161,8 +164,8 @@ def worker_count(text: str) -> int:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         return positive_integer(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, or auto, got {text!r}") from None
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; or auto") from None
 
 
 @functools.cache
@@ -222,7 +225,7 @@ def _flag_type(parse: Callable[[str], Any], value_type: type) -> Callable[[str],
         except InputError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {KINDS[value_type]}, got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"must be {KINDS[value_type]}, got {text!r:.100}") from None
 
     return parse_flag
 
@@ -255,7 +258,7 @@ def parse_value(config_class: type, name: str, text: str) -> Any:
         return (fields[name].metadata["parse"] or _value_type(annotation))(text)
     except (ValueError, argparse.ArgumentTypeError):
         expected = "true or false" if annotation is bool else KINDS[_value_type(annotation)]
-        raise InputError(f"{name} must be {expected}, got {text!r}") from None
+        raise InputError(f"{name} must be {expected}, got {text!r:.100}") from None
 
 
 def from_arguments(config_class: type[Config], arguments: argparse.Namespace) -> Config:
@@ -315,6 +318,11 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, description: str | None, examples: str | None = None, **settings: Any):
         texts = {"prog": os.path.basename(sys.argv[0]), "description": description, "epilog": examples}
         super().__init__(**texts, formatter_class=HelpFormatter, **settings)
+
+    def given(self, args: argparse.Namespace) -> list[str]:
+        """Return the names of the flags in the command line that `args` was parsed from, also of default values."""
+        nothing = argparse.Namespace(**dict.fromkeys(vars(args)))
+        return [name for name, value in vars(self.parse_args(namespace=nothing)).items() if value is not None]
 
     def format_help(self) -> str:
         """Return the text of `--help`, with the commands as the user calls them."""

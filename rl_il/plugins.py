@@ -11,10 +11,11 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
-from rl_il.errors import InputError, place_of
+from rl_il.errors import RAISED, InputError, describe
 
 ACTIVATIONS = {
     "tanh": ("torch.nn:Tanh", "rl_il.policies.actors:tanh"),
@@ -115,15 +116,15 @@ def import_own(name: str) -> ModuleType:
         importlib.invalidate_caches()
     try:
         imported = importlib.import_module(module)
-    except Exception as error:  # the user's code may raise any class
+    except RAISED as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
             raise InputError(
                 f"{name}: there is no module {error.name} in {folder}, and none of this name is installed; run the"
                 " command in the folder of the module"
             ) from error
-        why = f"{type(error).__name__}: {error} ({place_of(error)})"
-        raise InputError(f"{name} cannot be imported: {why}") from error
-    here = os.path.join(folder, *module.split(".")) + ".py"
-    if os.path.isfile(here) and not os.path.samefile(here, imported.__file__ or folder):
-        raise InputError(f"{name}: {here} is not used, since this process has imported {imported.__file__} already")
+        raise InputError(f"{name} cannot be imported: {describe(error)}") from error
+    first = module.partition(".")[0]
+    found, used = PathFinder.find_spec(first), sys.modules[first].__file__
+    if found and found.has_location and used and not os.path.samefile(found.origin, used):
+        raise InputError(f"{name}: {found.origin} is not used, since this process has imported {used} already")
     return imported

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rl_il.errors import InputError
+from rl_il.limits import COUNTABLE, short
 
 # The position of a purpose decides its random numbers, and so the results. Add new purposes only at the end.
 PURPOSES = (
@@ -39,10 +40,10 @@ RULE_DRAWS, RANDOM_ACTIONS = 1, 2
 def stream(root_seed: int, purpose: str, itr: int = 0, *step: int) -> np.random.Generator:
     """Return the random generator for a purpose in an iteration, or in one gradient step of the iteration.
 
-    Raise `InputError` for a negative seed.
+    Raise `InputError` for a negative seed, or one of 64 bits.
     """
-    if root_seed < 0:
-        raise InputError(f"--seed must be 0 or more, got {root_seed}")
+    if not 0 <= root_seed <= COUNTABLE:
+        raise InputError(f"--seed must be 0 or more and at most {COUNTABLE:,}, got {short(root_seed)}")
     return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=(PURPOSES.index(purpose), itr, *step)))
 
 

@@ -261,7 +261,9 @@ def dagger_and_replay(env_name: str, **changes) -> tuple[Callable[[], float], Ca
         parts = build(config, inputs, verbose=False)
         compiling.clear()
         with tempfile.TemporaryDirectory() as folder, mock.patch.object(CompiledUpdate, "_compile", timed):
-            train = partial(train_in_folder, parts, RunFolder(Path(folder), config), NO_STATISTICS)
+            run_folder = RunFolder(Path(folder), config)
+            run_folder.begin({"config": {}})
+            train = partial(train_in_folder, parts, run_folder, NO_STATISTICS)
             return seconds(train) - sum(compiling)
 
     run(env)  # records seeds and actions

@@ -1,16 +1,17 @@
-"""Kill runs at random moments, resume them, and compare their results with those of runs that were not killed."""
+"""Kill or signal runs at random moments, resume them, and compare their results with those of undisturbed runs."""
 
 import itertools
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from _kills import WAYS, check_end, strike, wait_for_moment
 
 from rl_il.errors import run_command
 from rl_il.files import REPOSITORY
@@ -19,8 +20,8 @@ from rl_il.options import CommandParser, positive_integer
 EXAMPLES = """examples:
   100 kills over all modes (make chaos; up to half an hour):
     python scripts/chaos.py
-  10 kills of one kind of run, at other moments:
-    python scripts/chaos.py --kills 10 --modes dagger --seed 7
+  10 kills of one kind of run, in one way, at other moments:
+    python scripts/chaos.py --kills 10 --modes dagger --ways SIGHUP-group --seed 7
 """
 
 SMALL = "--n_demos 2 --num_agent_train_steps_per_iter 300 --batch_size 200 --size 16 --ep_len 100 --eval_episodes 3"
@@ -36,6 +37,7 @@ MODES = {
     "teacher": "scripts/teach.py --teacher scripted --episodes 6 --ep_len 80 --eval_every 2 --eval_episodes 2",
     "ablation": f"scripts/run_ablation.py {SMALL} --param size --values 8 16 {LENGTHS} --seeds 2 --processes 2",
 }
+MAX_STOP = 2.0  # seconds between SIGSTOP and SIGCONT
 MAX_KILLS = 5  # maximum number of kills of one run; after that it runs to its end
 EARLIEST = 0.2  # the earliest moment of a kill, as a fraction of the run's time
 
@@ -46,9 +48,11 @@ def main() -> None:
     add = parser.add_argument
     add("--kills", type=positive_integer, default=100, help="number of kills over all modes (default: %(default)s)")
     add("--modes", nargs="+", choices=MODES, default=list(MODES), help="the kinds of runs to kill (default: all)")
+    add("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="how to kill, one after another (default: all)")
     add("--seed", type=int, default=0, help="seed of the random moments (default: %(default)s)")
     args = parser.parse_args()
     rng, start, kills, runs, differences = random.Random(args.seed), time.perf_counter(), 0, 0, []
+    ways = itertools.cycle(args.ways)
     with tempfile.TemporaryDirectory() as folder:
         whole, seconds = {}, {}
         for i, mode in enumerate(args.modes):
@@ -60,7 +64,7 @@ def main() -> None:
             if kills >= args.kills:
                 break
             killed = Path(folder) / f"run_{runs}"
-            count = kill_and_go_on(mode, killed, rng, seconds[mode], min(MAX_KILLS, args.kills - kills))
+            count = kill_and_go_on(mode, killed, rng, seconds[mode], min(MAX_KILLS, args.kills - kills), ways)
             found = [f"{mode}: {text}" for text in compare(mode, killed, whole[mode])]
             kills, runs, differences = kills + count, runs + 1, differences + found
             left = (time.perf_counter() - start) / max(kills, 1) * (args.kills - kills)
@@ -97,68 +101,30 @@ def end(mode: str, process: subprocess.Popen) -> None:
 
 def finish(mode: str, folder: Path) -> Path:
     """Run to the end without a kill; return the folder."""
-    with start(mode, folder) as process:
-        end(mode, process)
+    end(mode, start(mode, folder))
     return folder
 
 
-def kill_and_go_on(mode: str, folder: Path, rng: random.Random, seconds: float, max_kills: int) -> int:
+def kill_and_go_on(
+    mode: str, folder: Path, rng: random.Random, seconds: float, max_kills: int, ways: Iterator[str]
+) -> int:
     """Start a run, kill it within `seconds`, and resume it, until it ends. Kill it at most `max_kills` times.
 
     Returns:
-      the number of kills.
+      the number of kills. To be stopped for a moment counts as one.
     """
-    for kills in range(max_kills):
-        with start(mode, folder) as process:
-            wait_for_moment(process, folder, rng, rng.uniform(EARLIEST, 1) * seconds)
-            if process.poll() is not None:
-                end(mode, process)
-                return kills
-            process.kill()
-            process.communicate()
-        check_nothing_is_left(mode, process.pid)
-    finish(mode, folder)
-    return max_kills
-
-
-def wait_for_moment(process: subprocess.Popen, folder: Path, rng: random.Random, seconds: float) -> None:
-    """Wait for `seconds`. Then, with a probability of one half, also wait until a file is being written."""
-    moment = time.monotonic() + seconds
-    in_writing = rng.random() < 0.5
-    while process.poll() is None and (time.monotonic() < moment or (in_writing and not any(being_written(folder)))):
-        if time.monotonic() < moment:
-            time.sleep(0.001)
-
-
-def being_written(folder: Path) -> Iterator[Path]:
-    """Yield the temporary files of `atomic_write` in a run folder, or in the run folders of an ablation."""
-    for place in (folder, folder / "checkpoint", *folder.glob("runs/*/*/checkpoint")):
-        try:
-            yield from (Path(entry) for entry in os.scandir(place) if entry.name.startswith("."))
-        except OSError:
-            continue
-
-
-def check_nothing_is_left(mode: str, session: int) -> None:
-    """Exit with status 1 if a process of the session is still running ten seconds after the kill."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        alive = [path.name for path in Path("/proc").glob("[0-9]*") if session_of(path) == session]
-        if not alive:
-            return
-        time.sleep(0.01)
-    for name in alive:
-        os.kill(int(name), signal.SIGKILL)
-    sys.exit(f"{mode}: the processes {', '.join(alive)} were still running ten seconds after the kill")
-
-
-def session_of(process: Path) -> int | None:
-    """Return the session of a running process in /proc; None if the process has ended."""
-    try:
-        state, _, _, session = (process / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
-    except (OSError, ValueError):
-        return None
-    return None if state == "Z" else int(session)
+    process, kills = start(mode, folder), 0
+    while kills < max_kills:
+        wait_for_moment(process, folder, rng, rng.uniform(EARLIEST, 1) * seconds)
+        if process.poll() is not None:
+            break
+        kills += 1
+        way = next(ways)
+        if strike(process, way, rng.uniform(0, MAX_STOP)):
+            check_end(mode, way, process, folder)
+            process = start(mode, folder)
+    end(mode, process)
+    return kills
 
 
 def compare(mode: str, killed: Path, whole: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """Convert demonstrations into another format: any file or folder that training accepts, to npz, Minari or CSV."""
 
-from rl_il.config import add_env_arguments, add_reading_arguments
+from rl_il.config import READING
 from rl_il.errors import run_command
+from rl_il.flags import add_env_flags, add_fields
 from rl_il.options import CommandParser, path
 
 EXAMPLES = """examples:
@@ -21,7 +22,7 @@ def main() -> None:
     add("source", metavar="IN", type=path, help="the file or folder to read")
     add("out", metavar="OUT", type=path, help="the file to write, or for Minari the folder, such as Lander/expert-v0")
     add("--to", required=True, metavar="FORMAT", help="the format to write: npz, minari or csv")
-    add_env_arguments(parser, otherwise="the one that the file names, if any")
+    add_env_flags(parser, otherwise="the one that the file names, if any")
     add(
         "--actions",
         choices=("labels", "executed"),
@@ -29,7 +30,7 @@ def main() -> None:
         help="which actions of DAgger's data to write: labels, which a program that clones the expert needs, or"
         " executed, the ones that led to the next observation. A step without a label has its executed action",
     )
-    add_reading_arguments(parser)
+    add_fields(parser, *READING)
     args = parser.parse_args()
 
     from rl_il.datasets.content import ReadOptions

@@ -1,8 +1,9 @@
 """Compare behavioural cloning from 1 and from 10 demonstrations with DAgger from 1: a table, a figure and GIFs."""
 
-from rl_il.config import RunConfig, add_workers_argument
-from rl_il.errors import run_command
+from rl_il.config import RunConfig
+from rl_il.errors import go_on_without_output, run_command
 from rl_il.files import data_folder
+from rl_il.flags import add_fields
 from rl_il.options import CommandParser, path, positive_integer
 
 EXAMPLES = """examples:
@@ -23,7 +24,7 @@ def main() -> None:
     add("--n_iter", "-n", **n, default=11, help="iterations; the first is behavioural cloning (default: %(default)s)")
     add("--train_steps", **n, default=1000, help="gradient steps in each iteration (default: %(default)s)")
     add("--eval_episodes", **n, default=100, help="episodes in each evaluation (default: %(default)s)")
-    add_workers_argument(parser)
+    add_fields(parser, "num_workers")
     add(
         "--out",
         type=path,
@@ -43,6 +44,7 @@ def main() -> None:
 
     from rl_il.studies.demo import run_demo
 
+    go_on_without_output()
     run_demo(config, range(1, args.seeds + 1), args.out)
 
 

@@ -1,15 +1,9 @@
 """Show where a policy's drift comes from. At each time step, policy and expert are compared on the policy's states
 and on the expert's states. The distance of these states from the policy's training states is measured too."""
 
-from rl_il.config import (
-    ENV,
-    READING,
-    add_env_arguments,
-    add_expert_arguments,
-    add_reading_arguments,
-    add_workers_argument,
-)
+from rl_il.config import ENV, READING
 from rl_il.errors import run_command
+from rl_il.flags import EXPERT, add_env_flags, add_fields
 from rl_il.options import CommandParser, named_path, path, positive_integer
 
 EXAMPLES = """examples:
@@ -50,8 +44,8 @@ def main() -> None:
         metavar="FILE",
         help="the expert, as for --policy (default: the run's, or else the included one)",
     )
-    add_expert_arguments(parser)
-    add_env_arguments(parser, otherwise="the run's")
+    add_fields(parser, *EXPERT)
+    add_env_flags(parser, otherwise="the run's")
     add(
         "--demos",
         type=named_path,
@@ -65,13 +59,13 @@ def main() -> None:
         type=positive_integer,
         help="maximum length of an episode, in steps (default: as in the run)",
     )
-    add_workers_argument(parser)
+    add_fields(parser, "num_workers")
     add(
         "--out",
         type=path,
         help="the new folder; numbered if it exists (default: diagnosis in ./data or $RL_IL_DATA)",
     )
-    add_reading_arguments(parser)
+    add_fields(parser, *READING)
     args = parser.parse_args()
     reading = {name: getattr(args, name) for name in READING}
     if any(reading.values()) and not args.demos:

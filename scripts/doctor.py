@@ -2,8 +2,9 @@
 
 import sys
 
-from rl_il.config import add_env_arguments, add_expert_arguments, add_reading_arguments
+from rl_il.config import READING
 from rl_il.errors import run_command
+from rl_il.flags import EXPERT, add_env_flags, add_fields
 from rl_il.options import CommandParser, named_path
 
 EXAMPLES = """examples:
@@ -29,16 +30,16 @@ def main() -> None:
         metavar="FILE",
         help="demonstrations: a file or folder of any format that run_hw1.py --expert_data reads",
     )
-    add_env_arguments(parser, otherwise="the one that the file names")
+    add_env_flags(parser, otherwise="the one that the file names")
     add(
         "--expert",
         type=named_path,
         metavar="FILE",
         help="the expert who should have given the labels, as for --policy of evaluate.py (default: the one shipped)",
     )
-    add_expert_arguments(parser)
+    add_fields(parser, *EXPERT)
     add("--json", action="store_true", help="print one JSON object instead of text")
-    add_reading_arguments(parser)
+    add_fields(parser, *READING)
     args = parser.parse_args()
 
     from rl_il.datasets.content import ReadOptions

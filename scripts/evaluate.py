@@ -1,7 +1,8 @@
 """Evaluate a policy: mean, standard deviation, IQM and 95 % interval of its return over whole episodes."""
 
-from rl_il.config import ENV, add_rollout_arguments
+from rl_il.config import ENV
 from rl_il.errors import InputError, run_command
+from rl_il.flags import add_rollout_flags
 from rl_il.options import CommandParser, named_path, positive_integer
 
 EXAMPLES = """examples:
@@ -17,7 +18,7 @@ EXAMPLES = """examples:
 def main() -> None:
     """Parse the flags, roll out, and print a table or one JSON object."""
     parser = CommandParser(__doc__, EXAMPLES)
-    add_rollout_arguments(parser, otherwise="that of the run; LunarLander-v3 for expert and random")
+    add_rollout_flags(parser, otherwise="that of the run; LunarLander-v3 for expert and random")
     add = parser.add_argument
     add("--episodes", type=positive_integer, default=100, help="whole episodes (default: %(default)s)")
     add(

@@ -1,6 +1,6 @@
 """Compare behavioural cloning from 1 to 20 laps with DAgger from 20, on the pictures of CarRacing."""
 
-from rl_il.errors import run_command
+from rl_il.errors import go_on_without_output, run_command
 from rl_il.files import data_folder
 from rl_il.options import CommandParser, path, worker_count
 
@@ -34,6 +34,7 @@ def main() -> None:
     from rl_il.studies.pixels import DRIVING, LAPS, QUICK, QUICK_LAPS, run_pixels
 
     what = (QUICK_LAPS, QUICK) if args.quick else (LAPS, DRIVING)
+    go_on_without_output()
     run_pixels(*what, out, args.seed, args.num_workers)
 
 

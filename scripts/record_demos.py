@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from rl_il.commands import command_text
-from rl_il.config import ENV, RunConfig, add_rollout_arguments
+from rl_il.config import ENV, RunConfig
 from rl_il.errors import InputError, run_command
 from rl_il.files import safe_name
+from rl_il.flags import add_rollout_flags
 from rl_il.options import CommandParser, path, positive_integer
 
 NOT_BY_HAND = {"table", "policy", "expert_activation", "no_normalizer", "num_workers"}
@@ -27,7 +28,7 @@ EXAMPLES = """examples:
 def main() -> None:
     """Parse the flags, record, and print what was kept."""
     parser = CommandParser(__doc__, EXAMPLES)
-    add_rollout_arguments(parser)
+    add_rollout_flags(parser)
     add = parser.add_argument
     add("--n_demos", type=positive_integer, default=10, help="number of episodes to keep")
     add(

@@ -5,7 +5,7 @@ import re
 import sys
 
 from rl_il.config import RunConfig
-from rl_il.errors import InputError, run_command
+from rl_il.errors import InputError, go_on_without_output, run_command
 from rl_il.files import data_folder, safe_name
 from rl_il.notes import flags_without_effect
 from rl_il.options import CommandParser, add_arguments, from_arguments, path, positive_integer, worker_count
@@ -83,6 +83,7 @@ def main() -> None:
         print(f"note: {note}", file=sys.stderr)
     name = safe_name(f"ablation_{args.env_name}_{'_'.join(ablation.params)}")
     outdir = args.outdir or data_folder() / name
+    go_on_without_output()
     outcome = run_ablation(ablation, outdir, args.launcher, args.processes, args.ray_address, args.shard)
     sys.exit(1 if outcome.failures else 0)
 

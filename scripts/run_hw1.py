@@ -3,11 +3,11 @@
 import sys
 
 from rl_il.config import RunConfig
-from rl_il.errors import InputError, run_command
+from rl_il.errors import InputError, go_on_without_output, run_command
 from rl_il.notes import flags_without_effect
 from rl_il.options import CommandParser, add_arguments, from_arguments, path
 
-RESUMING = ("resume", "num_workers")
+RESUMING = ("resume", "accept_changes", "num_workers", "torch_threads")
 
 EXAMPLES = """examples:
   behavioural cloning of the included LunarLander expert:
@@ -28,12 +28,15 @@ def main() -> None:
     parser = CommandParser(__doc__, EXAMPLES)
     help = "continue the run in this folder (latest: the newest) with its own settings; only --num_workers is allowed"
     parser.add_argument("--resume", type=path, metavar="RUN_FOLDER", help=help)
+    help = "with --resume: continue although settings in config.json or files that the run reads were changed"
+    parser.add_argument("--accept_changes", action="store_true", help=help)
     add_arguments(parser, RunConfig)
     args = parser.parse_args()
-    if args.resume:
-        given = [f"--{k}" for k, v in vars(args).items() if v != parser.get_default(k) and k not in RESUMING]
-        if given:
-            raise InputError(f"--resume continues a run with its own settings; drop {', '.join(given)}")
+    given = parser.given(args)
+    if args.resume and (others := [f"--{name}" for name in given if name not in RESUMING]):
+        raise InputError(f"--resume continues a run with its own settings; drop {', '.join(others)}")
+    if args.accept_changes and not args.resume:
+        raise InputError("--accept_changes has no effect without --resume; add it, or drop --accept_changes")
     config = from_arguments(RunConfig, args)
     for note in [] if args.resume else flags_without_effect(config):
         print(f"note: {note}", file=sys.stderr)
@@ -41,8 +44,10 @@ def main() -> None:
     from rl_il.runs.experiment import resume, run
     from rl_il.runs.provenance import command_line
 
+    go_on_without_output()
     if args.resume:
-        resume(args.resume, args.num_workers)
+        threads = args.torch_threads if "torch_threads" in given else None
+        resume(args.resume, args.num_workers, torch_threads=threads, accept_changes=args.accept_changes)
     else:
         run(config, command_line())
 

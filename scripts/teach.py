@@ -1,6 +1,6 @@
 """Teach an agent yourself: watch it act in the browser, and hold a key to correct it. It learns at the same time."""
 
-from rl_il.errors import InputError, run_command
+from rl_il.errors import InputError, go_on_without_output, run_command
 from rl_il.options import CommandParser, add_arguments, from_arguments, path
 from rl_il.teacher.settings import TeachConfig
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--resume", type=path, metavar="RUN_FOLDER", help=help)
     add_arguments(parser, TeachConfig)
     args = parser.parse_args()
-    changed = {name: value for name, value in vars(args).items() if value != parser.get_default(name)}
+    changed = {name: getattr(args, name) for name in parser.given(args)}
     if args.resume:
         given = [f"--{name}" for name in changed if name not in RESUMING]
         if given:
@@ -37,6 +37,7 @@ def main() -> None:
     from rl_il.runs.provenance import command_line
     from rl_il.teacher.run import settings_to_go_on, teach
 
+    go_on_without_output()
     if args.resume:
         config = settings_to_go_on(args.resume, **{name: changed[name] for name in RESUMING[1:] if name in changed})
     teach(config, command_line(), args.resume)

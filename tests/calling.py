@@ -14,6 +14,7 @@ def call_script(command: str, monkeypatch, capsys) -> tuple[int, str, str]:
     script, *args = shlex.split(command)
     path = str(SCRIPTS / f"{script}.py")
     monkeypatch.setattr(sys, "argv", [path, *args])
+    monkeypatch.syspath_prepend(SCRIPTS)  # as Python does for a script
     status = 0
     try:
         runpy.run_path(path, run_name="__main__")

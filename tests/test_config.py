@@ -2,8 +2,9 @@ import shlex
 
 import pytest
 
-from rl_il.config import RunConfig, command_of
+from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.flags import command_of
 from rl_il.options import CommandParser, add_arguments, from_arguments
 
 COURSE_FLAGS = [  # flag, short form, default, an argument and its value

@@ -3,6 +3,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import stat
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 from course_files import RunsCode
 from systems import WINDOWS
 
-from rl_il.errors import InputError
+from rl_il.errors import InputError, RemovedError
 from rl_il.files import (
     atomic_write,
     check_writable,
     data_folder,
+    in_use,
     load_torch,
     one_line,
     reading,
@@ -31,6 +33,26 @@ def test_a_new_file_is_readable_and_its_folders_are_made(tmp_path):
         file.write(b"1")
     assert path.read_bytes() == b"1"
     assert WINDOWS or stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_folder_in_use_is_not_made_again(tmp_path):
+    folder = tmp_path / "a" / "run"
+    with in_use(folder):
+        for name in ("x.bin", "b/c/x.bin"):
+            with pytest.raises(RemovedError, match=re.escape(str(folder))), atomic_write(folder / name):
+                pass
+        assert not folder.parent.exists()
+        folder.mkdir(parents=True)
+        for name in ("x.bin", "b/c/x.bin"):
+            with atomic_write(folder / name):
+                pass
+            assert (folder / name).exists()
+        with pytest.raises(RemovedError), atomic_write(folder / "y.bin"):
+            shutil.rmtree(folder)
+        with atomic_write(tmp_path / "d/x.bin"):  # in another folder
+            pass
+    with atomic_write(folder / "x.bin"):
+        pass
 
 
 def test_readers_see_the_old_file_until_the_block_ends(tmp_path):

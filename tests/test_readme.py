@@ -47,8 +47,8 @@ def examples_of(script: Path) -> list[str]:
 EXAMPLES = [command for script in SCRIPTS for command in examples_of(script)]
 
 
-class AcceptedError(Exception):
-    """The flags were understood; what they ask for is not done here."""
+class AcceptedError(BaseException):
+    """The flags were understood; what they ask for is not done here. No code handles this class."""
 
 
 def is_accepted(monkeypatch, command: str) -> bool:
@@ -64,6 +64,7 @@ def is_accepted(monkeypatch, command: str) -> bool:
     for function in HEAVY:
         monkeypatch.setattr(f"rl_il.{function}", work)
     monkeypatch.setattr(sys, "argv", [script, *args])
+    monkeypatch.syspath_prepend((REPOSITORY / script).parent)  # as Python does for a script
     try:
         runpy.run_path(str(REPOSITORY / script), run_name="__main__")
     except AcceptedError:

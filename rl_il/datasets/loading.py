@@ -24,7 +24,7 @@ from rl_il.datasets.names import listed
 from rl_il.datasets.npz import to_arrays
 from rl_il.envs import check_actions, episode_limit, flat_rows, name_of
 from rl_il.envs.fitting import original_space
-from rl_il.errors import InputError
+from rl_il.errors import RAISED, InputError, describe
 from rl_il.files import one_line, reading
 from rl_il.plugins import is_own, load_own
 from rl_il.types import Trajectory
@@ -146,9 +146,9 @@ def _call_own(name: str) -> Any:
             found = list(found)
         own = isinstance(found, list) and len(found) > 0 and all(isinstance(each, Trajectory) for each in found)
         return to_arrays(found) if own else _without_tuples(found)
-    except Exception as error:  # the user's code may raise any class
+    except RAISED as error:
         raise InputError(
-            f"the function failed: {type(error).__name__}: {error}; it is called without arguments, and returns a"
+            f"the function failed: {describe(error)}; it is called without arguments, and returns a"
             " list of Trajectory, or dicts, lists and arrays as a file holds them"
         ) from error
 

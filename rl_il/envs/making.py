@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -17,7 +18,7 @@ from rl_il.envs.fitting import fit_spaces
 from rl_il.envs.recipes import make_recipe
 from rl_il.envs.spaces import name_of
 from rl_il.envs.table import env_row
-from rl_il.errors import InputError, place_of
+from rl_il.errors import RAISED, InputError, describe
 
 
 @functools.cache
@@ -61,9 +62,8 @@ def _make(spec: EnvSpec, kwargs: dict[str, Any]) -> gym.Env:
             env = gym.make(spec, disable_env_checker=True, **kwargs)
     except (gym.error.Error, ImportError) as error:
         raise InputError(f"{spec.id} cannot be made: {error}") from error
-    except Exception as error:  # the code of an environment may raise any class
-        why = f"{type(error).__name__}: {error} ({place_of(error)})"
-        raise InputError(f"{spec.id} cannot be made: {why}") from error
+    except RAISED as error:
+        raise InputError(f"{spec.id} cannot be made: {describe(error)}") from error
     own = [wrapper.kwargs is None for wrapper in env.spec.additional_wrappers]
     return KeepRecipe(env, spec) if any(own) else env
 
@@ -92,7 +92,8 @@ def _print_warning(message: str) -> None:
 def prepare_env(env: gym.Env) -> gym.Env:
     """Return the environment with spaces that policies support, and with episodes that depend only on their seeds.
 
-    Raise `InputError` if no policy supports its spaces.
+    An error in its `close` will be a note, since it comes when all results are there. Raise `InputError` if no policy
+    supports its spaces.
     """
     env = fit_spaces(env)
     for kind in (gym.wrappers.NormalizeObservation, gym.wrappers.NormalizeReward):
@@ -103,7 +104,17 @@ def prepare_env(env: gym.Env) -> gym.Env:
             )
     if type(env.unwrapped).__module__ == "gymnasium.envs.box2d.bipedal_walker" and not _has_wrapper(env, FreshWorld):
         env = FreshWorld(env)
+    if not isinstance(env.close, functools.partial):  # not prepared before
+        env.close = functools.partial(_close, name_of(env), env.close)
     return env
+
+
+def _close(name: str, close: Callable[[], None]) -> None:
+    """Close the environment of this name. Print a note if that fails."""
+    try:
+        close()
+    except RAISED as error:
+        print(f"note: {name}: its close failed with {describe(error)}", file=sys.stderr)
 
 
 def _has_wrapper(env: gym.Env, kind: type[gym.Wrapper]) -> bool:

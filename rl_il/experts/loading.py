@@ -17,6 +17,7 @@ from rl_il.errors import InputError
 from rl_il.experts.car_driver import CarDriver
 from rl_il.experts.course import load_course_expert
 from rl_il.experts.hub import fetch
+from rl_il.experts.normaliser import locate
 from rl_il.experts.own import own_actor
 from rl_il.experts.sb3 import load_sb3
 from rl_il.experts.torch_file import load_torch_file
@@ -174,6 +175,11 @@ def _kind_of_zip(names: list[str]) -> str | None:
     if any(name.endswith("/data.pkl") for name in names):
         return ".pt"
     return ".npz" if any(name.endswith(".npy") for name in names) else None
+
+
+def normaliser_of(path: Path, env_name: str) -> Path | None:
+    """Return the file of the normaliser that belongs to the policy in the file `path`, or None."""
+    return locate(path, env_name) if find_format(path) is FORMATS[".zip"] else None
 
 
 def find_file(policy: str | Path, with_normaliser: bool = True) -> Path:

@@ -42,8 +42,7 @@ def find_normaliser(path: Path, env_name: str) -> dict[str, Any]:
     Print the file that is used, or that none was found. Return an empty dict if no file is found. Raise `InputError`
     if there must be one, or if the file that is found cannot be read.
     """
-    folders = _folders(path, env_name)
-    found = next((file for folder in folders if (file := _only_one(folder, file_names(path.stem)))), None)
+    folders, found = _folders(path, env_name), locate(path, env_name)
     if found:
         changes = _read(found)
         what = "normalised as in" if changes else "not normalised, according to"
@@ -65,6 +64,12 @@ def find_normaliser(path: Path, env_name: str) -> dict[str, Any]:
         )
     print(f"note: {path}: no normaliser was found; its observations are not normalised", file=sys.stderr)
     return {}
+
+
+def locate(path: Path, env_name: str) -> Path | None:
+    """Return the file of the normaliser of the policy in the zip `path`, or None."""
+    found = (_only_one(folder, file_names(path.stem)) for folder in _folders(path, env_name))
+    return next(filter(None, found), None)
 
 
 def file_names(stem: str) -> tuple[str, ...]:

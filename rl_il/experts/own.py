@@ -11,7 +11,7 @@ import numpy as np
 
 from rl_il.envs import action_form, name_of
 from rl_il.envs.fitting import original_space
-from rl_il.errors import InputError
+from rl_il.errors import RAISED, InputError, describe
 from rl_il.policies.actors import as_batch
 from rl_il.types import Actor
 
@@ -31,10 +31,9 @@ def own_actor(expert: Any, env: gym.Env, name: str | None = None) -> Actor:
     if isinstance(expert, type):
         try:
             expert = expert()
-        except Exception as error:  # the user's code may raise any class
+        except RAISED as error:
             raise InputError(
-                f"{name} cannot be made ({type(error).__name__}: {error}); the class of an expert is called without"
-                " arguments"
+                f"{name} cannot be made ({describe(error)}); the class of an expert is called without arguments"
             ) from error
     if isinstance(expert, Actor):
         return expert
@@ -88,9 +87,8 @@ class OwnActor(Actor):
         try:
             returned = getattr(self.expert, "get_action", self.expert)(own)
             action = np.asarray(returned)
-        except Exception as error:  # the user's code may raise any class
-            why = f"{type(error).__name__}: {error}"
-            raise InputError(f"{self.name} failed at the observation {own!r:.200}: {why}") from error
+        except RAISED as error:
+            raise InputError(f"{self.name} failed at the observation {own!r:.200}: {describe(error)}") from error
         return self._checked(action, returned)
 
     def _checked(self, action: np.ndarray, returned: Any) -> np.ndarray:

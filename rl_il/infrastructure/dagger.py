@@ -194,12 +194,15 @@ def label_round(
 
     Raise `InputError` if the teacher's answers are not actions, or if the rule's selection is not a bool array.
     """
-    chosen = [np.asarray(mask) for mask in rule.select(trajectories, budget, rng)]
+    chosen, name = rule.select(trajectories, budget, rng), f"{type(rule).__name__}.select"
+    if not isinstance(chosen, Sequence) or len(chosen) != len(trajectories):
+        raise InputError(f"{name} must return a list of {len(trajectories)} arrays, got {chosen!r:.100}")
     for trajectory, mask in zip(trajectories, chosen, strict=True):
-        if mask.dtype != bool or mask.shape != (len(trajectory),):
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (len(trajectory),):
+            got = f"{mask.dtype} of shape {mask.shape}" if isinstance(mask, np.ndarray) else f"{mask!r:.100}"
             raise InputError(
-                f"{type(rule).__name__}.select must return a bool array of shape ({len(trajectory)},) for an episode"
-                f" of {len(trajectory)} steps, got {mask.dtype} of shape {mask.shape}"
+                f"{name} must return a bool array of shape ({len(trajectory)},) for an episode of {len(trajectory)}"
+                f" steps, got {got}"
             )
     return [label(trajectory, mask, teacher) for trajectory, mask in zip(trajectories, chosen, strict=True)]
 

@@ -8,7 +8,6 @@ file does not import torch.
 from __future__ import annotations
 
 import itertools
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -17,134 +16,14 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import action_dtype, action_form, env_row, episode_limit, is_discrete, name_of
-from rl_il.errors import InputError
+from rl_il.envs import env_row, episode_limit, name_of
+from rl_il.envs.interface import described
+from rl_il.errors import RAISED, InputError
 from rl_il.infrastructure.dagger import Decision, Rule, Teacher
+from rl_il.infrastructure.rollout import Rollout
+from rl_il.limits import BYTES_PER_EPISODE, check_bytes, memory_here
 from rl_il.seeding import episode_seeds
 from rl_il.types import EXPERT, LEARNER, Actor, Trajectory
-
-EXPECTED = (
-    "Gymnasium expects reset(seed=...) to return (observation, info), and step(action) to return (observation,"
-    " reward, terminated, truncated, info)"
-)
-
-
-class Rollout:
-    """An episode so far. In this package, only this class calls the `step` of an environment.
-
-    Attributes:
-      seed: the seed of the episode.
-      has_teacher: whether there is a teacher to ask.
-      ob: the current observation.
-      own: the learner's action at the last step, whether it was executed or not.
-      obs, acs, rewards, sources, may_label: lists with one item for each step. `obs` has one more item.
-      answers: a list with the teacher's action at each step, not clipped, or None if it was not asked.
-      terminated, truncated, cut: whether the task, a time limit or the rule ended the episode.
-    """
-
-    def __init__(self, env: gym.Env, seed: int, limit: int, has_teacher: bool):
-        self.env, self.seed, self.limit, self.has_teacher = env, seed, limit, has_teacher
-        space = env.action_space
-        self._bounds = None if is_discrete(space) else (space.low, space.high)
-        self._counts_from_0 = self._bounds is None and action_form(space).usual
-        self.acs, self.answers = [], []
-        self.ob = self._first_observation()
-        self.own: np.ndarray | None = None
-        self.obs = [np.array(self.ob)]
-        self.rewards, self.sources, self.may_label = [], [], []
-        self.terminated = self.truncated = self.cut = False
-
-    def __len__(self) -> int:
-        return len(self.acs)
-
-    def _first_observation(self) -> np.ndarray:
-        """Return the observation with which the episode begins. Raise `InputError` if the environment has none."""
-        try:
-            returned = self.env.reset(seed=self.seed)
-            if not isinstance(returned, tuple):  # an array of two numbers could be unpacked too
-                raise TypeError(f"reset returned a value of type {type(returned).__name__}")
-            ob, _ = returned
-        except Exception as error:  # the code of an environment may raise any class
-            raise InputError(self._what_failed(f"reset(seed={self.seed})", error)) from error
-        expected = self.env.observation_space.shape
-        if np.shape(ob) != expected:
-            raise InputError(
-                f"{name_of(self.env)} returned an observation of shape {np.shape(ob)} from reset(seed={self.seed}),"
-                f" but its observation_space has the shape {expected}"
-            )
-        return ob
-
-    @property
-    def ended(self) -> bool:
-        """Return whether the episode has ended."""
-        return self.terminated or self.truncated or self.cut
-
-    def step(self, decision: Decision, answer: np.ndarray | None) -> None:
-        """Execute the action of the decision, and record it with the teacher's answer.
-
-        Raise `InputError` if the environment raises an error.
-        """
-        action, source, may_label, self.cut = decision
-        executed = self._executable(action)
-        try:
-            self.ob, reward, self.terminated, truncated, _ = self.env.step(executed)
-        except Exception as error:  # the code of an environment may raise any class
-            where = f"step {len(self) + 1} of the episode from seed {self.seed}"
-            raise InputError(self._what_failed(where, error)) from error
-        self.obs.append(np.array(self.ob))  # some environments write all observations into the same array
-        self.acs.append(executed)
-        self.answers.append(answer)
-        self.rewards.append(reward)
-        self.sources.append(source)
-        self.may_label.append(may_label)
-        self.truncated = truncated or (not self.terminated and len(self.acs) >= self.limit)
-
-    def _executable(self, action: np.ndarray) -> int | np.ndarray:
-        """Return the action for the environment: one integer or an array of them, or floats clipped to its bounds."""
-        if self._counts_from_0:
-            return int(action)
-        if self._bounds is None:
-            return self._checked(action)
-        low, high = self._bounds
-        return np.minimum(np.maximum(action, low), high)
-
-    def _checked(self, action: np.ndarray) -> int | np.ndarray:
-        """Return the integers as the space has them. Raise `InputError` if they are not an action of it."""
-        space = self.env.action_space
-        executed = np.asarray(action).astype(space.dtype)
-        executed = int(executed) if executed.ndim == 0 else executed
-        if not space.contains(executed):
-            raise InputError(f"{name_of(self.env)} takes actions of {space}, got {action!r} of an expert or a policy")
-        return executed
-
-    def _what_failed(self, where: str, error: Exception) -> str:
-        """Return a message with the place of the error, and what Gymnasium expects if the interface may be wrong."""
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
-        if isinstance(error, (TypeError, ValueError)):  # maybe it has the interface of the old package gym
-            text += f"; {EXPECTED}"
-        return f"{name_of(self.env)} failed in {where}: {text}"
-
-    def trajectory(self, start: int = 0) -> Trajectory:
-        """Return the trajectory of the steps from `start` on.
-
-        If there are answers, `expert_acs` contains them, and the executed actions at the steps without an answer.
-        """
-        dtype = action_dtype(self.env.action_space)
-        answers, may_label = self.answers[start:], self.may_label[start:]
-        consulted = np.array([answer is not None for answer in answers])
-        labels = [ac if answer is None else answer for ac, answer in zip(self.acs[start:], answers, strict=True)]
-        return Trajectory(
-            obs=np.array(self.obs[start:], self.env.observation_space.dtype),
-            acs=np.array(self.acs[start:], dtype),
-            rewards=np.array(self.rewards[start:], np.float64),
-            terminated=bool(self.terminated),
-            truncated=bool(self.truncated),
-            expert_acs=np.array(labels, dtype) if consulted.any() else None,
-            labelled=None if all(may_label) else np.array(may_label, bool),
-            source=np.array(self.sources[start:], np.int8),
-            consulted=consulted if consulted.any() and self.has_teacher else None,
-        )
 
 
 class AskedOnce(Teacher):
@@ -185,7 +64,7 @@ def episode_steps(
     """Roll out one episode, and yield it (the same object) at its start and after each step.
 
     Continuous actions are clipped to the environment's bounds, executed, and stored in `acs`. Raise `InputError` if
-    there is no time limit, or if a step of the environment raises an error.
+    there is no time limit, or if the code of the environment, the actor, the rule or the teacher fails.
 
     Args:
       env: the environment.
@@ -199,21 +78,29 @@ def episode_steps(
     """
     limit = episode_limit(env, max_path_length)
     if limit is None:
-        raise InputError(f"{name_of(env)} has no time limit; give one with --ep_len")
+        raise InputError(f"{name_of(env)} has no time limit that Gymnasium knows; give one with --ep_len")
     rollout = Rollout(env, seed, limit, teacher is not None)
-    for each in (actor, teacher) if teacher is not None else (actor,):
-        each.watch(env)
-        each.reset(seed)
-    if rule is not None:
-        rule.begin_episode(seed)
     asked = None if teacher is None else AskedOnce(teacher)
+    try:
+        for each in (actor, teacher) if teacher is not None else (actor,):
+            each.watch(env)
+            each.reset(seed)
+        if rule is not None:
+            rule.begin_episode(seed)
+    except RAISED as error:
+        rollout.explain(error)
+        raise
     yield rollout
     while not rollout.ended:
-        rollout.own = actor.get_action(rollout.ob)
-        if rule is None:
-            decision, answer = Decision(rollout.own, source), rollout.own if source == EXPERT else None
-        else:
-            decision, answer = _ask(rule, asked, rollout)
+        try:
+            rollout.own = actor.get_action(rollout.ob)
+            if rule is None:
+                decision, answer = Decision(rollout.own, source), rollout.own if source == EXPERT else None
+            else:
+                decision, answer = _ask(rule, asked, rollout)
+        except RAISED as error:
+            rollout.explain(error)
+            raise
         rollout.step(decision, answer)
         yield rollout
 
@@ -222,6 +109,8 @@ def _ask(rule: Rule, teacher: AskedOnce, rollout: Rollout) -> tuple[Decision, np
     """Return the rule's decision, and the teacher's answer or, if it was not asked and can answer later, None."""
     teacher.begin_step()
     decision = rule.decide(rollout.ob, rollout.own, teacher)
+    if not isinstance(decision, Decision):
+        raise InputError(f"{type(rule).__name__}.decide must return a Decision, got {described(decision)}")
     return decision, teacher.answer if teacher.answers_recorded else teacher.act(rollout.ob)
 
 
@@ -301,7 +190,11 @@ def begin_episodes(
     rule: Rule | None = None,
     teacher: Teacher | None = None,
 ) -> Iterator[Trajectory]:
-    """Return an iterator over `n` whole episodes, or without end for None. Worker processes start at once."""
+    """Return an iterator over `n` whole episodes, or without end for None. Worker processes start at once.
+
+    Raise `InputError` if not even the numbers of n episodes fit into memory.
+    """
+    check_bytes(f"{n} episodes", (n or 0) * BYTES_PER_EPISODE, memory_here())
     seeds = episode_seeds(rng) if n is None else list(itertools.islice(episode_seeds(rng), n))
     roll_out = partial(
         sample_trajectory, actor=actor, max_path_length=max_path_length, source=source, rule=rule, teacher=teacher

@@ -11,7 +11,8 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.envs import make_env, name_of, recipe_of
-from rl_il.errors import InputError
+from rl_il.envs.interface import described
+from rl_il.errors import RAISED, InputError, describe
 from rl_il.files import atomic_write, check_writable
 from rl_il.infrastructure.rollouts import episode_steps
 from rl_il.types import Actor, Trajectory
@@ -31,17 +32,20 @@ def record_frames(
     """Return the frames of one episode, `(n, height, width, 3)` uint8, and their number per second in real time.
 
     The episode is rolled out in a new environment that is made like `env`. After about `max_frames` frames it is cut
-    off. Raise `RenderError` if the environment cannot draw.
+    off. Raise `RenderError` if the environment cannot draw, or fails in this episode.
     """
     with closing(make_drawing_env(env)) as env:
         native = env.metadata.get("render_fps") or FRAMES_PER_SECOND
         stride = -(-native // FRAMES_PER_SECOND)
         limit = min(filter(None, (max_path_length, max_frames * stride)))
         frames: list[np.ndarray] = []
-        for rollout in episode_steps(env, actor, seed, limit):
-            if len(rollout) % stride == 0 or rollout.ended:
-                frames.append(_shrink(render_frame(env)))
-    return np.array(frames), native / stride
+        try:
+            for rollout in episode_steps(env, actor, seed, limit):
+                if len(rollout) % stride == 0 or rollout.ended:
+                    frames.append(_shrink(render_frame(env)))
+        except InputError as error:
+            raise RenderError(str(error)) from error
+    return _stacked(env, frames), native / stride
 
 
 def frames_at(env: gym.Env, actor: Actor, seed: int, steps: Sequence[int]) -> tuple[np.ndarray, Trajectory]:
@@ -56,7 +60,7 @@ def frames_at(env: gym.Env, actor: Actor, seed: int, steps: Sequence[int]) -> tu
                 frames[len(rollout)] = _shrink(render_frame(env))
     if len(rollout) <= max(steps):
         raise InputError(f"{name_of(env)}: the episode ends after {len(rollout)} steps, before step {max(steps)}")
-    return np.array([frames[each] for each in steps]), rollout.trajectory()
+    return _stacked(env, [frames[each] for each in steps]), rollout.trajectory()
 
 
 def tile(videos: Sequence[np.ndarray], columns: int) -> np.ndarray:
@@ -130,15 +134,24 @@ def render_frame(env: gym.Env) -> np.ndarray:
     """Return the environment's current picture, `(height, width, 3)` uint8. Raise `RenderError` if it cannot draw."""
     try:
         frame = env.render()
-    except Exception as error:  # glfw, EGL and OpenGL raise different classes
+    except RAISED as error:  # glfw, EGL and OpenGL raise different classes
         raise RenderError(
-            f"{name_of(env)} cannot draw here ({type(error).__name__}: {error}). MuJoCo without a display"
+            f"{name_of(env)} cannot draw here: {describe(error)}. MuJoCo without a display"
             " needs MUJOCO_GL=egl and, on Debian and Ubuntu, `apt-get install libegl1 libgl1`"
         ) from error
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
-        got = f"an array of shape {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-        raise RenderError(f"{name_of(env)}: `render` must return an array (height, width, 3) of bytes, got {got}")
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise RenderError(
+            f"{name_of(env)}: `render` must return an array (height, width, 3) of uint8, got {described(frame)}"
+        )
     return frame
+
+
+def _stacked(env: gym.Env, frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the frames as one array. Raise `RenderError` if they have different sizes."""
+    shapes = list(dict.fromkeys(frame.shape for frame in frames))
+    if len(shapes) > 1:
+        raise RenderError(f"{name_of(env)}: `render` returned frames of the shapes {shapes[0]} and {shapes[1]}")
+    return np.array(frames)
 
 
 def _shrink(frame: np.ndarray) -> np.ndarray:

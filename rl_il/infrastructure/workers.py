@@ -24,9 +24,10 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from rl_il.envs import make_env, recipe_of
-from rl_il.errors import InputError
+from rl_il.errors import InputError, reported
 from rl_il.files import one_line
 from rl_il.infrastructure.rollouts import RollOut, RolloutSource
+from rl_il.limits import check_workers
 from rl_il.types import Trajectory
 
 # A request and its answer take half a millisecond, and a short episode takes seven. Therefore many episodes are
@@ -46,10 +47,11 @@ class RolloutWorkers:
       recipe: the recipe or the name of the environment that each process makes.
       num_workers: the number of processes.
 
-    Raise `InputError` if the recipe cannot be sent to another process.
+    Raise `InputError` if there is too little memory for them, or if the recipe cannot be sent to another process.
     """
 
     def __init__(self, recipe: str | EnvSpec, num_workers: int):
+        check_workers(num_workers)
         self.env_name = recipe if isinstance(recipe, str) else recipe.id
         if not isinstance(recipe, str):
             parts = [recipe.entry_point, *(wrapper.entry_point for wrapper in recipe.additional_wrappers)]
@@ -59,8 +61,8 @@ class RolloutWorkers:
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads and locks of torch
-        pool = ProcessPoolExecutor(self.num_workers, context, initializer=begin_worker)
         with interrupts_ignored():  # the parent handles Ctrl-C and ends the processes
+            pool = ProcessPoolExecutor(self.num_workers, context, initializer=begin_worker)
             for _ in range(self.num_workers):
                 pool.submit(_worker_env, self._recipe)
         return pool
@@ -154,9 +156,11 @@ class PendingEpisodes:
             except BrokenProcessPool as error:
                 if deaths == MAX_DEATHS:
                     raise InputError(
-                        f"the worker processes of {self._workers.env_name} died {MAX_DEATHS} times at the same"
-                        " episodes; if the machine has too little memory, give fewer --num_workers. A program that"
-                        ' starts workers must do it below `if __name__ == "__main__":`'
+                        f"the worker processes of {self._workers.env_name} died {MAX_DEATHS} times in the"
+                        f" {'episode' if len(group) == 1 else f'{len(group)} episodes'} from seed {group[0]}; if the"
+                        " machine has too little memory, give fewer --num_workers; if the environment ends its"
+                        " process (os._exit, a crash), correct it. A program that starts workers must do it below"
+                        ' `if __name__ == "__main__":`'
                     ) from error
                 self._workers.replace(pool)
                 self._pending = deque(map(self._again, self._pending))
@@ -221,7 +225,8 @@ def from_bytes(pickled: bytes) -> Any:
 def _worker_trajectories(recipe: bytes, pickled: bytes, seeds: list[int]) -> list[Trajectory]:
     roll_out = _worker_roll_out(pickled)  # done first, since its modules may register the environment
     env = _worker_env(recipe)
-    return [roll_out(env, seed=seed) for seed in seeds]
+    with reported():
+        return [roll_out(env, seed=seed) for seed in seeds]
 
 
 @functools.cache
@@ -250,23 +255,26 @@ def rollout_source(env: gym.Env, num_workers: int, close_env: bool = True) -> It
             source.kill()
         raise
     finally:
-        if isinstance(source, RolloutWorkers):
-            source.close()
-        if close_env:
-            env.close()
+        for each in {source, env} if close_env else {source} - {env}:
+            each.close()
 
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Ignore SIGINT in the `with` block and in processes started there. (SIGTERM still ends them.)"""
+    """Ignore SIGINT and SIGHUP in the `with` block and in processes started there. (SIGTERM still ends them.)
+
+    A terminal sends both to all processes. One of those started there may be Python's resource tracker.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def begin_worker() -> None:

@@ -273,6 +273,9 @@ class MLPPolicySL(MLPPolicy):
         batch = [to_tensor(part, self.device) for part in (observations, actions, noise) if part is not None]
         self.check_labels(batch[1], len(batch[0]))
         loss = self.loss(*batch)
+        if not (isinstance(loss, Tensor) and loss.numel() == 1):
+            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise InputError(f"the loss of {type(self).__name__} ({self.loss_name}) must be one number, got {got}")
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

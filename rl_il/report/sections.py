@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rl_il.config import ENV, command_of
+from rl_il.config import ENV
+from rl_il.flags import command_of
 from rl_il.infrastructure.progress import progress
 from rl_il.report.figures import Curve
 from rl_il.report.page import Commands, Heading, Note, PageBlock, Report, Section, Table, Text, Video, shown_path

@@ -14,23 +14,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 
 from rl_il.datasets.loading import session_files
 from rl_il.errors import InputError
-from rl_il.files import atomic_write, load_torch, write_json
-from rl_il.types import Trajectory
+from rl_il.files import atomic_write, in_use, load_torch, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 FOLDER = "checkpoint"
 INDEX = "checkpoint.json"
+LOCK = ".lock"
 FILE = re.compile(rf"{FOLDER}/state_[0-9]{{1,15}}\.pt|data/itr_[0-9]{{1,15}}\.npz")
 
 
@@ -73,7 +78,7 @@ class Checkpoint:
             return None
         index = self._read_index()
         for name, expected in index["files"].items():
-            check_unchanged(self.run_folder / name, expected)
+            check_same(self.run_folder / name, expected)
         files = {name: value for name, value in index["files"].items() if not name.startswith(f"{FOLDER}/")}
         return load_torch(self.folder / index["state"]), files
 
@@ -94,6 +99,15 @@ class Checkpoint:
         return index
 
 
+def is_plain(value: Any) -> bool:
+    """Return whether a value can be read again from a checkpoint, in which no code is run."""
+    if isinstance(value, dict):
+        return all(map(is_plain, [*value.keys(), *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return isinstance(value, (bool, int, float, str, type(None))) or type(value).__name__ == "Tensor"
+
+
 def checksum(path: Path) -> str:
     """Return the SHA-256 of a file, of a teaching run's episodes, or of all files of another folder, as text."""
     found = hashlib.sha256()
@@ -105,17 +119,7 @@ def checksum(path: Path) -> str:
     return found.hexdigest()
 
 
-def checksum_of(trajectories: Sequence[Trajectory]) -> str:
-    """Return the SHA-256 of the observations and labels of demonstrations, as text."""
-    found = hashlib.sha256()
-    for trajectory in trajectories:
-        for array in (trajectory.obs, trajectory.labels, trajectory.labelled_steps):
-            found.update(f"{array.dtype}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array))
-    return found.hexdigest()
-
-
-def check_unchanged(path: Path, expected: str) -> None:
+def check_same(path: Path, expected: str) -> None:
     """Raise `InputError` if the file is missing or has another checksum."""
     if not path.exists():
         raise InputError(f"{path}: no such file, but the run needs it; restore it, or start the run again")
@@ -130,19 +134,38 @@ def check_unchanged(path: Path, expected: str) -> None:
 
 
 @contextmanager
-def lock_folder(folder: Path, name: str = ".lock") -> Iterator[None]:
-    """Lock the folder while the block runs. If the process ends, the lock is released.
+def lock_folder(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Lock the folder while the block runs, in which it is also `in_use`. If the process ends, the lock is released.
 
-    Raise `InputError` if another process holds it.
+    With another name, lock only this file in it. Raise `InputError` if another process holds the lock.
     """
-    lock = filelock.FileLock(folder / name)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise InputError(f"{folder}: is in use by another process; wait for it, or stop it") from error
-    except (OSError, NotImplementedError) as error:  # some network file systems cannot lock files
-        raise InputError(f"{folder}: cannot be locked ({error}); choose a folder on another disk") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            lock = filelock.FileLock(folder / name)
+            lock.acquire(timeout=0)
+            stack.callback(lock.release)
+            if name == LOCK:
+                _lock_itself(folder, stack)
+        except (filelock.Timeout, BlockingIOError) as error:
+            raise InputError(f"{folder}: is in use by another process; wait for it, or stop it") from error
+        except (OSError, NotImplementedError) as error:  # some network file systems cannot lock files
+            raise InputError(f"{folder}: cannot be locked ({error}); choose a folder on another disk") from error
+        stack.enter_context(in_use(folder))
         yield
-    finally:
-        lock.release()
+
+
+def _lock_itself(folder: Path, stack: ExitStack) -> None:
+    """Lock the folder itself, since somebody may remove the lock file, and another process would lock a new one.
+
+    Raise `BlockingIOError` if another process holds it. Windows does not need this: it removes no file that is open.
+    """
+    if fcntl is None:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    stack.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # some network file systems lock only files
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,20 @@ from rl_il.errors import InputError
 from rl_il.files import named_run
 from rl_il.infrastructure.dagger import Rule
 from rl_il.infrastructure.rollouts import EpisodeStatistics
-from rl_il.plugins import is_own
-from rl_il.runs.checkpoint import check_unchanged, checksum_of, lock_folder
+from rl_il.runs.checkpoint import lock_folder
 from rl_il.runs.folders import is_finished, make_run_folder, read_config, read_record
 from rl_il.runs.given import Given
+from rl_il.runs.inputs import (
+    changed_files,
+    changed_inputs,
+    changed_settings,
+    check_unchanged,
+    located,
+    read_inputs,
+    recorded_inputs,
+    recorded_settings,
+    with_accepted,
+)
 from rl_il.runs.parts import gather_inputs
 
 if TYPE_CHECKING:  # it imports torch: a mistake in the arguments is reported without it
@@ -65,7 +76,8 @@ def run(
         from rl_il.runs.training import build, train_in_folder
 
         parts = build(config, inputs, verbose, policy)
-        description = describe_run(config, parts.trainer, parts.evaluator.n_episodes, command_line)
+        read = read_inputs(config, parts.trainer.demonstrations, config)
+        description = describe_run(config, parts.trainer, parts.evaluator.n_episodes, command_line, read)
         folder = RunFolder(make_run_folder(config), config, keep_data, inputs.env)
         with lock_folder(folder.path):
             folder.begin(description)
@@ -85,21 +97,26 @@ def resume(
     expert: Any = None,
     policy: MLPPolicySL | None = None,
     rule: Rule | None = None,
+    torch_threads: int | None = None,
+    accept_changes: bool = False,
 ) -> RunResult | None:
     """Continue a run that was stopped or killed, and return the result that it would have had without the stop.
 
-    Return None if the run is already finished. Raise `InputError` if it is still running or cannot be read, and
-    `Interrupted` as for `run`.
+    Return None if the run is already finished. Raise `InputError` if it is still running or cannot be read, or if
+    settings or files that it reads were changed, and `Interrupted` as for `run`.
 
     Args:
       folder: the run's folder, or `latest` for the newest run folder.
       num_workers: the number of processes that roll out from now on.
       verbose: whether to print.
       keep_data, env, expert, policy, rule: as for `run`.
+      torch_threads: the run's number. Another one changes the result, as a changed setting.
+      accept_changes: whether to continue with changed settings and files. config.json then lists the changes.
     """
     given = Given(env, expert, policy, rule)
     folder = Path(named_run(str(folder)))
     config = replace(read_config(folder), num_workers=num_workers)
+    config = replace(config, torch_threads=torch_threads or config.torch_threads)
     with lock_folder(folder):
         if is_finished(folder):
             _tidy_up(folder, config, keep_data)
@@ -107,34 +124,36 @@ def resume(
                 print(f"{folder}: this run is already finished")
             return None
         given.check_same(config)
-        recorded = _recorded_demonstrations(folder)
-        if not is_own(recorded["file"]):
-            check_unchanged(Path(recorded["file"]), recorded["sha256"])
-        with gather_inputs(config, given, verbose) as inputs:
-            if is_own(recorded["file"]) and checksum_of(inputs.demonstrations) != recorded["sha256"]:
-                raise InputError(
-                    f"{recorded['file']}: returned other demonstrations than when the run was started; let it return"
-                    " the same, or start the run again"
-                )
+        record = read_record(folder)
+        recorded = recorded_inputs(record, folder / "config.json")
+        settings = [*changed_settings(recorded_settings(folder), config)]
+        check_unchanged(folder, [*settings, *changed_files(recorded, config)], accept_changes)
+        if verbose and "inputs" not in record:
+            print(f"note: {folder} is of an earlier version, which compares only the demonstrations", file=sys.stderr)
+        found_here = located(config, recorded)
+        with gather_inputs(found_here, given, verbose) as inputs:
             from rl_il.runs.run_folder import RunFolder
             from rl_il.runs.training import build, train_in_folder
 
             parts = build(config, inputs, verbose, policy)
+            read = read_inputs(found_here, parts.trainer.demonstrations, config)
+            changes = [*settings, *changed_inputs(recorded, read)]
+            check_unchanged(folder, changes, accept_changes)
             run_folder = RunFolder(folder, config, keep_data, inputs.env)
-            found = run_folder.restore(parts.trainer, parts.watch)
+            try:
+                found = run_folder.restore(parts.trainer, parts.watch)
+            except Exception as error:  # of torch or of the user's rule, which have other shapes than the checkpoint
+                if not settings:
+                    raise
+                raise InputError(
+                    f"{folder}: the checkpoint does not fit: {', '.join(settings)}; undo this"
+                ) from error
+            if changes:
+                run_folder.begin(with_accepted(record, config, read, changes, parts.trainer.gradient_steps))
             if verbose:
                 where = f"resumed after gradient step {parts.trainer.steps_done:,} of iteration {parts.trainer.itr}"
                 print(f"run folder: {folder} ({where if found else 'nothing was saved yet, so it starts again'})")
             return train_in_folder(parts, run_folder, run_folder.expert if found else None)
-
-
-def _recorded_demonstrations(folder: Path) -> dict[str, str]:
-    """Return the file of the demonstrations that the run started with, and its checksum."""
-    try:
-        recorded = read_record(folder)["data"]["demonstrations"]
-        return {"file": str(recorded["file"]), "sha256": recorded["sha256"]}
-    except (LookupError, TypeError) as error:
-        raise InputError(f"{folder / 'config.json'}: names no demonstrations; start the run again") from error
 
 
 def _tidy_up(folder: Path, config: RunConfig, keep_data: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.files import data_folder, safe_name
+from rl_il.files import data_folder, make_folder_of, safe_name
 from rl_il.options import from_json
 
 
@@ -41,7 +41,8 @@ def new_folder(path: Path, numbered: bool) -> Path:
     while True:
         folder = path if count == 1 else path.with_name(f"{path.name}_{count}")
         try:
-            folder.mkdir(parents=True)
+            make_folder_of(folder)
+            folder.mkdir()
             return folder
         except FileExistsError as error:
             if not numbered:

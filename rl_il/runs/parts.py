@@ -26,12 +26,13 @@ from rl_il.envs import (
     is_discrete,
     prepare_env,
 )
-from rl_il.errors import InputError, place_of
+from rl_il.errors import InputError, describe
 from rl_il.experts.loading import load_expert
 from rl_il.experts.own import own_actor
 from rl_il.infrastructure.dagger import Rule
 from rl_il.infrastructure.rollouts import RolloutSource
 from rl_il.infrastructure.workers import rollout_source
+from rl_il.limits import check_memory, memory_here
 from rl_il.plugins import RULES, find
 from rl_il.runs.given import NOTHING_GIVEN, Given
 from rl_il.seeding import stream
@@ -136,6 +137,10 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
 
     pictures = picture_settings(env, config.frame_stack, config.colour, config.whole_picture)
     check_picture_flags(config, env, bool(pictures))
+    numbers = math.prod(env.observation_space.shape)
+    if pictures:  # at least: without colours
+        numbers = numbers // 3 * pictures["frame_stack"]
+    check_memory(config, numbers, memory_here())
     names = "n_layers size activation head loss learning_rate weight_decay".split()
     policy_class = find_policy_class(config.policy_class, env)
     settings = {name: getattr(config, name) for name in names} | pictures
@@ -146,9 +151,7 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
     except TypeError as error:
         if config.policy_class is None:
             raise
-        raise InputError(
-            f"--policy_class {config.policy_class} cannot be made: {error} ({place_of(error)})"
-        ) from error
+        raise InputError(f"--policy_class {config.policy_class} cannot be made: {describe(error)}") from error
 
 
 def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None:
@@ -169,6 +172,6 @@ def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
     """
     limit = episode_limit(env, config.ep_len)
     if limit is None:
-        raise InputError(f"{config.env_name} has no time limit; give one with --ep_len")
+        raise InputError(f"{config.env_name} has no time limit that Gymnasium knows; give one with --ep_len")
     usual = min(env_row(config.env_name).expert_steps or limit, limit)
     return config.eval_episodes or math.ceil(config.eval_batch_size / usual)

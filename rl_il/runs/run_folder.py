@@ -29,14 +29,15 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories, save_trajectories
-from rl_il.errors import InputError
+from rl_il.errors import InputError, RemovedError
 from rl_il.files import atomic_write, remove_leftovers, write_csv, write_json
 from rl_il.infrastructure.evaluation import Evaluation, return_scalars
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
 from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics, returns_and_lengths
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
-from rl_il.runs.checkpoint import Checkpoint, checksum
+from rl_il.runs.checkpoint import Checkpoint, checksum, is_plain
+from rl_il.runs.inputs import SETTINGS
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.seeding import stream
 from rl_il.types import Trajectory
@@ -103,6 +104,7 @@ class RunFolder:
 
     def save_stopped(self, trainer: RLTrainer, watch: Watch) -> None:
         """Write a checkpoint after the last block, and the policy if its iteration has begun."""
+        self.check_exists()
         self.save_checkpoint(trainer, watch)
         if trainer.steps_done:
             trainer.policy.save(self.path / f"policy_itr_{trainer.itr}.pt")
@@ -117,7 +119,13 @@ class RunFolder:
             "seconds": watch.elapsed(),
             "wall_seconds": dict(watch.seconds),
         }
-        self.checkpoint.save({"trainer": trainer.state_dict(), "log": log}, self._data)
+        state = trainer.state_dict()
+        if not is_plain(state.get("rule")):
+            raise InputError(
+                f"{type(trainer.rule).__name__}.state_dict must return numbers, strings, tensors, and lists and dicts"
+                f" of them, since a checkpoint holds nothing else; got {state['rule']!r:.200}"
+            )
+        self.checkpoint.save({"trainer": state, "log": log}, self._data)
         self._last_checkpoint = time.perf_counter()
 
     def restore(self, trainer: RLTrainer, watch: Watch) -> bool:
@@ -149,12 +157,15 @@ class RunFolder:
             yield trajectories
 
     def begin(self, description: dict[str, Any]) -> None:
-        """Write config.json."""
+        """Write the settings for the checkpoint, and config.json after them: with it, the run can be resumed."""
+        write_json(self.path / SETTINGS, description["config"])
         write_json(self.path / "config.json", description)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write the summary, and remove what a finished run does not need."""
+        self.check_exists()
         write_json(self.path / "summary.json", summary)
+        self.check_exists()  # it may have been removed between the last two files
         if summary["status"] == "finished":
             self.tidy_up()
 
@@ -174,9 +185,9 @@ class RunFolder:
         self._step_events.close()
 
     def check_exists(self) -> None:
-        """Raise `InputError` if the folder was removed: a new one would hold only a part of the run."""
-        if not self.path.is_dir():
-            raise InputError(f"{self.path}: was removed while the run was writing into it; start the run again")
+        """Raise `RemovedError` if what is in the folder was removed: what is written now would be half a run."""
+        if not (self.path / "config.json").exists():
+            raise RemovedError(self.path)
 
     # What is measured ---------------------------------------------------------------------------------------
 
@@ -242,7 +253,13 @@ class RunFolder:
         if itr:
             name = f"data/itr_{itr}.npz"
             save_trajectories(self.path / name, trajectories, self.config.env_settings | {"iteration": itr})
-            self._data[name] = checksum(self.path / name)
+            self._data[name] = self._checksum(name)
+
+    def _checksum(self, name: str) -> str:
+        try:
+            return checksum(self.path / name)
+        except FileNotFoundError as error:
+            raise RemovedError(self.path) from error
 
     def _describe(self, itr: int, trajectories: list[Trajectory]) -> None:
         """Compute the course's scalars of the iteration's data.

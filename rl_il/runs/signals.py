@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they are noted, and handled after the current block, when everything can be saved.
+"""Ctrl-C, SIGTERM and SIGHUP: they are noted, and handled after the current block, when everything can be saved.
 
 Windows has no SIGTERM from another process. There, Ctrl-Break (SIGBREAK) ends a run in the same way.
 """
@@ -12,20 +12,25 @@ from contextlib import contextmanager
 
 from rl_il.errors import TERMINATION, Interrupted
 
+AGAIN = 2.0  # seconds until the next attempt to interrupt
 SIGNALS = (signal.SIGINT, *TERMINATION)
+HANGUP = getattr(signal, "SIGHUP", None)
 
 
 @contextmanager
 def noted_signals(grace: float | None = None) -> Iterator[Callable[[], None]]:
-    """Remember the first SIGINT or SIGTERM in the block; the yielded function raises `Interrupted` for it.
+    """Remember the first of `SIGNALS` in the block; the yielded function raises `Interrupted` for it.
 
-    A second signal interrupts at once. So does the first one if the function is not called within `grace` seconds.
-    There is no such limit if `grace` is None or the platform has no interval timers. Outside the main thread Python
-    cannot handle signals, so nothing is changed.
+    A second signal interrupts at once, except for SIGHUP, which a closed terminal may send twice. So does the first
+    one if the function is not called within `grace` seconds, and again every `AGAIN` seconds, because an exception is
+    lost if it is raised in a `__del__` or a callback of C code. There is no such limit if `grace` is None or the
+    system has no interval timers. Outside the main thread Python cannot handle signals, so nothing is changed.
     """
     noted: list[int] = []
 
     def note(number: int, frame: object) -> None:
+        if noted and number == HANGUP:
+            return
         if noted:
             raise Interrupted("", noted[0])
         noted.append(number)
@@ -45,9 +50,9 @@ def noted_signals(grace: float | None = None) -> Iterator[Callable[[], None]]:
 
 
 def _set_alarm(seconds: float) -> None:
-    """Request SIGALRM after this many seconds, or cancel it with 0, on platforms with interval timers."""
+    """Request SIGALRM after this many seconds and repeatedly, or cancel it with 0, if there are interval timers."""
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN if seconds else 0)
 
 
 @contextmanager

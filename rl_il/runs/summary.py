@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,11 @@ from rl_il.envs import env_row
 from rl_il.infrastructure.evaluation import Evaluation
 from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
-from rl_il.plugins import is_own
-from rl_il.runs.checkpoint import checksum, checksum_of
 from rl_il.runs.evaluate import INTERVAL, interval_text
+from rl_il.runs.inputs import Input
 from rl_il.runs.provenance import provenance
 from rl_il.runs.run_folder import RunFolder
 from rl_il.statistics import episode_spread, percent_of_expert
-from rl_il.types import Trajectory
 
 
 def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], status: str) -> dict[str, Any]:
@@ -91,16 +88,8 @@ def _return_rows(summary: dict[str, Any], name: str, key: str) -> dict[str, str]
     return {f"{name}, mean +- std": f"{mean:.1f} +- {std:.1f} ({n:,} episodes)"}
 
 
-def describe_demonstrations(config: RunConfig, demonstrations: Sequence[Trajectory]) -> dict[str, str]:
-    """Return the file of the demonstrations, or the name of the user's function, and a checksum."""
-    if is_own(config.expert_data):
-        return {"file": config.expert_data, "sha256": checksum_of(demonstrations)}
-    path = Path(config.expert_data or env_row(config.env_name).demos_path).resolve()
-    return {"file": str(path), "sha256": checksum(path)}
-
-
 def describe_run(
-    config: RunConfig, trainer: RLTrainer, n_eval_episodes: int, command_line: Sequence[str]
+    config: RunConfig, trainer: RLTrainer, n_eval_episodes: int, command_line: Sequence[str], inputs: Sequence[Input]
 ) -> dict[str, Any]:
     """Return the content of config.json, which is enough to repeat the run."""
     policy = trainer.policy
@@ -113,6 +102,6 @@ def describe_run(
             "eval_episodes": n_eval_episodes,
             "device": str(policy.device),
         },
-        "data": {"demonstrations": describe_demonstrations(config, trainer.demonstrations)},
+        "inputs": [dataclasses.asdict(item) for item in inputs],
         **provenance(command_line),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_il.errors import InputError
+from rl_il.files import make_folder_of
 
 LENGTH = struct.Struct("<QI")  # the data's length and the length's checksum
 CHECKSUM_BYTES = 4
@@ -123,7 +124,7 @@ class EventWriter:
     def _open(self) -> None:
         from tensorboardX.event_file_writer import EventsWriter
 
-        self.folder.mkdir(exist_ok=True)
+        make_folder_of(self.folder / "events")
         # The file's name has the time in whole seconds. The number prevents that a resumed run overwrites a file.
         earlier = len(list(self.folder.glob("events.out.tfevents*")))
         self._writer = EventsWriter(str(self.folder / "events"), f".{earlier}" if earlier else "")

@@ -13,7 +13,7 @@ import numpy as np
 
 from rl_il.commands import command_text
 from rl_il.config import RunConfig
-from rl_il.errors import DivergedError, InputError, Interrupted
+from rl_il.errors import DivergedError, InputError, Interrupted, RemovedError, reported
 from rl_il.infrastructure.dagger import ExpertTeacher
 from rl_il.infrastructure.evaluation import Evaluation, Evaluator
 from rl_il.infrastructure.progress import Watch
@@ -81,10 +81,11 @@ def train_in_folder(parts: Parts, folder: RunFolder, expert_episodes: EpisodeSta
             if expert_episodes is None:
                 expert_episodes = _measure_expert(parts)
             folder.log_expert(expert_episodes)
-            for block in parts.trainer.blocks():
-                _finish_block(parts, folder, block)
-                if parts.trainer.itr < parts.config.n_iter:
-                    check_signals()
+            with reported():  # the network, the loss and the rule may be the user's
+                for block in parts.trainer.blocks():
+                    _finish_block(parts, folder, block)
+                    if parts.trainer.itr < parts.config.n_iter:
+                        check_signals()
         except KeyboardInterrupt as interruption:
             stopped = interruption
             if getattr(interruption, "between_steps", False):
@@ -93,6 +94,8 @@ def train_in_folder(parts: Parts, folder: RunFolder, expert_episodes: EpisodeSta
             path = folder.path / "policy_last_good.pt"
             parts.trainer.policy.save(path)
             raise DivergedError(f"{error}; the last weights with finite numbers are in {path}") from None
+        except RemovedError:
+            raise
         except InputError as error:
             raise InputError(f"{error}{_how_to_continue(folder)}") from error
         finally:
@@ -132,10 +135,9 @@ def _finish(parts: Parts, folder: RunFolder, status: str) -> RunResult:
 
 
 def _how_to_continue(folder: RunFolder) -> str:
-    """Return the end of an error message: how to continue, if there is a checkpoint."""
-    if not folder.checkpoint.exists():
-        return ""
-    return f" (there is a checkpoint; when the cause is fixed, continue with {_resume_command(folder)})"
+    """Return the end of an error message: how to continue."""
+    kept = "there is a checkpoint; " if folder.checkpoint.exists() else ""
+    return f" ({kept}when the cause is fixed, continue with {_resume_command(folder)})"
 
 
 def _resume_command(folder: RunFolder) -> str:

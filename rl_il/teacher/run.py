@@ -6,7 +6,7 @@ import signal
 import tempfile
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from rl_il.commands import command_text
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.writing import check_target, write_demonstrations
-from rl_il.errors import InputError, Interrupted
+from rl_il.errors import DivergedError, InputError, Interrupted
 from rl_il.options import from_json
 from rl_il.report.tables import count
 from rl_il.runs.folders import read_record
@@ -75,14 +75,21 @@ def check_port(port: int) -> None:
 def until_stopped(stack: ExitStack, teaching: Teaching, work: Callable[[CheckSignals], None]) -> int | None:
     """Do the work; return the number of the signal that stopped it, or None if it finished.
 
-    Until `stack` ends, another signal does not interrupt saving. After any other error the session is closed.
+    Until `stack` ends, another signal does not interrupt saving. After any other error the session is closed. If the
+    environment failed, the steps of a person are saved before that, and the message says how to continue.
     """
     try:
         work(stack.enter_context(noted_signals()))
     except KeyboardInterrupt as interruption:
         return getattr(interruption, "signal_number", signal.SIGINT)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, InputError) and not teaching.scripted:
+            with suppress(InputError):  # the running episode may hold the number that is not finite
+                teaching.save()
         teaching.abandon()
+        if isinstance(error, InputError) and not isinstance(error, DivergedError):
+            how = f"when the cause is fixed, continue with {command_text('teach')} --resume {teaching.folder}"
+            raise InputError(f"{error} ({how})") from error
         raise
     return None
 

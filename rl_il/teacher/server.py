@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from rl_il.errors import InputError
+from rl_il.teacher.connections import limited, quiet
 from rl_il.teacher.messages import MAX_BYTES, Ack, Command, Hello, Inbox, Tab, notice, parse
 
 HOST = "127.0.0.1"  # never another address: anyone who can open the page can act and save
@@ -39,7 +40,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-MAX_CONNECTIONS = 32  # a browser opens up to six to load the page's files
 SECONDS_TO_HELLO = 5.0
 SECONDS_PER_MESSAGE = 0.001  # the minimum time for a message; faster messages wait in the browser
 WRONG_TOKEN, TOO_LATE = 4401, 4408  # WebSocket close codes, like `messages.REPLACED`
@@ -107,8 +107,9 @@ class Server:
             self._loop.call_soon_threadsafe(tab.show, state, picture)
 
     def _run(self, listener: socket.socket) -> None:
-        self._loop.run_until_complete(self._serve(listener))
-        self._loop.close()
+        with quiet(self._loop):
+            self._loop.run_until_complete(self._serve(listener))
+            self._loop.close()
 
     async def _serve(self, listener: socket.socket) -> None:
         connections = serve(
@@ -117,7 +118,7 @@ class Server:
             origins=[f"http://{name}" for name in self._names],
             process_request=self._answer,
             process_response=lambda connection, request, response: response.headers.update(HEADERS),
-            create_connection=bounded(MAX_CONNECTIONS),
+            create_connection=limited(),
             compression=None,
             max_size=MAX_BYTES,
             open_timeout=SECONDS_TO_HELLO,
@@ -186,6 +187,7 @@ class Server:
             if isinstance(message, Hello):
                 given = message.token.encode(errors="replace")
                 if hmac.compare_digest(given, self.token.encode()):
+                    tab.connection.admit()
                     return message
         raise Refused(WRONG_TOKEN, "wrong token")
 
@@ -205,23 +207,3 @@ class Server:
                 raise InputError("too many commands are waiting; try again")
         except InputError as error:
             tab.say(notice(str(error), "error"))
-
-
-def bounded(limit: int) -> type[ServerConnection]:
-    """Return a connection class that drops a new connection without reading it if `limit` connections are open."""
-
-    connections = set()
-
-    class Bounded(ServerConnection):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            if len(connections) >= limit:
-                transport.abort()
-            else:
-                connections.add(self)
-
-        def connection_lost(self, error: Exception | None) -> None:
-            connections.discard(self)
-            super().connection_lost(error)
-
-    return Bounded

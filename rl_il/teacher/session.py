@@ -204,6 +204,6 @@ def check_keys(env: gym.Env, keys: KeyMap | None, mode: str) -> None:
     """Raise `InputError` if the mode needs keys and the environment has none."""
     if keys is None and mode != "watch":
         raise InputError(
-            f"{name_of(env)} has no keys, so nobody can take over: only one integer or up to 3 numbers have them."
-            " Give --mode watch"
+            f"{name_of(env)} has no keys, so nobody can take over: only actions of one integer or of up to 3 numbers"
+            " have them; watch it with teach.py --mode watch"
         )

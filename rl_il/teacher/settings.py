@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.limits import check_counts
 from rl_il.options import check_choices, expand_paths, option, same_option
 
 MODES = ("demonstrate", "teach", "watch")
@@ -86,6 +87,7 @@ class TeachConfig:
     def __post_init__(self) -> None:
         expand_paths(self)
         self.run_config()  # checks the settings that are also in RunConfig
+        check_counts(self)
         check_choices(self)
         for name in "episodes disagreement_steps takeover_steps publish_every rest_after".split():
             value = getattr(self, name)

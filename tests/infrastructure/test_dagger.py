@@ -103,6 +103,16 @@ def test_a_selection_that_is_no_mask_is_refused(chosen):
         label_with(StepModuloThree(), walk(4), Wrong())
 
 
+@pytest.mark.parametrize("selection", [None, [], [[True] * 4], [None]])
+def test_a_selection_that_is_no_list_of_arrays_is_refused(selection):
+    class Wrong(Rule):
+        def select(self, trajectories, budget, rng):
+            return selection
+
+    with pytest.raises(InputError, match=r"Wrong\.select must return"):
+        label_with(StepModuloThree(), walk(4), Wrong())
+
+
 @pytest.mark.parametrize(
     ("labels", "named"),
     [

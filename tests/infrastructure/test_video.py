@@ -2,7 +2,7 @@ import sys
 
 import numpy as np
 import pytest
-from fakes import ConstantActor
+from fakes import ConstantActor, Corridor
 from PIL import Image
 
 from rl_il.envs import make_env
@@ -103,6 +103,34 @@ def test_the_error_of_an_environment_that_cannot_draw_names_it(env_name):
     for draw in (record_frames, lambda *args: frames_at(*args, steps=[0])):
         with pytest.raises(RenderError, match=env_name):
             draw(make_env(env_name.split(".")[0]), ConstantActor(1), 0)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [np.zeros((20, 30), np.uint8), np.zeros((20, 30, 3)), None, [[0]], SystemExit(0), KeyError("lens")],
+    ids=lambda frame: type(frame).__name__,
+)
+def test_a_frame_that_is_no_picture_is_refused(frame, monkeypatch):
+    def render(self):
+        if isinstance(frame, BaseException):
+            raise frame
+        return frame
+
+    monkeypatch.setattr(Corridor, "render", render)
+    with pytest.raises(RenderError, match=r"Corridor-v0.*(render|Exit|lens)"):
+        record_frames(make_env("Corridor-v0"), ConstantActor(1), 0)
+
+
+def test_frames_of_several_sizes_are_refused(monkeypatch):
+    monkeypatch.setattr(Corridor, "render", lambda self: np.zeros((20, 30 + self.steps, 3), np.uint8))
+    with pytest.raises(RenderError, match=r"Corridor-v0.*\(20, 30, 3\).*\(20, 31, 3\)"):
+        record_frames(make_env("Corridor-v0"), ConstantActor(1), 0)
+
+
+def test_an_episode_that_fails_gives_no_video(monkeypatch):
+    monkeypatch.setattr(Corridor, "step", lambda self, action: sys.exit(0))
+    with pytest.raises(RenderError, match=r"Corridor-v0, step 1.*SystemExit"):
+        record_frames(make_env("Corridor-v0"), ConstantActor(1), 0)
 
 
 # Single frames --------------------------------------------------------------------------------------------

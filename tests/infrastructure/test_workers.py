@@ -66,7 +66,7 @@ def test_an_error_reaches_the_parent_and_no_process_is_left():
     trajectories = episodes_of(workers, ConstantActor(1), 4)
     assert [len(trajectory) for trajectory in trajectories] == [corridor_length(seed) for seed in first_seeds(0, 4)]
     assert set(multiprocessing.active_children()) - before
-    with pytest.raises(RuntimeError, match="out of patience"):
+    with pytest.raises(InputError, match=r"RuntimeError: out of patience \(.*fakes.py"):
         episodes_of(workers, FailingActor(1), 4)
     workers.close()
     assert set(multiprocessing.active_children()) <= before

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from run_folders import GIF, dicts, write_run
 
-from rl_il.config import RunConfig, command_of
+from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.flags import command_of
 from rl_il.report.figures import COLOURS
 from rl_il.report.page import (
     BACKGROUNDS,

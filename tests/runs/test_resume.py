@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import walk
+from calling import assert_refused, call_script
 from small_runs import TINY_DAGGER, assert_same_run, corridor, points_of, rows_of, run_in, stop_after, weights_of
 from systems import WINDOWS, needs_limits, needs_signals
 from test_signals import compute_until_interrupted, send
 
 from rl_il.config import RunConfig
-from rl_il.datasets import save_trajectories
-from rl_il.errors import DivergedError, InputError, Interrupted
+from rl_il.errors import DivergedError, InputError, Interrupted, RemovedError
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.evaluation import Evaluator
 from rl_il.infrastructure.rl_trainer import RLTrainer
@@ -28,6 +27,7 @@ from rl_il.runs.checkpoint import Checkpoint, lock_folder
 from rl_il.runs.evaluate import evaluate
 from rl_il.runs.experiment import resume
 from rl_il.runs.run_folder import RunFolder
+from rl_il.runs.tensorboard import EventWriter
 
 TINY = replace(TINY_DAGGER, eval_interval="8")  # 3 blocks an iteration
 VARIANTS = {
@@ -87,7 +87,7 @@ def test_a_run_stopped_at_any_boundary_ends_the_same(tmp_path, monkeypatch, conf
     itr, steps = divmod(blocks, 3)
     assert place_of(folder) == (itr, [0, 8, 16][steps], [f"data/itr_{i}.npz" for i in range(1, itr + (steps > 0))])
     assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
-    assert len(list((folder / "checkpoint").iterdir())) == 2  # the replaced state is gone
+    assert len(list((folder / "checkpoint").glob("state_*"))) == 1  # the replaced one is gone
     assert evaluate(str(folder), "Corridor-v0", episodes=1)["episodes"] == 1  # the policy of the moment of the stop
     resume(folder, verbose=False)
     assert_same_run(folder, whole)
@@ -155,7 +155,7 @@ def test_an_immediate_ctrl_c_goes_back_to_the_last_boundary(tmp_path, monkeypatc
     def method(*args, **kwargs):
         calls.append(name)
         if len(calls) == call:
-            raise KeyboardInterrupt
+            raise Interrupted  # as the handler of a second Ctrl-C does
         return original(*args, **kwargs)
 
     with monkeypatch.context() as patch:
@@ -294,6 +294,16 @@ def test_a_run_that_is_still_running_is_refused(stopped):
     resume(stopped, verbose=False)
 
 
+@pytest.mark.skipif(WINDOWS, reason="Windows removes no file that is open")
+def test_a_lock_lasts_although_its_file_is_removed(stopped):
+    with lock_folder(stopped):
+        (stopped / ".lock").unlink()
+        for _ in range(2):
+            with pytest.raises(InputError, match=str(stopped)):
+                resume(stopped, verbose=False)
+    resume(stopped, verbose=False)
+
+
 @pytest.mark.parametrize("name", ["data/itr_1.npz", "checkpoint/state_2.pt"])
 @pytest.mark.parametrize("damage", ["one bit", "gone"])
 def test_a_file_that_is_damaged_is_named(stopped, name, damage):
@@ -303,18 +313,6 @@ def test_a_file_that_is_damaged_is_named(stopped, name, damage):
     path.write_bytes(content) if damage == "one bit" else path.unlink()
     with pytest.raises(InputError, match=re.escape(str(path))):
         resume(stopped, verbose=False)
-
-
-def test_other_demonstrations_are_refused_by_name(tmp_path, monkeypatch):
-    config = corridor(tmp_path / "files")
-    stop_after(monkeypatch, tmp_path / "run", config, 1)
-    demonstrations = Path(config.expert_data)
-    original = demonstrations.read_bytes()
-    save_trajectories(demonstrations, [walk(3, action=2), walk(5, action=0)])
-    with pytest.raises(InputError, match=str(demonstrations)):
-        resume(tmp_path / "run", verbose=False)
-    demonstrations.write_bytes(original)
-    resume(tmp_path / "run", verbose=False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "1", '{"state": 1, "files": {}}', '{"state": "state_1.pt", "files": []}'])
@@ -384,9 +382,49 @@ def test_divergence_leaves_the_last_good_weights(tmp_path, monkeypatch, config):
     assert all(parameter.isfinite().all() for parameter in weights)
 
 
-def test_a_folder_that_is_removed_while_it_runs_ends_the_run(tmp_path, monkeypatch, config):
-    in_train(monkeypatch, 1, lambda: shutil.rmtree(tmp_path / "run"))
-    with pytest.raises(InputError, match=re.escape(str(tmp_path / "run"))):
+def empty(folder: Path) -> None:
+    """Remove what is in the folder, as `rm -r` does if another file is written before it removes the folder."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("remove", [shutil.rmtree, empty])
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (RunFolder, "begin", 1),
+        (RunFolder, "log_expert", 1),
+        (RLTrainer, "train", 1),
+        (RunFolder, "_add_data", 2),
+        (EventWriter, "scalars", 1),
+        (MLPPolicySL, "save", 1),
+        (MLPPolicySL, "save", 3),
+        (Checkpoint, "save", 2),
+    ],
+)
+def test_a_folder_that_is_removed_while_it_runs_ends_the_run(
+    tmp_path, monkeypatch, config, owner, name, call, remove
+):
+    original, calls, folder = getattr(owner, name), [], tmp_path / "run"
+
+    def method(*args):
+        result = original(*args)
+        calls.append(1)
+        if len(calls) == call:
+            remove(folder)
+        return result
+
+    monkeypatch.setattr(owner, name, method)
+    with pytest.raises(RemovedError, match=re.escape(str(folder))) as caught:
+        run_in(folder, config)
+    assert "--resume" not in str(caught.value)
+    assert folder.exists() == (remove is empty)  # it is not made again
+    assert not {"config.json", "summary.json"} & {path.name for path in folder.glob("*")}
+
+
+def test_a_stop_does_not_make_a_removed_folder_again(tmp_path, monkeypatch, config):
+    in_train(monkeypatch, 1, lambda: (shutil.rmtree(tmp_path / "run"), send(signal.SIGINT)))
+    with pytest.raises(RemovedError):
         run_in(tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
 
@@ -401,7 +439,7 @@ def command(*words: str) -> subprocess.Popen:
 
 
 @needs_signals
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(2, 130), (15, 143), (1, 129)], ids="INT TERM HUP".split())
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_signal_ends_it_with_its_status(tmp_path, number, status, workers):
     flags = "--do_dagger --n_iter 5000 --compile off --n_demos 1 --num_agent_train_steps_per_iter 20 --size 16"
@@ -418,11 +456,29 @@ def test_a_signal_ends_it_with_its_status(tmp_path, number, status, workers):
     assert place_of(tmp_path / "run")[0] >= 1
 
 
-def test_resume_takes_no_other_settings(tmp_path):
-    with command("--resume", str(tmp_path), "--seed", "2", "--num_workers", "2", "--do_dagger") as process:
-        _, error = process.communicate()
-    assert process.returncode == 2
-    assert "--do_dagger" in error and "--seed" in error
+def test_resume_takes_no_other_settings(tmp_path, monkeypatch, capsys):
+    called = call_script(f"run_hw1 --resume {tmp_path} --seed 1 --num_workers 2 --do_dagger", monkeypatch, capsys)
+    assert_refused(called, "--do_dagger", "--seed")  # also one of the default value
+    assert_refused(call_script("run_hw1 --accept_changes", monkeypatch, capsys), "--resume")
+
+
+def test_the_command_goes_on_with_accepted_changes(stopped, monkeypatch, capsys):
+    command = f"run_hw1 --resume {stopped} --torch_threads 2"
+    assert_refused(call_script(command, monkeypatch, capsys), "--torch_threads", "--accept_changes")
+    assert call_script(f"{command} --accept_changes", monkeypatch, capsys)[0] == 0
+    assert json.loads((stopped / "config.json").read_text())["config"]["torch_threads"] == 2
+
+
+def test_a_run_goes_on_when_nobody_reads_its_output(tmp_path):
+    flags = "--do_dagger --n_iter 3 --compile off --n_demos 1 --num_agent_train_steps_per_iter 20 --size 16"
+    flags += f" --ep_len 60 --batch_size 100 --eval_episodes 2 --video_log_freq -1 --logdir {tmp_path / 'run'}"
+    with command(*flags.split()) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        error = process.stderr.read()
+    assert (process.returncode, error.count("\n")) == (0, 1)
+    assert error.startswith("note: ")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
 
 
 def test_resume_prints_where_it_continues(tmp_path, monkeypatch):

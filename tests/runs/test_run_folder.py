@@ -1,6 +1,5 @@
 """The content of the files of a run folder: every row and point."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +14,6 @@ from rl_il.infrastructure.evaluation import Evaluation
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rl_trainer import Block
-from rl_il.runs.checkpoint import checksum
 from rl_il.runs.run_folder import RunFolder
 from rl_il.runs.tensorboard import EventWriter, read_events
 
@@ -28,6 +26,13 @@ class Idle:
 
     def save(self, path):
         path.touch()
+
+
+def begun(path, config):
+    """Return the folder of a run that has begun."""
+    folder = RunFolder(path, config)
+    folder.begin({"config": {}})
+    return folder
 
 
 def block(steps, losses, ends=False, itr=0, before=0, trajectories=()):
@@ -55,7 +60,7 @@ def evaluation(itr=0, mean=2.0):
     ],
 )
 def test_losses_are_logged_as_means_of_hundreds(tmp_path, sizes, points):
-    folder = RunFolder(tmp_path, RunConfig(video_log_freq=-1))
+    folder = begun(tmp_path, RunConfig(video_log_freq=-1))
     for itr in range(2):
         losses = iter(range(sum(sizes)))
         for i, end in enumerate(np.cumsum(sizes).tolist()):
@@ -68,7 +73,7 @@ def test_losses_are_logged_as_means_of_hundreds(tmp_path, sizes, points):
 
 @pytest.mark.parametrize(("n_steps", "mean"), [(1, 0), (4, 1.5), (100, 49.5), (250, 199.5), (1000, 949.5)])
 def test_a_rows_loss_is_the_mean_of_the_last_hundred(tmp_path, n_steps, mean):
-    row = RunFolder(tmp_path, RunConfig(video_log_freq=-1)).save(
+    row = begun(tmp_path, RunConfig(video_log_freq=-1)).save(
         block(n_steps, range(n_steps), True), evaluation(), Idle(), Watch()
     )
     assert row.scalars["Training Loss"] == mean
@@ -76,7 +81,7 @@ def test_a_rows_loss_is_the_mean_of_the_last_hundred(tmp_path, n_steps, mean):
 
 
 def test_evaluations_by_gradient_step_and_iterations_by_number(tmp_path):
-    folder = RunFolder(tmp_path, RunConfig(video_log_freq=-1, do_dagger=True, n_iter=2))
+    folder = begun(tmp_path, RunConfig(video_log_freq=-1, do_dagger=True, n_iter=2))
     folder.log_expert((np.array([9.0]), np.array([5])))
     watch, trainer = Watch(), Idle()
     trainer.itr = 2
@@ -110,7 +115,7 @@ def test_evaluations_by_gradient_step_and_iterations_by_number(tmp_path):
     ids=["no rewards", "no end"],
 )
 def test_demonstrations_of_unknown_return_have_no_scalar(tmp_path, trajectories):
-    folder = RunFolder(tmp_path, RunConfig(video_log_freq=-1))
+    folder = begun(tmp_path, RunConfig(video_log_freq=-1))
     row = folder.save(block(1, [1.0], True, trajectories=trajectories), evaluation(), Idle(), Watch())
     assert not {name for name in row.scalars if name.startswith(("Train_Av", "Train_St", "Train_M", "Initial"))}
 
@@ -219,13 +224,6 @@ def test_the_data_of_each_round_are_kept_as_they_were_used(tmp_path, monkeypatch
             assert (one.terminated, one.truncated) == (other.terminated, other.truncated)
             np.testing.assert_array_equal(one.labels, np.where(one.obs[:-1, 0] < 2, 0, 2))
     assert sorted(data_of(result.folder)) == ["itr_1.npz", "itr_2.npz"]
-
-
-def test_config_json_names_the_demonstrations_and_their_checksum(tmp_path):
-    config = corridor(tmp_path / "files", n_iter=2)
-    folder = run_in(tmp_path / "run", config).folder
-    named = json.loads((folder / "config.json").read_text())["data"]["demonstrations"]
-    assert named == {"file": config.expert_data, "sha256": checksum(tmp_path / "files/demos.npz")}
 
 
 def test_a_run_that_keeps_no_data_leaves_none(tmp_path):

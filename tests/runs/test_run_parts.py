@@ -8,10 +8,11 @@ import pyarrow.parquet
 import pytest
 import torch
 import zarr
-from small_runs import TINY
+from small_runs import TINY, corridor, run_in
 
 from rl_il.config import RunConfig
 from rl_il.envs import make_env
+from rl_il.errors import InputError
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.runs.checkpoint import checksum
 from rl_il.runs.parts import build_policy, count_eval_episodes, load_demonstrations
@@ -119,3 +120,10 @@ def test_the_checksum_of_a_folder_is_that_of_all_its_files(tmp_path):
 def test_a_number_of_steps_becomes_a_number_of_episodes(changes, episodes):
     config = RunConfig(**changes)
     assert count_eval_episodes(config, make_env(config.env_name)) == episodes
+
+
+def test_a_run_that_needs_more_memory_than_there_is_makes_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("rl_il.runs.parts.memory_here", lambda: 10**9)
+    with pytest.raises(InputError, match="--size 9000 "):
+        run_in(tmp_path / "run", corridor(tmp_path / "files"), size=9000)
+    assert not (tmp_path / "run").exists()

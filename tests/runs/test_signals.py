@@ -1,13 +1,13 @@
-"""Ctrl-C and SIGTERM: handled at a boundary, at once the second time, or after a while if no boundary comes."""
+"""Ctrl-C, SIGTERM and SIGHUP: handled at a boundary, at once the second time or if no boundary comes for a while."""
 
 import signal
 import threading
 import time
 
 import pytest
-from systems import needs_timers
+from systems import needs_signals, needs_timers
 
-from rl_il.errors import Interrupted
+from rl_il.errors import Interrupted, run_command
 from rl_il.runs.signals import SIGNALS, noted_signals
 
 
@@ -48,6 +48,25 @@ def test_a_second_signal_or_the_end_of_the_grace_interrupts_at_once(grace, numbe
         compute_until_interrupted()
         pytest.fail("nothing interrupted it")
     assert (caught.value.signal_number, caught.value.between_steps) == (signal.SIGTERM, False)
+
+
+@needs_signals
+def test_a_second_hangup_waits_for_the_check():
+    with pytest.raises(Interrupted) as caught, noted_signals(grace=60) as check:
+        send(signal.SIGHUP)
+        send(signal.SIGHUP)
+        check()
+    assert (caught.value.signal_number, caught.value.between_steps) == (signal.SIGHUP, True)
+
+
+@needs_timers
+def test_an_interruption_that_is_lost_is_repeated(monkeypatch):
+    monkeypatch.setattr("rl_il.runs.signals.AGAIN", 0.05)
+    with noted_signals(grace=0.05):
+        send(signal.SIGTERM)
+        for _ in range(3):
+            with pytest.raises(Interrupted):  # a callback of C code loses it in the same way
+                compute_until_interrupted()
 
 
 @needs_timers
@@ -93,3 +112,19 @@ def test_another_thread_changes_no_handler():
     thread.start()
     thread.join()
     assert found == [True]
+
+
+@needs_signals
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_hangup_ends_a_script_unless_nohup_ignores_it(capsys, ignored):
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    before = [signal.getsignal(number) for number in numbers]
+    if ignored:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as exit_:
+            run_command(lambda: signal.raise_signal(signal.SIGHUP) or exit(3))
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert exit_.value.code == (3 if ignored else 129)

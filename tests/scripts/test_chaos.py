@@ -1,12 +1,16 @@
-"""A short version of `make chaos` and `make soak`."""
+"""Short versions of `make chaos` and `make soak`."""
 
 import random
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from systems import needs_proc
+
+from rl_il.errors import InputError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -22,10 +26,38 @@ def whole(tmp_path_factory):
     return chaos.finish("dagger", tmp_path_factory.mktemp("chaos") / "whole")
 
 
-def test_a_run_that_was_killed_three_times_is_the_same(tmp_path, whole):
-    kills = chaos.kill_and_go_on("dagger", tmp_path / "run", random.Random(1), seconds=2.5, max_kills=3)
+def test_a_run_that_was_killed_and_stopped_is_the_same(tmp_path, whole):
+    ways = iter(["SIGKILL", "SIGHUP-group", "SIGSTOP-group"])
+    kills = chaos.kill_and_go_on("dagger", tmp_path / "run", random.Random(1), seconds=2.5, max_kills=3, ways=ways)
     assert 1 <= kills <= 3
     assert chaos.compare("dagger", tmp_path / "run", whole) == []
+
+
+def python(code):
+    pipes = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "start_new_session": True,
+        "encoding": "utf-8",
+    }
+    return subprocess.Popen([sys.executable, "-c", code], **pipes)
+
+
+@pytest.mark.parametrize("way", chaos.WAYS)
+def test_each_way_ends_the_process_or_lets_it_go_on(way):
+    with python("print(flush=True); input()") as process:
+        process.stdout.readline()
+        assert chaos.strike(process, way, seconds=0) is ("STOP" not in way)
+        process.communicate("x" if "STOP" in way else None)
+    assert process.returncode == (0 if "STOP" in way else -getattr(signal, way.removesuffix("-group")))
+
+
+@pytest.mark.parametrize("code", ["exit(3)", "raise ValueError", "import os; os.kill(os.getpid(), 15)"])
+def test_an_end_with_another_status_is_found(code, tmp_path):
+    (tmp_path / "config.json").touch()  # the run has begun
+    with python(code) as process, pytest.raises(InputError, match="dagger ended with status"):
+        chaos.check_end("dagger", "SIGTERM", process, tmp_path)
 
 
 @pytest.mark.parametrize(

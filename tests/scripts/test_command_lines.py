@@ -113,7 +113,7 @@ MISTAKES = {  # the command, and words that its message must have: the wrong fla
     "record_demos CAR --port 0": "--port --human",
     "record_demos CAR --human --policy random": "--human --policy",
     "record_demos CAR --human --out demos.txt": ".npz",
-    "record_demos --human --env_name Ant-v5": "Hopper-v5",
+    "record_demos --human --env_name Ant-v5": "Ant-v5",
     "record_demos CAR --to minari": "--to --out",
     "record_demos CAR --to minari --out demos.npz": "demos.npz minari -v0",
     "record_demos CAR --to xlsx": "xlsx npz, minari, csv",

@@ -53,6 +53,22 @@ def ask(server, request):
     return answer.decode("latin-1")
 
 
+def flood(server, origin, pings, reads):
+    """Ask for the socket and send pings without a hello; return how many are answered before the end.
+
+    If `reads` is false, leave without reading, so that the answers cannot be sent.
+    """
+    upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    request = f"GET /socket HTTP/1.1\r\nHost: {{host}}\r\nOrigin: {origin}\r\n{upgrade}"
+    request += "Sec-WebSocket-Key: YWFhYWFhYWFhYWFhYWFhYQ==\r\n\r\n"
+    ping, answer = b"\x89\xe4\0\0\0\0" + b"x" * 100, b""  # with a mask of zeros
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain, suppress(ConnectionError):
+        plain.sendall(request.replace("{host}", f"127.0.0.1:{server.port}").encode() + pings * ping)
+        while reads and (chunk := plain.recv(65536)):
+            answer += chunk
+    return answer.count(ping[6:])
+
+
 def still_serves(server):
     with tab(server) as ws:
         return read(ws)["type"] == "welcome"

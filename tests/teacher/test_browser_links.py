@@ -61,7 +61,7 @@ def test_a_wrong_token_is_refused(teach, tabs):
     teacher, tab = teach(), tabs()
     tab.page.goto(teacher.url[:-3] + "abc")
     tab.link("denied")
-    expect(tab.page.locator("#veil-text")).to_contain_text("--resume")
+    expect(tab.page.locator("#veil-text")).to_contain_text("address")
     expect(tab.page.locator("#pause")).to_be_disabled()
     assert not teacher.page.server.watched
     tab.page.goto(teacher.url)  # the right address, in the same tab

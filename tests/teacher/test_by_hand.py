@@ -201,3 +201,21 @@ def test_without_an_episode_no_demonstrations_are_written(tmp_path, monkeypatch)
     with pytest.raises(InputError):
         run.record_human_demos(config, tmp_path / "demos.npz", n_demos=1)
     assert not (tmp_path / "demos.npz").exists()
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+def test_an_environment_that_fails_keeps_the_labels_and_says_how_to_go_on(by_hand, monkeypatch, scripted):
+    teaching = by_hand()
+    teaching.scripted = scripted
+    monkeypatch.setattr(run, "noted_signals", lambda: nullcontext(lambda: None))
+
+    def work(check_signals):
+        steps(teaching, 3, "Digit1")
+        monkeypatch.setattr(type(teaching.env.unwrapped), "step", lambda self, action: sys.exit(0))
+        steps(teaching, 1, "Digit1")
+
+    with ExitStack() as stack, pytest.raises(InputError) as error:
+        run.until_stopped(stack, teaching, work)
+    for word in ("TimedCorridor-v0, step 4", "SystemExit", f"--resume {teaching.folder}"):
+        assert word in str(error.value)
+    assert (teaching.folder / "session" / "episode_000000.npz").exists() is not scripted

@@ -3,15 +3,15 @@
 import json
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
-from talking import TOKEN, closing_code, read, send, still_serves, tab, wait_for
+from talking import GET, TOKEN, ask, closing_code, flood, read, send, still_serves, tab, wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from rl_il.teacher import server as server_module
+from rl_il.teacher.connections import MAX_CONNECTIONS
 from rl_il.teacher.messages import MAX_COMMANDS, MAX_TEXTS, Command, Keys
-from rl_il.teacher.server import MAX_CONNECTIONS
 
 ORIGINS = ["null", "http://evil.example", "https://127.0.0.1:{port}", "http://127.0.0.1", "http://127.0.0.1:{port}.x"]
 
@@ -86,19 +86,81 @@ def test_messages_are_read_at_a_limited_rate(server, monkeypatch):
         assert time.monotonic() - start >= 8 * 0.05
 
 
-def test_too_many_connections_are_dropped_unread(server):
+def test_the_page_loads_and_opens_its_socket_while_others_send_nothing(server):
     address = ("127.0.0.1", server.port)
-    held = [socket.create_connection(address, timeout=5) for _ in range(MAX_CONNECTIONS + 3)]
-    assert [plain.recv(10) for plain in held[MAX_CONNECTIONS:]] == [b""] * 3
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(60)]
+        for plain in held:
+            with suppress(OSError):  # the oldest are dropped for the newer ones
+                plain.sendall(b"GET / HT")
+        assert " 200 " in ask(server, f"{GET}Host: {{host}}\r\n\r\n")
+        assert still_serves(server)
+        assert is_dropped(held[0])
 
+
+def is_dropped(plain):
+    try:
+        return plain.recv(10) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_request_that_is_not_complete_in_time_is_dropped(server, monkeypatch):
+    monkeypatch.setattr(server_module, "SECONDS_TO_HELLO", 0.2)
+    other = server_module.Server(0, dict, TOKEN)
+    other.start()
+    with socket.create_connection(("127.0.0.1", other.port), timeout=5) as plain:
+        plain.sendall(b"GET / HT")
+        assert is_dropped(plain)
+    other.stop()
+
+
+def test_tabs_with_the_token_are_never_dropped_for_new_connections(server):
     def has_room():
-        with suppress(OSError, EOFError, WebSocketException):
-            return still_serves(server)
+        with suppress(OSError, EOFError, WebSocketException), tab(server) as ws:
+            return read(ws)["type"] in ("welcome", "taken")
 
-    assert not has_room()
-    for plain in held:
-        plain.close()
+    with ExitStack() as stack:
+        tabs = [stack.enter_context(tab(server)) for _ in range(MAX_CONNECTIONS)]
+        assert [read(ws)["type"] for ws in tabs] == ["welcome"] + ["taken"] * (MAX_CONNECTIONS - 1)
+        assert not has_room()
+        server.say({"type": "notice"})
+        assert read(tabs[0]) == {"type": "notice"}
     wait_for(has_room)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://{host}"], ids=["forged", "no hello"])
+def test_a_flood_of_pings_without_the_token_is_dropped_and_prints_nothing(server, origin, reads, caplog, capfd):
+    with tab(server) as ws:
+        read(ws)
+        for _ in range(10):
+            assert flood(server, origin, 5000, reads) < 100
+        server.say({"type": "notice"})
+        assert read(ws) == {"type": "notice"}
+    assert still_serves(server)
+    assert caplog.records == [] and capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["ping", "pong"])
+def test_a_flood_after_the_hello_drops_the_tab(server, kind):
+    with tab(server) as ws:
+        read(ws)
+        with pytest.raises(ConnectionClosed):
+            for n in range(100_000):
+                getattr(ws, kind)(b"%d" % n)
+    assert still_serves(server)
+
+
+def test_an_error_in_the_server_is_one_line(server, caplog, capfd):
+    def fails():
+        raise ValueError("for the test")
+
+    for _ in range(3):
+        server._loop.call_soon_threadsafe(fails)
+    assert still_serves(server)
+    printed = capfd.readouterr().err
+    assert caplog.records == [] and printed.count("\n") == 1 and "ValueError: for the test" in printed
 
 
 def test_a_second_tab_can_take_over(server):

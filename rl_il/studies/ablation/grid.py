@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.files import safe_name
+from rl_il.limits import MAX_RUNS
 from rl_il.options import parse_value
 
 RESERVED = ("seed", "logdir", "exp_name", "num_workers")  # set by the ablation itself
@@ -43,6 +45,9 @@ class Ablation:
                 raise InputError(f"--param {name}: the values must differ, got {', '.join(map(str, values))}")
         if self.lengths and (self.base.eval_interval or "eval_interval" in self.params):
             raise InputError(f"--eval_interval: the ablation sets it itself when {STEPS} is varied; drop it")
+        runs = self.n_seeds * math.prod(map(len, self.params.values()))
+        if runs > MAX_RUNS:
+            raise InputError(f"an ablation has at most {MAX_RUNS:,} runs, got {runs:,}; lower --seeds")
         for variant in self.variants:
             with naming(variant):  # the values of a combination may contradict each other
                 replace(self.base, **variant)

@@ -17,6 +17,7 @@ import numpy as np
 
 from rl_il.config import ENV, RunConfig
 from rl_il.envs import env_of, env_row, episode_limit, is_picture
+from rl_il.errors import RemovedError
 from rl_il.experts.loading import load_actor
 from rl_il.files import safe_name, write_json
 from rl_il.infrastructure.rollouts import EpisodeStatistics, look_at, sample_n_trajectories, sample_trajectory
@@ -52,6 +53,8 @@ def train(config: RunConfig, expert_episodes: EpisodeStatistics | None, outdir: 
     Args:
       expert_episodes: the returns and lengths of the expert's episodes. With None, the run measures the expert.
     """
+    if not outdir.is_dir():  # removed since the ablation began; a new one would hold a part of it
+        raise RemovedError(outdir)
     config = replace(config, logdir=str(outdir / config.logdir))
     folder = Path(config.logdir)
     if Checkpoint(folder).exists() and difference(read_config(folder), config) is None:

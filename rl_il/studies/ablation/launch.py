@@ -21,6 +21,7 @@ from pathlib import Path
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
 from rl_il.infrastructure.workers import end_with_parent, interrupts_ignored
+from rl_il.runs.signals import noted_signals
 
 LOG = "log.txt"
 
@@ -83,12 +84,14 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads and locks of torch
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(outdir, theirs), daemon=True)
-        with interrupts_ignored():  # the parent handles Ctrl-C
+        # The parent handles Ctrl-C. After another signal during the start, the process would print an EOFError.
+        with interrupts_ignored(), noted_signals() as self._check_signals:
             self.process.start()
         theirs.close()  # now only the process holds the other end: if it dies, `recv` raises EOFError
 
     def begin(self, job: Job) -> None:
-        """Start a job."""
+        """Start a job. Raise `Interrupted` if a signal came while the process was started."""
+        self._check_signals()
         with suppress(BrokenPipeError):  # it has died: `result` says so
             self.connection.send(job)
 
@@ -150,9 +153,10 @@ def launch_ray(jobs: Mapping[str, Job], outdir: Path, address: str | None = None
             if host and port.isdecimal():  # if nothing listens there, Ray itself would try for minutes
                 socket.create_connection((host, int(port)), timeout=5).close()
             ray.init(**where, log_to_driver=False, logging_level="ERROR")
-        except (OSError, ValueError, RuntimeError) as error:
-            why = f"no cluster answers there ({reason_for(error)}); maybe it is not running"
-            raise InputError(f"--ray_address {address}: {why}") from error
+        except Exception as error:  # Ray raises `Exception` itself if its processes die while they start
+            place = f"--ray_address {address}: no cluster answers there" if address else "Ray could not start here"
+            hint = "maybe it is not running" if address else "the same command tries again"
+            raise InputError(f"{place} ({reason_for(error)}); {hint}") from error
     try:
         task = ray.remote(num_cpus=1)(run_packed)
         pending = {task.remote(job): name for name, job in jobs.items()}

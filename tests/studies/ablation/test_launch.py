@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from systems import WINDOWS, needs_pipes
 
-from rl_il.errors import InputError
+from rl_il.errors import InputError, Interrupted
 from rl_il.studies.ablation.launch import LOG, launch_local, launch_ray, run_packed
 
 
@@ -39,6 +39,20 @@ def dies(outdir: Path) -> None:
 
 def ends_with_status_3(outdir: Path) -> None:
     os._exit(3)
+
+
+def kills_all(outdir: Path) -> None:
+    """Kill the parent's other processes once `hangs` is at work, and then this one."""
+    ends_once_it_hangs(outdir)
+    children = Path(f"/proc/{os.getppid()}/task").glob("*/children")
+    others = {int(pid) for path in children for pid in path.read_text().split()} - {os.getpid()}
+    for pid in [*others, os.getpid()]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def stops(outdir: Path) -> None:
+    """Stop until another process sends SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def hangs(outdir: Path) -> None:
@@ -105,6 +119,52 @@ def test_a_job_that_fails_gives_the_reason_and_the_others_continue(tmp_path):
 
 
 @needs_pipes
+@pytest.mark.filterwarnings("ignore:resource_tracker")  # it is killed too
+def test_when_all_processes_are_killed_new_ones_do_the_rest(tmp_path):
+    os.mkfifo(tmp_path / "begun")
+    jobs = {"hangs": hangs, "kills all": kills_all, "x": X, "y": Y}
+    reasons = dict(launch_local(jobs, tmp_path, processes=2))
+    assert (reasons.pop("x"), reasons.pop("y")) == (None, None)
+    assert sorted(reasons) == ["hangs", "kills all"] and all("exit code -9" in reason for reason in reasons.values())
+
+
+@needs_pipes
+def test_a_process_that_was_stopped_goes_on(tmp_path):
+    def go_on():
+        os.kill(os.waitid(os.P_ALL, 0, os.WSTOPPED).si_pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    assert list(launch_local({"stops": stops, "x": X}, tmp_path, processes=1)) == [("stops", None), ("x", None)]
+    thread.join()
+
+
+@needs_pipes
+def test_a_signal_while_a_process_starts_leaves_no_message_of_python(tmp_path, monkeypatch, capfd):
+    spawn, pids = multiprocessing.util.spawnv_passfds, []
+
+    def spawn_and_signal(path, args, fds):
+        pid = spawn(path, args, fds)
+        if any(b"spawn_main" in os.fsencode(arg) for arg in args):
+            pids.append(pid)
+            signal.raise_signal(signal.SIGTERM)  # the process waits for what `start` sends next
+        return pid
+
+    def interrupt(number, frame):
+        raise Interrupted("", number)
+
+    monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", spawn_and_signal)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            next(launch_local({"x": X}, tmp_path, processes=1))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(pids) == 1 and ends(pids[0])
+    assert capfd.readouterr().err == "" and not (tmp_path / "xa").exists()
+
+
+@needs_pipes
 def test_two_jobs_work_at_a_time_and_closing_ends_them(tmp_path):
     os.mkfifo(tmp_path / "begun")
     jobs = {"hangs": hangs, "ends": ends_once_it_hangs, "waits for its turn": hangs}
@@ -141,6 +201,19 @@ def test_a_packed_job_returns_its_files_with_the_summaries_last():
     assert [name.split("/")[1] for name in files] == ["zebra.txt"] * 2 + ["summary.json"] * 2
     assert files["xb/summary.json"] == b"b"
     assert run_packed(partial(fails, KeyError("x\n  y"))) == ({"begun": b""}, r"KeyError: 'x\n y'")
+
+
+def test_a_ray_cluster_that_cannot_start_gives_one_sentence(tmp_path, monkeypatch):
+    class Ray:
+        def is_initialized():
+            return False
+
+        def init(**settings):
+            raise Exception("timed out during startup")  # what Ray raises if its processes are killed
+
+    monkeypatch.setitem(sys.modules, "ray", Ray)
+    with pytest.raises(InputError, match="timed out during startup"):
+        next(launch_ray({"x": X}, tmp_path))
 
 
 def test_without_ray_the_message_has_its_pip_command(tmp_path, monkeypatch):

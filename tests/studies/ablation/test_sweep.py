@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import multiprocessing
 import re
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from calling import call_script
 
 from rl_il.config import RunConfig
-from rl_il.errors import InputError
+from rl_il.errors import InputError, RemovedError
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.evaluation import Evaluator
 from rl_il.infrastructure.gradient_steps import GradientSteps
@@ -33,8 +34,10 @@ from rl_il.studies.ablation.jobs import (
     measure_reference,
     read_reference,
     reference_folder,
+    train,
     with_one_compile,
 )
+from rl_il.studies.ablation.launch import launch_local
 from rl_il.studies.ablation.sweep import FILES, run_ablation
 
 BASE = RunConfig(n_demos=2, num_agent_train_steps_per_iter=30, size=16, eval_episodes=3, ep_len=60, video_log_freq=-1)
@@ -279,11 +282,26 @@ def test_a_terminated_command_continues_to_the_same_bytes(tmp_path):
         process.terminate()
         rest, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
-    assert f"kept in {tmp_path}" in rest  # the fork server may print its own error if it was starting a job
+    assert f"kept in {tmp_path}" in rest and "Error" not in rest
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("summary.json")}
     assert 1 <= len(kept) < 4
     run_ablation(SIZES, tmp_path, verbose=False)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+
+
+def test_when_all_processes_are_killed_the_same_command_continues_to_the_same_bytes(sizes, tmp_path, monkeypatch):
+    def killed(jobs, outdir, processes):
+        for event in launch_local(jobs, outdir, processes):
+            yield event
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    monkeypatch.setattr(sweep, "launch_local", killed)
+    outcome = run_ablation(SIZES, tmp_path, processes=2, verbose=False)
+    assert outcome.failures and all("exit code" in reason for reason in outcome.failures.values())
+    monkeypatch.setattr(sweep, "launch_local", in_this_process)
+    assert run_ablation(SIZES, tmp_path, verbose=False).failures == {}
+    assert contents(tmp_path) == contents(sizes[0])
 
 
 # Failures and shards ----------------------------------------------------------------------------------------
@@ -355,3 +373,9 @@ def test_a_failed_run_ends_the_command_with_status_1(tmp_path, monkeypatch, caps
 def test_two_commands_do_not_work_in_one_folder(tmp_path):
     with lock_folder(tmp_path, ".lock_1_of_1"), pytest.raises(InputError, match=re.escape(str(tmp_path))):
         run_ablation(SIZES, tmp_path, verbose=False)
+
+
+def test_a_removed_folder_is_not_made_again(tmp_path):
+    with pytest.raises(RemovedError):
+        train(RunConfig(logdir="runs/a/seed_1"), None, tmp_path / "removed")
+    assert list(tmp_path.iterdir()) == []
