@@ -84,9 +84,11 @@ def test_an_ablation_checks_all_its_runs_at_first(params, n_seeds, words):
 
 
 def test_large_numbers_that_are_possible_are_accepted():
-    RunConfig(size=4096, n_layers=8, train_batch_size=100_000, max_replay_buffer_size=10**15, seed=COUNTABLE)
-    RunConfig(n_epochs=3, train_batch_size=10**12)  # all data in one minibatch
-    RunConfig(num_agent_train_steps_per_iter=10**9, eval_interval="1000", n_demos=10**6, num_workers=512)
+    large = {"size": 4096, "n_layers": 8, "train_batch_size": 100_000, "max_replay_buffer_size": 10**15}
+    assert RunConfig(**large, seed=COUNTABLE).max_replay_buffer_size == 10**15
+    assert RunConfig(n_epochs=3, train_batch_size=10**12).train_batch_size == 10**12  # all data in one minibatch
+    many = {"num_agent_train_steps_per_iter": 10**9, "eval_interval": "1000", "n_demos": 10**6}
+    assert RunConfig(**many, num_workers=512).num_workers == 512
 
 
 # The memory of this machine ------------------------------------------------------------------------------

@@ -208,9 +208,10 @@ def test_a_run_is_not_continued_with_other_objects(tmp_path, monkeypatch):
 
 
 def test_the_given_environment_stays_open(tmp_path, monkeypatch):
-    env = gym.make("Corridor-v0")
-    monkeypatch.setattr(Corridor, "close", lambda self: pytest.fail("closed"))
+    env, closed = gym.make("Corridor-v0"), []
+    monkeypatch.setattr(Corridor, "close", lambda self: closed.append(self))
     start(corridor(tmp_path / "files"), tmp_path / "run", env=env)
+    assert env.unwrapped not in closed
 
 
 @pytest.mark.parametrize("given", [{"env": "Corridor-v0"}, {"env": Corridor}, {"rule": FirstStep}, {"policy": 3}])

@@ -96,5 +96,7 @@ def test_without_the_repository_it_says_where_to_put_it(tmp_path, install):
 
 
 def test_an_installed_package_is_left_alone(stored, monkeypatch):
-    monkeypatch.setattr(subprocess, "run", None)
+    called = []
+    monkeypatch.setattr(subprocess, "run", lambda *command, **_: called.append(command))
     exec(stored.cells[1].source, {})
+    assert called == []
