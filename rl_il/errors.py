@@ -18,8 +18,11 @@ from typing import Any
 
 TERMINATION = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 """The signals that ask a process to end. A closed terminal sends SIGHUP; SIGBREAK is Ctrl-Break on Windows."""
-RAISED = (Exception, SystemExit, KeyboardInterrupt)
-"""What the user's own code may raise. `SystemExit` would end the process with the status of a success."""
+RAISED = BaseException
+"""What the user's own code may raise. `SystemExit` would end the process with the status of a success, for example.
+
+An interruption must be raised again, which `describe` does.
+"""
 PACKAGE, STANDARD_LIBRARY = Path(__file__).parent, Path(sysconfig.get_path("stdlib"))
 
 
@@ -32,10 +35,12 @@ class DivergedError(InputError):
 
 
 class RemovedError(InputError):
-    """A folder was removed while a command was writing into it. There is nothing left to continue from."""
+    """A folder was removed or replaced while a command was writing into it. It cannot continue there."""
 
     def __init__(self, folder: object):
-        super().__init__(f"{folder}: was removed, or files in it, while this command wrote into it; run it again")
+        super().__init__(
+            f"{folder}: was removed or replaced, or files in it, while this command wrote into it; run it again"
+        )
 
 
 class Interrupted(KeyboardInterrupt):
@@ -81,10 +86,10 @@ def own_frames(error: BaseException, script: str = "") -> list[traceback.FrameSu
     The file `script` is not the user's either.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    return [frame for frame in frames if frame.filename != script and _is_own(frame.filename)]
+    return [frame for frame in frames if frame.filename != script and is_own_file(frame.filename)]
 
 
-def _is_own(file: str) -> bool:
+def is_own_file(file: str) -> bool:
     """Return whether this is a file of the user's: no file of this package, the standard library or a library."""
     path = Path(file)
     library = "site-packages" in path.parts or "dist-packages" in path.parts or path.is_relative_to(STANDARD_LIBRARY)

@@ -90,7 +90,7 @@ def named_run(name: str) -> str:
     return str(folder)
 
 
-def one_line(error: Exception | str) -> str:
+def one_line(error: BaseException | str) -> str:
     """Return the message on one line, shortened and without control characters, since it may quote any file."""
     return "".join(c if c.isprintable() else " " for c in str(error)[:MAX_MESSAGE])
 
@@ -135,36 +135,46 @@ def load_torch(file: str | Path | BinaryIO) -> Any:
         raise InputError(f"{file}: {error}" if isinstance(file, (str, Path)) else str(error)) from error
 
 
-_in_use: list[Path] = []  # absolute paths of folders that are not made again if they are removed
+_in_use: dict[Path, tuple[int, int] | None] = {}  # folders that are not made again if they are removed
 
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """While the block runs, raise `RemovedError` for a file in the folder, if the folder was removed.
+    """While the block runs, raise `RemovedError` for a file in the folder, if the folder was removed or replaced.
 
-    Otherwise the next file would be written into a new folder, which held only a part of a run.
+    Otherwise the next file would be written into a new folder, which held only a part of a run, or into a copy.
     """
-    _in_use.append(folder.absolute())
+    folder = folder.absolute()
+    _in_use[folder] = _identity(folder)
     try:
         yield
     finally:
-        _in_use.remove(folder.absolute())
+        del _in_use[folder]
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return numbers that another folder at this path would not have, or None if there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def make_folder_of(path: Path) -> None:
-    """Make the folders above `path` that do not exist. Raise `RemovedError` if one that is in use does not."""
+    """Make the folders above `path` that do not exist. Raise `RemovedError` if one that was in use does not."""
     used = _used_above(path)
     if used is None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return
+    if _identity(used) != _in_use[used]:
+        raise RemovedError(used)
     below = path.absolute().parent.relative_to(used).parts
     try:
         for count in range(1, len(below) + 1):
             used.joinpath(*below[:count]).mkdir(exist_ok=True)
     except FileNotFoundError as error:
         raise RemovedError(used) from error
-    if not used.is_dir():
-        raise RemovedError(used)
 
 
 def _used_above(path: Path) -> Path | None:

@@ -12,11 +12,13 @@ from rl_il.errors import InputError
 
 COUNTABLE = 2**63 - 1  # NumPy and torch have integers of 64 bits
 LIMITS = {
+    "size": (10**6, "each row of a minibatch needs so many numbers in each layer"),
     "n_layers": (1000, "a deeper network without shortcuts does not learn"),
     "n_iter": (10**6, "each iteration writes a file"),
     "num_agent_train_steps_per_iter": (10**11, "so many take four months at 10,000 a second"),
     "n_epochs": (10**11, "each is at least one gradient step, and so many take four months at 10,000 a second"),
     "torch_threads": (1024, "no machine has more cores"),
+    "updates_per_step": (10**6, "so many take more than a minute at each environment step"),
     "frame_stack": (1000, "each step of an evaluation reads so many pictures"),
 }
 """The largest value of a setting, and why. It is the same on all machines, so that each can read each run folder."""
@@ -34,20 +36,21 @@ CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 
 def check_counts(config: Any) -> None:
-    """Raise `InputError` if an integer of a dataclass of settings is above its limit in `LIMITS`, or has 64 bits."""
+    """Raise `InputError` if a number in a dataclass of settings is above its limit, or an integer has 64 bits."""
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         limit, why = LIMITS.get(item.name, (COUNTABLE, "NumPy and torch cannot count further"))
-        if isinstance(value, int) and value > limit:
+        if isinstance(value, int if limit == COUNTABLE else (int, float)) and value > limit:
             raise InputError(f"--{item.name} must be at most {limit:,} ({why}), got {short(value)}")
 
 
-def check_memory(config: Any, numbers: int = 1, memory: int = LARGEST_MACHINE) -> None:
+def check_memory(config: Any, numbers: int = 1, memory: int = LARGEST_MACHINE, features: int = 1) -> None:
     """Raise `InputError` if a run with this `RunConfig` needs more bytes than `memory`.
 
-    `numbers` is the size of one observation. Only what every run needs is counted, so none is refused wrongly.
+    `numbers` is the size of one observation, and `features` that of what the first hidden layer gets. Only what every
+    run needs is counted, so none is refused wrongly.
     """
-    weights = max(0, config.n_layers - 1) * config.size**2  # those between hidden layers
+    weights = (features + 1) * config.size + (config.n_layers - 1) * config.size**2 if config.n_layers else 0
     row = 8 * min(STEPS_AT_ONCE, config.num_agent_train_steps_per_iter)  # the numbers of the drawn rows
     row += 4 * (numbers + config.size * config.n_layers)  # observation, hidden layers
     rows = config.train_batch_size if config.n_epochs is None else 0  # a pass has at most the rows of the data
@@ -89,9 +92,11 @@ def memory_here() -> int:
     return min(found + [int(text) for text in texts if text.strip().isdecimal()])
 
 
-def short(value: int) -> str:
-    """Return an integer as text, with few digits."""
-    return str(value) if abs(value) < 10**25 else f"an integer of {value.bit_length()} bits"
+def short(value: float) -> str:
+    """Return a number as text, with few digits."""
+    return (
+        str(value) if isinstance(value, float) or abs(value) < 10**25 else f"an integer of {value.bit_length()} bits"
+    )
 
 
 def _gigabytes(n: int) -> str:

@@ -37,22 +37,38 @@ def test_a_new_file_is_readable_and_its_folders_are_made(tmp_path):
 
 def test_a_folder_in_use_is_not_made_again(tmp_path):
     folder = tmp_path / "a" / "run"
+    folder.mkdir(parents=True)
     with in_use(folder):
-        for name in ("x.bin", "b/c/x.bin"):
-            with pytest.raises(RemovedError, match=re.escape(str(folder))), atomic_write(folder / name):
-                pass
-        assert not folder.parent.exists()
-        folder.mkdir(parents=True)
         for name in ("x.bin", "b/c/x.bin"):
             with atomic_write(folder / name):
                 pass
             assert (folder / name).exists()
         with pytest.raises(RemovedError), atomic_write(folder / "y.bin"):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder.parent)
+        for name in ("x.bin", "b/c/x.bin"):
+            with pytest.raises(RemovedError, match=re.escape(str(folder))), atomic_write(folder / name):
+                pass
+        assert not folder.parent.exists()
         with atomic_write(tmp_path / "d/x.bin"):  # in another folder
             pass
     with atomic_write(folder / "x.bin"):
         pass
+
+
+def test_a_copy_in_the_place_of_a_folder_in_use_is_not_taken_for_it(tmp_path):
+    folder, copy = tmp_path / "run", tmp_path / "copy"
+    folder.mkdir()
+    with in_use(folder):
+        shutil.copytree(folder, copy)
+        folder.rename(tmp_path / "original")
+        copy.rename(folder)
+        with pytest.raises(RemovedError, match=re.escape(str(folder))), atomic_write(folder / "b/x.bin"):
+            pass
+        assert [*folder.iterdir()] == []
+        folder.rmdir()
+        (tmp_path / "original").rename(folder)  # it is there again
+        with atomic_write(folder / "b/x.bin"):
+            pass
 
 
 def test_readers_see_the_old_file_until_the_block_ends(tmp_path):

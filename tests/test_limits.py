@@ -9,11 +9,13 @@ from fakes import ConstantActor, Corridor
 
 from rl_il import limits
 from rl_il.config import RunConfig
+from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.infrastructure.rollouts import begin_episodes
 from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.limits import COUNTABLE, LARGEST_MACHINE, check_memory, memory_here
 from rl_il.options import from_json
+from rl_il.runs.parts import build_policy
 from rl_il.seeding import stream
 from rl_il.studies.ablation.grid import Ablation
 from rl_il.teacher.settings import TeachConfig
@@ -22,6 +24,8 @@ DAGGER = {"do_dagger": True, "n_iter": 2}
 ABSURD = [
     {"train_batch_size": 10**12},
     {"size": 10_000_000},
+    {"size": 10_000_000, "n_layers": 1},
+    {"size": 500_000, "n_layers": 100},
     {"n_layers": 100_000},
     {"torch_threads": 10**14},
     {"eval_episodes": 10**20},
@@ -67,7 +71,9 @@ def test_the_flags_of_other_commands_have_limits(flags, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"size": 10_000_000}, {"seed": 10**400}, {"publish_every": 10**20}, {"eval_episodes": 10**12}]
+    "settings",
+    [{"size": 10_000_000}, {"seed": 10**400}, {"publish_every": 10**20}, {"eval_episodes": 10**12}]
+    + [{"updates_per_step": value} for value in (1e300, 10**400, float("inf"))],
 )
 def test_a_teaching_session_has_the_same_limits(settings):
     with pytest.raises(InputError, match=f"--{next(iter(settings))} "):
@@ -97,7 +103,8 @@ def test_large_numbers_that_are_possible_are_accepted():
 @pytest.mark.parametrize(
     ("settings", "numbers", "needed"),
     [  # 16 bytes a weight; 1000 row numbers of 8 bytes, and 4 bytes a number, for each row of a minibatch
-        ({"size": 1000, "n_layers": 3, "train_batch_size": 1}, 9, 16 * 2 * 1000**2),
+        ({"size": 1000, "n_layers": 3, "train_batch_size": 1}, 9, 16 * ((9 + 1) * 1000 + 2 * 1000**2)),
+        ({"size": 10**6, "n_layers": 1, "train_batch_size": 1}, 9, 16 * (9 + 1) * 10**6),
         ({"size": 10, "n_layers": 2, "train_batch_size": 10**6}, 5, 10**6 * (8000 + 4 * (5 + 20))),
         ({"n_layers": 0, "train_batch_size": 10**6}, 5, 10**6 * (8000 + 4 * 5)),
         ({"eval_episodes": 10**7}, 1, 10**9),
@@ -106,16 +113,24 @@ def test_large_numbers_that_are_possible_are_accepted():
 )
 def test_the_bytes_that_are_needed_at_least(settings, numbers, needed):
     config = RunConfig(**settings)
-    check_memory(config, numbers, needed)
+    check_memory(config, numbers, needed, numbers)
     with pytest.raises(InputError, match=f"--({next(iter(settings))}|train_batch_size) "):
-        check_memory(config, numbers, needed - 1)
+        check_memory(config, numbers, needed - 1, numbers)
 
 
 @pytest.fixture
 def little_memory(monkeypatch):
     """Let the machine have 50 MB."""
-    for module in ("limits", "infrastructure.rollouts"):
+    for module in ("limits", "infrastructure.rollouts", "runs.parts"):
         monkeypatch.setattr(f"rl_il.{module}.memory_here", lambda: 50_000_000)
+
+
+def test_the_weights_of_the_first_layer_count(little_memory):
+    env = make_env("LunarLander-v3")  # 8 numbers
+    few = {"n_layers": 1, "train_batch_size": 1, "env_name": "LunarLander-v3"}
+    with pytest.raises(InputError, match="--size 400000 --n_layers 1"):
+        build_policy(RunConfig(size=400_000, **few), env)
+    build_policy(RunConfig(size=300_000, **few), env)
 
 
 def test_workers_and_episodes_that_do_not_fit_are_refused(little_memory):

@@ -13,7 +13,11 @@ EXPECTED = (
     "Gymnasium expects reset(seed=...) to return (observation, info), and step(action) to return (observation,"
     " reward, terminated, truncated, info)"
 )
-REWARDS = frozenset({float, int, np.float64, np.float32})  # the usual types, which need no further check
+EXPECTED_CONSTRUCTOR = (
+    "Gymnasium expects a constructor to take render_mode and the arguments of --env_kwargs, and to set"
+    " observation_space and action_space"
+)
+REWARDS = frozenset({float, np.float64, np.float32})  # the usual types, which need no further check
 FLAGS = frozenset({bool, np.bool_})
 
 
@@ -22,8 +26,8 @@ def checked_observation(ob: Any, space: gym.spaces.Box) -> np.ndarray:
 
     Floats of another precision fit. Numbers of another kind fit if the dtype of the space can hold their values.
     """
-    array = np.array(ob)
-    fits = array.shape == space.shape and array.dtype.kind in "biuf"
+    array = _numbers(ob)
+    fits = array is not None and array.shape == space.shape
     if fits and space.dtype.kind != "f" and array.dtype != space.dtype:
         with np.errstate(invalid="ignore"):
             fits = bool((array.astype(space.dtype) == array).all())
@@ -37,10 +41,19 @@ def checked_observation(ob: Any, space: gym.spaces.Box) -> np.ndarray:
 
 def checked_reward(reward: Any) -> float:
     """Return the reward, also one in an array of one number. Raise `InputError` if it is not a number."""
-    array = np.asarray(reward)
-    if array.dtype.kind not in "biuf" or array.size != 1:
+    array = _numbers(reward)
+    if array is None or array.size != 1:
         raise InputError(f"the reward is {described(reward)}, but Gymnasium expects a number (float)")
     return float(array.item())
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """Return a copy of the value as an array of numbers. Return None if it cannot become one."""
+    try:
+        array = np.array(value)
+    except ValueError:  # its parts have different shapes
+        return None
+    return array if array.dtype.kind in "biuf" else None
 
 
 def checked_flag(name: str, flag: Any) -> bool:
@@ -60,5 +73,8 @@ def described(value: Any) -> str:
     """Return a value of any type in a few words on one line."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} and the shape {value.shape}"
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of more than 4,300 digits
+        text = object.__repr__(value)
     return text if value is None else f"{text[:60]} ({type(value).__name__})"

@@ -15,10 +15,11 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.utils import RecordConstructorArgs
 
 from rl_il.envs.fitting import fit_spaces
+from rl_il.envs.interface import EXPECTED_CONSTRUCTOR
 from rl_il.envs.recipes import make_recipe
 from rl_il.envs.spaces import name_of
 from rl_il.envs.table import env_row
-from rl_il.errors import RAISED, InputError, describe
+from rl_il.errors import RAISED, InputError, describe, own_frames
 
 
 @functools.cache
@@ -60,10 +61,10 @@ def _make(spec: EnvSpec, kwargs: dict[str, Any]) -> gym.Env:
             warnings.filterwarnings("ignore", ".*out of date", DeprecationWarning)  # -v4 is supported on purpose
             _quieten(spec)
             env = gym.make(spec, disable_env_checker=True, **kwargs)
-    except (gym.error.Error, ImportError) as error:
-        raise InputError(f"{spec.id} cannot be made: {error}") from error
     except RAISED as error:
-        raise InputError(f"{spec.id} cannot be made: {describe(error)}") from error
+        if isinstance(error, (gym.error.Error, ImportError)) and not own_frames(error):
+            raise InputError(f"{spec.id} cannot be made: {error}") from error
+        raise InputError(f"{spec.id} cannot be made: {describe(error)}; {EXPECTED_CONSTRUCTOR}") from error
     own = [wrapper.kwargs is None for wrapper in env.spec.additional_wrappers]
     return KeepRecipe(env, spec) if any(own) else env
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rl_il.errors import InputError
+from rl_il.errors import RAISED, InputError, describe
 from rl_il.plugins import ACTIVATIONS, find
 
 CONVERTED = {
@@ -80,8 +80,8 @@ def check_network(network: object, features: int, outputs: int, maker: str) -> N
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
             shape = tuple(network.eval()(torch.zeros(2, features)).shape)
-        except Exception as error:  # the user's code may raise any class
-            raise InputError(f"{maker}: its network fails for (2, {features}) features: {error}") from error
+        except RAISED as error:
+            raise InputError(f"{maker}: its network fails for (2, {features}) features: {describe(error)}") from error
     network.train()
     if shape != (2, outputs):
         raise InputError(f"{maker}: its network makes {shape} of (2, {features}) features; expected (2, {outputs})")

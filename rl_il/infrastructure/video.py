@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -135,10 +136,14 @@ def render_frame(env: gym.Env) -> np.ndarray:
     try:
         frame = env.render()
     except RAISED as error:  # glfw, EGL and OpenGL raise different classes
-        raise RenderError(
-            f"{name_of(env)} cannot draw here: {describe(error)}. MuJoCo without a display"
-            " needs MUJOCO_GL=egl and, on Debian and Ubuntu, `apt-get install libegl1 libgl1`"
-        ) from error
+        text = f"{name_of(env)} cannot draw here: {describe(error)}"
+        files = {part for frame in traceback.extract_tb(error.__traceback__) for part in Path(frame.filename).parts}
+        if "mujoco" in files:  # the name of its package, and of Gymnasium's folder for it
+            text += (
+                "; MuJoCo without a display needs MUJOCO_GL=egl and, on Debian and Ubuntu,"
+                " `apt-get install libegl1 libgl1`"
+            )
+        raise RenderError(text) from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise RenderError(
             f"{name_of(env)}: `render` must return an array (height, width, 3) of uint8, got {described(frame)}"

@@ -24,7 +24,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from rl_il.envs import make_env, recipe_of
-from rl_il.errors import InputError, reported
+from rl_il.errors import RAISED, InputError, is_interruption, reported
 from rl_il.files import one_line
 from rl_il.infrastructure.rollouts import RollOut, RolloutSource
 from rl_il.limits import check_workers
@@ -209,7 +209,9 @@ def to_bytes(value: Any, what: str) -> bytes:
         _Pickler(file).dump(value)
     except InputError:
         raise
-    except Exception as error:  # the user's classes may raise any class
+    except RAISED as error:  # of the user's classes
+        if is_interruption(error):
+            raise
         raise InputError(
             f"{what} cannot be sent to worker processes ({one_line(error)}); use one worker (--num_workers 1)"
         ) from error

@@ -119,10 +119,15 @@ def checksum(path: Path) -> str:
     return found.hexdigest()
 
 
+def check_there(path: Path) -> None:
+    """Raise `InputError` if a file of the run is missing."""
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file, but the run needs it; restore it, or start the run again")
+
+
 def check_same(path: Path, expected: str) -> None:
     """Raise `InputError` if the file is missing or has another checksum."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file, but the run needs it; restore it, or start the run again")
+    check_there(path)
     try:
         found = checksum(path)
     except OSError as error:
@@ -134,18 +139,17 @@ def check_same(path: Path, expected: str) -> None:
 
 
 @contextmanager
-def lock_folder(folder: Path, name: str = LOCK) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock the folder while the block runs, in which it is also `in_use`. If the process ends, the lock is released.
 
-    With another name, lock only this file in it. Raise `InputError` if another process holds the lock.
+    Raise `InputError` if another process holds the lock.
     """
     with ExitStack() as stack:
         try:
-            lock = filelock.FileLock(folder / name)
+            lock = filelock.FileLock(folder / LOCK)
             lock.acquire(timeout=0)
             stack.callback(lock.release)
-            if name == LOCK:
-                _lock_itself(folder, stack)
+            _lock_itself(folder, stack)
         except (filelock.Timeout, BlockingIOError) as error:
             raise InputError(f"{folder}: is in use by another process; wait for it, or stop it") from error
         except (OSError, NotImplementedError) as error:  # some network file systems cannot lock files

@@ -25,8 +25,7 @@ from rl_il.runs.inputs import (
     check_unchanged,
     located,
     read_inputs,
-    recorded_inputs,
-    recorded_settings,
+    recorded_start,
     with_accepted,
 )
 from rl_il.runs.parts import gather_inputs
@@ -125,8 +124,8 @@ def resume(
             return None
         given.check_same(config)
         record = read_record(folder)
-        recorded = recorded_inputs(record, folder / "config.json")
-        settings = [*changed_settings(recorded_settings(folder), config)]
+        before, recorded, edits = recorded_start(folder, record)
+        settings = [*edits, *changed_settings(before, config)]
         check_unchanged(folder, [*settings, *changed_files(recorded, config)], accept_changes)
         if verbose and "inputs" not in record:
             print(f"note: {folder} is of an earlier version, which compares only the demonstrations", file=sys.stderr)

@@ -13,7 +13,7 @@ import gymnasium as gym
 
 from rl_il.config import ENV, RunConfig
 from rl_il.envs import describe_recipe, name_of, recipe_of
-from rl_il.errors import InputError
+from rl_il.errors import RAISED, InputError, is_interruption
 from rl_il.infrastructure.dagger import Rule
 from rl_il.options import GIVEN, is_given
 from rl_il.plugins import is_own, load_own
@@ -129,6 +129,8 @@ def _mark(value: Any) -> str:
         value = (value.__code__.co_code, value.__code__.co_names, repr(value.__code__.co_consts), cells)
     try:
         content = pickle.dumps(value)
-    except Exception:  # the user's classes may raise any class
+    except RAISED as error:  # of the user's classes
+        if is_interruption(error):
+            raise
         content = repr(value).encode()
     return f"{zlib.crc32(re.sub(rb'0x[0-9a-f]+', b'', content)):08x}"  # without addresses in memory

@@ -1,7 +1,8 @@
 """The files that a run reads, with their checksums: a run whose inputs were changed is not continued unnoticed.
 
 config.json lists them from the start: the expert with its normaliser, the demonstrations, and the source files of the
-user's own modules. checkpoint/settings.json is a copy of the settings, in which a later edit of config.json shows.
+user's own modules. checkpoint/settings.json is a copy of the settings and of this list, with which a run is compared:
+so an edit of config.json is noticed too.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,14 +28,12 @@ from rl_il.experts.loading import SCRIPTED_EXPERTS, find_file, normaliser_of
 from rl_il.options import from_json, is_given
 from rl_il.plugins import AUGMENTATIONS, find, is_own
 from rl_il.runs.checkpoint import FOLDER, checksum
+from rl_il.runs.own_modules import folder_of, own_modules
 from rl_il.types import Trajectory
 
 SETTINGS = f"{FOLDER}/settings.json"
 DATA, EXPERT, NORMALISER, MODULE = "expert_data", "expert_policy_file", "normaliser", "module"
 WITHOUT_EFFECT = ("num_workers", "logdir", "exp_name", "save_params")  # on what a run computes
-OWN_MODULE = re.compile(r"(?:^|[\s,])([^\W\d][\w.]*):[^\W\d]")  # `my_env` in `my_env:Reach-v0`
-INSTALLED = {"site-packages", "dist-packages"}  # names of folders with modules that are not the user's own
-NOT_OWN = {Path(__file__).absolute().parent.parent, *map(Path, map(sysconfig.get_path, ("stdlib", "platstdlib")))}
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,11 @@ class Input:
     file: str | None  # an absolute path; None: what the user's own function returned
     sha256: str
 
+    @property
+    def name(self) -> str:
+        """Return its name in messages."""
+        return self.file or str(self.given)
+
     def find(self, config: RunConfig) -> Path | None:
         """Return where the file is now. If it was moved: where `given` leads to from the working folder.
 
@@ -57,7 +59,7 @@ class Input:
         if self.file is None or Path(self.file).exists():
             return self.file and Path(self.file)
         if self.setting == MODULE:
-            return Path.cwd() / Path(self.file).relative_to(_folder_of(self.given, Path(self.file)))
+            return Path.cwd() / Path(self.file).relative_to(folder_of(self.given, Path(self.file)))
         if self.setting == NORMALISER or (self.given or "").startswith("hf:"):
             return None
         return Path(self.given or included(config, self.setting) or self.file)
@@ -80,7 +82,9 @@ def read_inputs(config: RunConfig, demonstrations: Sequence[Trajectory], written
     files = [(setting, written.expert_policy_file, path) for setting, path in _expert(config)]
     if not is_own(config.expert_data):
         files.append((DATA, written.expert_data, Path(config.expert_data or included(config, DATA))))
-    files += [(MODULE, name, path) for name, path in _own_modules(config)]
+    for name in filter(is_own, config.augmentations()):  # all others have been imported
+        find("augmentation", AUGMENTATIONS, name)
+    files += [(MODULE, name, path) for name, path in own_modules().items()]
     found = [Input(setting, given, os.path.abspath(path), checksum(path)) for setting, given, path in files]
     if is_own(config.expert_data):
         found.append(Input(DATA, config.expert_data, None, checksum_of(demonstrations)))
@@ -111,39 +115,26 @@ def _expert(config: RunConfig) -> Iterator[tuple[str, Path]]:
         yield NORMALISER, normaliser
 
 
-def _own_modules(config: RunConfig) -> Iterator[tuple[str, Path]]:
-    """Yield the name and the source file of each module that a setting names, and of others from the same folder.
-
-    The others are imported by these. Modules that pip installed belong to the environment, not to the run.
-    """
-    for name in filter(is_own, config.augmentations()):  # the others have been imported
-        find("augmentation", AUGMENTATIONS, name)
-    named = {name for value in vars(config).values() if isinstance(value, str) for name in OWN_MODULE.findall(value)}
-    if not named:
-        return
-    files = {name: Path(file).absolute() for name in list(sys.modules) if (file := _own_file(name))}
-    folders = {_folder_of(name, files[name]) for name in named & files.keys()}
-    yield from ((name, path) for name, path in sorted(files.items()) if folders & {*path.parents})
-
-
-def _own_file(name: str) -> str | None:
-    """Return the source file of an imported module, unless it was installed, or belongs to Python or this package."""
-    file = getattr(sys.modules[name], "__file__", None)
-    if not file or name in ("__main__", "__mp_main__") or not os.path.isfile(file):
-        return None
-    path = Path(file).absolute()
-    return None if INSTALLED & {*path.parts} or NOT_OWN & {*path.parents} else file
-
-
-def _folder_of(name: str, path: Path) -> Path:
-    """Return the folder from which the module `name` in the file `path` is imported."""
-    return path.parents[name.count(".") + (path.stem == "__init__")]
-
-
 # What was changed -------------------------------------------------------------------------------------------
 
 
-def recorded_inputs(record: dict[str, Any], path: Path) -> list[Input]:
+def recorded_start(folder: Path, record: dict[str, Any]) -> tuple[RunConfig | None, list[Input], list[str]]:
+    """Return the settings and the inputs with which a run was started, and what was changed in their two copies.
+
+    `record` is what config.json holds. An earlier version kept no copy of the settings, which are then None.
+    """
+    path, listed = folder / SETTINGS, _listed_inputs(record, folder / "config.json")
+    if "inputs" not in record:
+        return None, listed, []
+    try:
+        start = json.loads(path.read_text(encoding="utf-8"))
+        config, inputs = from_json(RunConfig, start["config"]), [Input(**item) for item in start["inputs"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None, listed, [f"{path} is missing or damaged"]
+    return config, inputs, [f"{item.name} is not in config.json as it was" for item in inputs if item not in listed]
+
+
+def _listed_inputs(record: dict[str, Any], path: Path) -> list[Input]:
     """Return the inputs that a run's config.json lists. An earlier version listed only the demonstrations."""
     try:
         if "inputs" in record:
@@ -151,18 +142,7 @@ def recorded_inputs(record: dict[str, Any], path: Path) -> list[Input]:
         old, given = record["data"]["demonstrations"], record["config"].get(DATA)
         return [Input(DATA, given, None if is_own(old["file"]) else str(old["file"]), old["sha256"])]
     except (LookupError, TypeError) as error:
-        raise InputError(f"{path}: names no demonstrations; start the run again") from error
-
-
-def recorded_settings(folder: Path) -> RunConfig | None:
-    """Return the settings with which the run was started; None if an earlier version kept no copy of them."""
-    path = folder / SETTINGS
-    if not path.exists():
-        return None
-    try:
-        return from_json(RunConfig, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); start the run again") from error
+        raise InputError(f"{path}: lists no inputs; start the run again") from error
 
 
 def located(config: RunConfig, recorded: Sequence[Input]) -> RunConfig:
@@ -174,7 +154,7 @@ def located(config: RunConfig, recorded: Sequence[Input]) -> RunConfig:
     for item in recorded:
         path = item.find(config)
         if path is not None and item.setting == MODULE:
-            folders.append(str(_folder_of(item.given, path)))
+            folders.append(str(folder_of(item.given, path)))
         elif path is not None and item.setting in (DATA, EXPERT) and item.given and not item.given.startswith("hf:"):
             changes[item.setting] = str(path)
     for folder in dict.fromkeys(folders):
@@ -213,7 +193,7 @@ def changed_inputs(recorded: Sequence[Input], now: Sequence[Input]) -> Iterator[
         pairs += zip_longest(*([item for item in items if item.setting == setting] for items in (recorded, now)))
     for old, new in pairs:
         if new is None:
-            yield f"{old.file or old.given} is not read any more"
+            yield f"{old.name} is not read any more"
         elif old is None:
             yield f"{new.file} is read, and was not there"
         elif old.sha256 != new.sha256:

@@ -140,7 +140,8 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
     numbers = math.prod(env.observation_space.shape)
     if pictures:  # at least: without colours
         numbers = numbers // 3 * pictures["frame_stack"]
-    check_memory(config, numbers, memory_here())
+    features = 1 if pictures or config.policy_class else numbers  # an encoder may make few of them
+    check_memory(config, numbers, memory_here(), features)
     names = "n_layers size activation head loss learning_rate weight_decay".split()
     policy_class = find_policy_class(config.policy_class, env)
     settings = {name: getattr(config, name) for name in names} | pictures

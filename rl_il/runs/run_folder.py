@@ -1,21 +1,8 @@
-"""The folder of a run: what is in it, and the class that writes and restores it.
-
-config.json              the settings, the command line, and the versions
-metrics.csv              the course's scalars, in one row for each evaluation and each iteration
-episodes.csv             each evaluation episode of the learner and the expert
-events.out...            TensorBoard's scalars and videos by iteration
-steps/events.out...      TensorBoard's scalars by gradient step
-policy_itr_0.pt ...      the policy after each iteration
-videos/                  GIFs of some of these policies
-data/itr_1.npz ...       what DAgger collected in each iteration (config.json names the demonstrations)
-checkpoint/              the state to continue from; removed when the run is finished
-summary.json             the result; written last
-
-The course's `Eval_StdReturn` and `Train_StdReturn` have the divisor n. Every other standard deviation has n - 1.
-"""
+"""The folder of a run: the class that writes and restores it. README.md lists the files in it."""
 
 from __future__ import annotations
 
+import glob
 import math
 import sys
 import time
@@ -36,13 +23,15 @@ from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
 from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics, returns_and_lengths
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
-from rl_il.runs.checkpoint import Checkpoint, checksum, is_plain
+from rl_il.runs.checkpoint import Checkpoint, check_there, checksum, is_plain
 from rl_il.runs.inputs import SETTINGS
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.seeding import stream
 from rl_il.types import Trajectory
 
 SECONDS_BETWEEN_CHECKPOINTS = 60  # within an iteration; one more is written after it
+KEPT = ("policy_itr_*.pt", "videos/*.gif", "events.out.tfevents*", "steps/events.out.tfevents*")
+"""The files that a run writes and does not need again. If one of them is removed, a note says so."""
 LOSS_WINDOW = 100  # gradient steps over which a logged loss is averaged
 VIDEO_FRAMES = 150  # the maximum; without a GPU, MuJoCo needs 40 ms for each
 
@@ -72,6 +61,7 @@ class RunFolder:
         self._initial_return = math.nan  # the mean return of the demonstrations
         self._losses: list[float] = []  # the iteration's last losses, including all that are not logged yet
         self._logged_steps = 0  # the iteration's gradient steps whose losses are logged
+        self._files: set[str] = set()  # what was there of `KEPT` after the last write
         self._last_checkpoint = time.perf_counter()
         self._can_render = True
 
@@ -100,6 +90,7 @@ class RunFolder:
         if (block.ends_iteration and trainer.itr < self.config.n_iter) or (late and not block.ends_iteration):
             with watch.phase("log"):
                 self.save_checkpoint(trainer, watch)
+        self._files = self._kept_files()
         return row
 
     def save_stopped(self, trainer: RLTrainer, watch: Watch) -> None:
@@ -118,6 +109,7 @@ class RunFolder:
             "logged_steps": self._logged_steps,
             "seconds": watch.elapsed(),
             "wall_seconds": dict(watch.seconds),
+            "files": sorted(self._kept_files()),
         }
         state = trainer.state_dict()
         if not is_plain(state.get("rule")):
@@ -146,6 +138,8 @@ class RunFolder:
         watch.begin(log["seconds"])
         self._events.purge(trainer.itr)
         self._step_events.purge(trainer.gradient_steps + 1)
+        self._files = {*log.get("files", ())}
+        self.check_exists()
         self._write_tables()
         return True
 
@@ -157,8 +151,8 @@ class RunFolder:
             yield trajectories
 
     def begin(self, description: dict[str, Any]) -> None:
-        """Write the settings for the checkpoint, and config.json after them: with it, the run can be resumed."""
-        write_json(self.path / SETTINGS, description["config"])
+        """Write what a resume compares, and config.json after it: with that, the run can be resumed."""
+        write_json(self.path / SETTINGS, {name: description[name] for name in ("config", "inputs")})
         write_json(self.path / "config.json", description)
 
     def finish(self, summary: dict[str, Any]) -> None:
@@ -185,9 +179,22 @@ class RunFolder:
         self._step_events.close()
 
     def check_exists(self) -> None:
-        """Raise `RemovedError` if what is in the folder was removed: what is written now would be half a run."""
+        """Raise `RemovedError` if what is in the folder was removed: what is written now would be half a run.
+
+        Raise `InputError` if only data that a resume needs are missing. If other files are, print a note.
+        """
         if not (self.path / "config.json").exists():
             raise RemovedError(self.path)
+        for name in self._data:
+            check_there(self.path / name)
+        missing = sorted(self._files - (files := self._kept_files()))
+        self._files = files
+        if missing:
+            self.close()  # so that TensorBoard's next events are written into new files
+            print(f"note: {self.path}: {', '.join(missing)}: removed; it is not written again", file=sys.stderr)
+
+    def _kept_files(self) -> set[str]:
+        return {name for pattern in KEPT for name in glob.glob(pattern, root_dir=self.path)}
 
     # What is measured ---------------------------------------------------------------------------------------
 

@@ -116,6 +116,7 @@ class EventWriter:
                 if self._purge_step is not None:
                     restart = SessionLog(status=SessionLog.START)
                     self._writer.write_event(Event(wall_time=time.time(), step=self._purge_step, session_log=restart))
+                    self._purge_step = None
             self._writer.write_event(Event(wall_time=time.time(), step=step, **what))
             self._writer.flush()
         except OSError as error:

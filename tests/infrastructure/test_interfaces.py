@@ -17,8 +17,12 @@ from rl_il.infrastructure.rollouts import sample_n_trajectories, sample_trajecto
 from rl_il.infrastructure.workers import RolloutWorkers, rollout_source
 
 
-def give_up():
-    raise KeyError("left wheel")
+class Unlike(BaseException):
+    """An error that is no `Exception`."""
+
+
+def give_up(error=None):
+    raise error or KeyError("left wheel")
 
 
 def interrupt():
@@ -30,6 +34,9 @@ FAULTS = {  # what the third step does or returns, and words of the message
     "exit": (lambda ob: sys.exit(0), "SystemExit: 0 test_interfaces.py"),
     "error": (lambda ob: give_up(), "KeyError 'left wheel' test_interfaces.py"),
     "interrupt": (lambda ob: interrupt(), "KeyboardInterrupt test_interfaces.py"),
+    "generator": (lambda ob: give_up(GeneratorExit()), "GeneratorExit test_interfaces.py"),
+    "own class": (lambda ob: give_up(Unlike()), "Unlike test_interfaces.py"),
+    "no module": (lambda ob: give_up(ImportError("wheels")), "ImportError wheels test_interfaces.py, line"),
     "four values": (lambda ob: (ob, 1.0, False, {}), "ValueError terminated, truncated"),
     "no tuple": (lambda ob: None, "TypeError terminated, truncated"),
     "other shape": (lambda ob: (np.zeros(3, np.float32), *STEP[1:]), "observation (3,) (2,) float32"),
@@ -37,7 +44,8 @@ FAULTS = {  # what the third step does or returns, and words of the message
     "text": (lambda ob: ("left", *STEP[1:]), "observation 'left' str (2,)"),
     "no observation": (lambda ob: (None, *STEP[1:]), "observation None (2,)"),
     "parts": (lambda ob: ({"x": ob}, *STEP[1:]), "observation dict (2,)"),
-    "ragged": (lambda ob: ([[0], [1, 2]], *STEP[1:]), "ValueError"),
+    "ragged": (lambda ob: ([[0], [1, 2]], *STEP[1:]), "observation [[0], [1, 2]] list (2,) float32"),
+    "huge number": (lambda ob: ([10**400, 0], *STEP[1:]), "observation list (2,) float32"),
     "texts": (lambda ob: (np.array(["a", "b"]), *STEP[1:]), "observation <U1 float32"),
     "nan": (lambda ob: (ob * np.nan, *STEP[1:]), "observation NaN finite"),
     "infinity": (lambda ob: (np.full(2, 1e300), *STEP[1:]), "observation infinity finite"),
@@ -46,6 +54,9 @@ FAULTS = {  # what the third step does or returns, and words of the message
     "reward of text": (lambda ob: (ob, "1.0", *STEP[2:]), "reward '1.0' str float"),
     "reward of nan": (lambda ob: (ob, float("nan"), *STEP[2:]), "reward nan finite"),
     "infinite reward": (lambda ob: (ob, float("-inf"), *STEP[2:]), "reward -inf finite"),
+    "huge reward": (lambda ob: (ob, 10**400, *STEP[2:]), "reward 1000 int float"),
+    "huger reward": (lambda ob: (ob, 10**5000, *STEP[2:]), "reward int float"),
+    "ragged reward": (lambda ob: (ob, [[0], [1, 2]], *STEP[2:]), "reward list float"),
     "no end": (lambda ob: (ob, 1.0, None, False, {}), "terminated None bool"),
     "two ends": (lambda ob: (ob, 1.0, False, np.zeros(2, bool), {}), "truncated array bool"),
     "another number": (lambda ob: (ob, 1.0, 2, False, {}), "terminated 2 bool"),
@@ -111,20 +122,23 @@ def test_what_a_step_does_wrong_is_one_sentence(fault, no_signal_raises):
         assert word in message, message
 
 
-@pytest.mark.parametrize("fault", ["exit", "interrupt", "other shape", "one number", "no observation", "nan"])
+@pytest.mark.parametrize(
+    "fault", ["exit", "generator", "interrupt", "ragged", "other shape", "one number", "no observation", "nan"]
+)
 def test_what_a_reset_does_wrong_is_one_sentence(fault, no_signal_raises):
     message = message_of(lambda: sample_trajectory(faulty(fault, "reset"), ConstantActor(1), seed=5))
     for word in ["Faulty-v0, reset(seed=5)", *FAULTS[fault][1].split()]:
         assert word in message, message
 
 
-@pytest.mark.parametrize("fault", ["exit", "interrupt", "error"])
+@pytest.mark.parametrize("fault", ["exit", "interrupt", "error", "generator", "no module"])
 def test_what_a_constructor_does_wrong_is_one_sentence(fault, no_signal_raises):
     message = message_of(lambda: faulty(fault, "constructor"))
-    assert all(word in message for word in ["Faulty-v0", *FAULTS[fault][1].split()]), message
+    expected = ["Faulty-v0", "Gymnasium", "render_mode", "observation_space", *FAULTS[fault][1].split()]
+    assert all(word in message for word in expected), message
 
 
-@pytest.mark.parametrize("fault", ["exit", "error", "no reward", "nan"])
+@pytest.mark.parametrize("fault", ["exit", "generator", "error", "no reward", "huge reward", "ragged", "nan"])
 def test_workers_say_the_same(fault):
     def roll_out(source):
         return list(sample_n_trajectories(source, ConstantActor(1), 2, np.random.default_rng(0)))

@@ -121,6 +121,19 @@ def test_a_frame_that_is_no_picture_is_refused(frame, monkeypatch):
         record_frames(make_env("Corridor-v0"), ConstantActor(1), 0)
 
 
+@pytest.mark.parametrize(("env_name", "advised"), [("Corridor-v0", False), ("Hopper-v5", True)])
+def test_only_mujoco_gets_its_advice(env_name, advised, monkeypatch):
+    def render(*_, **settings):
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr(Corridor, "render", render)
+    monkeypatch.setattr("gymnasium.envs.mujoco.mujoco_rendering.MujocoRenderer._get_viewer", render)
+    with pytest.raises(RenderError, match=f"{env_name}.*no display") as error:
+        env = make_env(env_name)
+        record_frames(env, RandomActor(env), 0)
+    assert ("MUJOCO_GL" in str(error.value)) == advised
+
+
 def test_frames_of_several_sizes_are_refused(monkeypatch):
     monkeypatch.setattr(Corridor, "render", lambda self: np.zeros((20, 30 + self.steps, 3), np.uint8))
     with pytest.raises(RenderError, match=r"Corridor-v0.*\(20, 30, 3\).*\(20, 31, 3\)"):

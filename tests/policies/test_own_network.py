@@ -101,12 +101,20 @@ def test_an_own_network_acts_in_numpy_only_if_the_copy_is_exact(network, exact):
     np.testing.assert_allclose(actor.get_action(OBS), policy.get_action(OBS), atol=1e-6)
 
 
+class Ending(nn.Module):
+    """A network that ends the process."""
+
+    def forward(self, features):
+        sys.exit(0)
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [
         (lambda n, m: None, "NoneType"),
         (lambda n, m: nn.Linear(n, m + 1), r"\(2, 4\).*\(2, 3\)"),
         (lambda n, m: nn.Linear(n + 1, m), r"\(2, 2\)"),
+        (lambda n, m: Ending(), r"\(2, 2\).*SystemExit.*test_own_network.py, line"),
     ],
 )
 def test_a_network_that_does_not_fit_is_refused(network, words):

@@ -16,7 +16,7 @@ from rl_il.envs import make_env, recipe_of
 from rl_il.errors import InputError, Interrupted
 from rl_il.infrastructure.dagger import Rule
 from rl_il.infrastructure.rollouts import begin_episodes
-from rl_il.infrastructure.workers import RolloutWorkers, rollout_source
+from rl_il.infrastructure.workers import RolloutWorkers, rollout_source, to_bytes
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.runs.evaluate import evaluate
 from rl_il.runs.experiment import resume, run
@@ -187,6 +187,28 @@ class Threshold(Rule):
 def test_other_objects_are_not_taken_for_seeds_of_one_setting(one, other):
     names = [Given(**each).name_in(RunConfig()) for each in (one, one, other)]
     assert names[0] == names[1] != names[2]
+
+
+class Unpicklable(Rule):
+    """A rule with an attribute that ends the process when it is pickled."""
+
+    def __init__(self, value: int):
+        self.value = Exiting(value)
+
+
+class Exiting(list):
+    def __init__(self, value: int):
+        super().__init__([value])
+
+    def __reduce_ex__(self, protocol):
+        sys.exit(0)
+
+
+def test_objects_whose_pickling_ends_the_process_are_named_and_refused_with_workers():
+    names = [Given(rule=Unpicklable(value)).name_in(RunConfig()).rule for value in (1, 1, 2)]
+    assert names[0] == names[1] != names[2]
+    with pytest.raises(InputError, match=r"the rule.*--num_workers 1"):
+        to_bytes(Unpicklable(1), "the rule")
 
 
 def test_closures_over_other_values_have_other_names():

@@ -1,9 +1,11 @@
 """A run whose files or settings were changed while it was stopped is continued only if the user accepts that."""
 
+import importlib
 import json
 import os
 import shutil
 import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +14,14 @@ import pytest
 from fakes import walk
 from small_runs import assert_same_run, corridor, run_in, stop_after, weights_of
 
+from rl_il.config import RunConfig
 from rl_il.datasets import save_trajectories
 from rl_il.errors import InputError, Interrupted
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.runs.checkpoint import checksum
 from rl_il.runs.experiment import resume
-from rl_il.runs.inputs import read_inputs
+from rl_il.runs.inputs import Input, read_inputs
+from rl_il.runs.own_modules import own_modules
 
 PILOT = "from tilt import THRESHOLD\n\ndef act(ob):\n    return 0 if ob[0] < THRESHOLD else 2\n"
 RULE = "from rl_il.infrastructure.dagger import DAgger\n\nclass Mine(DAgger):\n    pass\n"
@@ -65,10 +69,11 @@ def negate(path: Path) -> None:
 def test_config_json_lists_what_a_run_reads_from_the_start(tmp_path, monkeypatch, files):
     monkeypatch.setenv("PYTHONPATH", "")
     record = begin(monkeypatch, tmp_path / "run", files, 0)
-    assert record["inputs"] == [
+    assert record["inputs"][:2] == [
         {"setting": name, "given": given, "file": str(files / given), "sha256": checksum(files / given)}
         for name, given in NAMED.items()
     ]
+    assert {item["setting"] for item in record["inputs"][2:]} <= {"module"}  # of these tests
     assert record["config"]["expert_data"] == "demos.npz"
     record = begin(monkeypatch, tmp_path / "own", files, 0, **OWN)
     modules = {item["given"]: item for item in record["inputs"] if item["setting"] == "module"}
@@ -82,12 +87,78 @@ def test_config_json_lists_what_a_run_reads_from_the_start(tmp_path, monkeypatch
 def test_installed_modules_and_those_of_the_package_are_not_listed(tmp_path, monkeypatch, files):
     own = {"activation": "torch.nn:Mish", "rule": "rl_il.infrastructure.dagger:DAgger", "loss": "json:dumps"}
     config = corridor(files, **NAMED, **own)
-    assert {item.setting for item in read_inputs(config, [], config)} == {"expert_policy_file", "expert_data"}
+    monkeypatch.setitem(sys.modules, "generated", types.ModuleType("generated"))  # as torch's compiler makes some
+    sys.modules["generated"].__file__ = str(files / "pilot.py")
+    names = {item.given for item in read_inputs(config, [], config) if item.setting == "module"}
+    assert "test_inputs" in names  # a program's own modules are listed
+    assert not {"__main__", "json", "torch.nn", "numpy", "pytest", "rl_il.infrastructure.dagger", "generated"} & names
+
+
+MODULES = {  # another folder's module, a package, and how they import each other
+    "late.py": "import shelf.box\n\nNUMBER = 1\n",
+    "shelf/__init__.py": "",
+    "shelf/box.py": "def open_it():\n    from . import lid\n    return lid\n",
+    "shelf/lid.py": "from .... import nothing\nimport json, numpy, not_there\n",
+    "shelf/other.py": "",
+    "broken.py": "def",
+    "unused.py": "",
+}
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """Return a folder on the search path with modules that are imported by nothing yet."""
+    (tmp_path / "library/shelf").mkdir(parents=True)
+    for name, text in MODULES.items():
+        (tmp_path / "library" / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path / "library")
+    yield tmp_path / "library"
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("late", "shelf", "broken", "unused")]:
+        del sys.modules[name]
+
+
+def test_modules_of_other_folders_are_listed_also_those_that_are_imported_later(files, library):
+    pilot = "def act(ob):\n    import late, broken\n    return late.NUMBER\n"
+    (files / "pilot.py").write_text(pilot)
+    sys.path.insert(0, str(files))
+    importlib.invalidate_caches()
+    importlib.import_module("pilot")
+    found = {name: path for name, path in own_modules().items() if library in path.parents}
+    assert found.keys() == {"late", "broken", "shelf", "shelf.box", "shelf.lid"}
+    assert found["shelf"] == library / "shelf/__init__.py" and found["shelf.lid"] == library / "shelf/lid.py"
+    assert "late" not in sys.modules
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_a_module_that_only_a_step_imports_is_refused_if_it_was_changed(
+    tmp_path, monkeypatch, files, library, blocks
+):
+    (files / "pilot.py").write_text("def act(ob):\n    import late\n    return late.NUMBER\n")
+    begin(monkeypatch, tmp_path / "run", files, blocks, **OWN)
+    (library / "late.py").write_text("NUMBER = 2\n")
+    with pytest.raises(InputError, match=str(library / "late.py")):
+        resume(tmp_path / "run", verbose=False)
+
+
+def test_the_module_that_an_experts_file_names_is_listed(tmp_path, monkeypatch, files):
+    (files / "nets.py").write_text(
+        "from torch import nn\n\nfrom rl_il.policies.mlp_policy import MLPPolicySL\n\nclass Mine(MLPPolicySL):\n"
+        "    def build_network(self, features, outputs):\n        return nn.Linear(features, outputs)\n"
+    )
+    config = corridor(files, n_iter=1, do_dagger=False, policy_class="nets:Mine")
+    trained = run_in(tmp_path / "trained", config).folder
+    del sys.modules["nets"]
+    record = begin(monkeypatch, tmp_path / "run", files, 1, expert_policy_file=str(trained / "policy_itr_0.pt"))
+    assert "nets" in {item["given"] for item in record["inputs"]}
+    (files / "nets.py").write_text((files / "nets.py").read_text() + "    size = 3\n")
+    with pytest.raises(InputError, match=str(files / "nets.py")):
+        resume(tmp_path / "run", verbose=False)
+    del sys.modules["nets"]
 
 
 def test_an_included_expert_and_the_normaliser_of_a_zip_are_listed(tmp_path, monkeypatch, files):
     config = corridor(files, env_name="LunarLander-v3", expert_policy_file=None, expert_data=None)
-    assert [(item.given, Path(item.file).name) for item in read_inputs(config, [], config)] == [
+    assert [(item.given, Path(item.file).name) for item in files_read(config)] == [
         (None, "LunarLander-v3.npz"),
         (None, "LunarLander-v3.npz"),
     ]
@@ -97,9 +168,14 @@ def test_an_included_expert_and_the_normaliser_of_a_zip_are_listed(tmp_path, mon
         file.writestr("policy.pth", b"")
     Path("vec_normalize.pkl").write_bytes(b"mean and variance")
     config = replace(config, expert_policy_file="ppo.zip")
-    expert, normaliser, _ = read_inputs(config, [], config)
+    expert, normaliser, _ = files_read(config)
     assert (expert.file, normaliser.file) == (str(files / "ppo.zip"), str(files / "vec_normalize.pkl"))
-    assert len(read_inputs(replace(config, no_normalizer=True), [], config)) == 2
+    assert len(files_read(replace(config, no_normalizer=True))) == 2
+
+
+def files_read(config: RunConfig) -> list[Input]:
+    """Return what a run reads, without modules: there are those of these tests."""
+    return [item for item in read_inputs(config, [], config) if item.setting != "module"]
 
 
 @pytest.mark.parametrize("blocks", [0, 1])
@@ -227,6 +303,31 @@ def test_accepted_settings_that_do_not_fit_the_checkpoint_are_refused(tmp_path, 
     edit(tmp_path / "run", size=16)
     with pytest.raises(InputError, match="--size was 8 and is 16"):
         resume(tmp_path / "run", verbose=False, accept_changes=True)
+
+
+@pytest.mark.parametrize("removed", [NAMED["expert_policy_file"], "pilot.py", "shown:load"])
+def test_an_entry_that_was_removed_from_config_json_is_noticed(tmp_path, monkeypatch, files, removed):
+    record = begin(monkeypatch, tmp_path / "run", files, 1, **(NAMED if removed == "expert.npz" else OWN))
+    kept = [item for item in record["inputs"] if not (item["file"] or item["given"]).endswith(removed)]
+    assert len(kept) == len(record["inputs"]) - 1
+    (tmp_path / "run/config.json").write_text(json.dumps(record | {"inputs": kept}))
+    with pytest.raises(InputError, match=f"{removed} is not in config.json.*--accept_changes"):
+        resume(tmp_path / "run", verbose=False)
+    resume(tmp_path / "run", verbose=False, accept_changes=True)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{")])
+def test_settings_that_are_missing_in_the_checkpoint_are_noticed(tmp_path, monkeypatch, files, damage):
+    whole = run_in(tmp_path / "whole", corridor(files, **NAMED)).folder
+    begin(monkeypatch, tmp_path / "run", files, 1)
+    damage(tmp_path / "run/checkpoint/settings.json")
+    with pytest.raises(InputError, match=r"checkpoint/settings\.json.*--accept_changes"):
+        resume(tmp_path / "run", verbose=False)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(RLTrainer, "train", lambda *_: (_ for _ in ()).throw(Interrupted()))
+        resume(tmp_path / "run", verbose=False, accept_changes=True)
+    resume(tmp_path / "run", verbose=False)  # they are there again
+    assert_same_run(tmp_path / "run", whole)
 
 
 # Folders of earlier versions --------------------------------------------------------------------------------

@@ -422,6 +422,51 @@ def test_a_folder_that_is_removed_while_it_runs_ends_the_run(
     assert not {"config.json", "summary.json"} & {path.name for path in folder.glob("*")}
 
 
+@pytest.mark.skipif(WINDOWS, reason="Windows renames no folder with a file that is open")
+def test_a_run_does_not_go_on_in_a_copy_of_its_folder(tmp_path, monkeypatch, config):
+    def replace_it():
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        shutil.rmtree(tmp_path / "run")
+        (tmp_path / "copy").rename(tmp_path / "run")
+
+    in_train(monkeypatch, 2, replace_it)
+    with pytest.raises(RemovedError, match=re.escape(str(tmp_path / "run"))):
+        run_in(tmp_path / "run", config)
+    assert not (tmp_path / "run/summary.json").exists()
+
+
+def test_data_that_are_removed_while_it_runs_end_the_run(tmp_path, monkeypatch, config):
+    path = tmp_path / "run/data/itr_1.npz"
+    in_train(monkeypatch, 2, path.unlink)
+    with pytest.raises(InputError, match=re.escape(str(path))) as caught:
+        run_in(tmp_path / "run", config)
+    assert not isinstance(caught.value, RemovedError)
+    assert not (tmp_path / "run/summary.json").exists()
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows removes no file that is open")
+@pytest.mark.parametrize("name", ["policy_itr_0.pt", "steps"])
+@pytest.mark.parametrize("running", [True, False])
+def test_other_files_that_are_removed_give_one_note(tmp_path, monkeypatch, config, whole, name, running, capsys):
+    folder = tmp_path / "run"
+
+    def remove():
+        shutil.rmtree(folder / name) if name == "steps" else (folder / name).unlink()
+
+    if running:
+        in_train(monkeypatch, 2, remove)
+        run_in(folder, config)
+    else:
+        stop_after(monkeypatch, folder, config, 4)
+        remove()
+        resume(folder, verbose=False)
+    err = capsys.readouterr().err
+    assert err.startswith("note: ") and err.count("\n") == 1 and name in err and str(folder) in err
+    kept = {file: text for file, text in weights_of(whole).items() if file != name}
+    assert weights_of(folder) == kept
+    assert {*points_of(folder / "steps")} == {*points_of(whole / "steps")}  # later points are written
+
+
 def test_a_stop_does_not_make_a_removed_folder_again(tmp_path, monkeypatch, config):
     in_train(monkeypatch, 1, lambda: (shutil.rmtree(tmp_path / "run"), send(signal.SIGINT)))
     with pytest.raises(RemovedError):

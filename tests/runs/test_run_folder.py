@@ -1,5 +1,6 @@
 """The content of the files of a run folder: every row and point."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ from small_runs import corridor, data_of, points_of, rows_of, run_in, settings_o
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
-from rl_il.errors import InputError
+from rl_il.errors import PACKAGE, InputError
 from rl_il.infrastructure.evaluation import Evaluation
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
@@ -31,7 +32,7 @@ class Idle:
 def begun(path, config):
     """Return the folder of a run that has begun."""
     folder = RunFolder(path, config)
-    folder.begin({"config": {}})
+    folder.begin({"config": {}, "inputs": []})
     return folder
 
 
@@ -205,6 +206,14 @@ def test_a_row_for_each_evaluation_and_each_iteration(tmp_path, interval, freque
 
 
 # Data of each round --------------------------------------------------------------------------------------
+
+
+def test_the_page_about_run_folders_names_all_files(tmp_path):
+    folder = run_in(tmp_path / "run", corridor(tmp_path / "files", video_log_freq=1)).folder
+    page = (PACKAGE / "runs/README.md").read_text()
+    names = {re.split(r"\d|\.out", path.name)[0] for path in folder.iterdir()}
+    assert {"config.json", "policy_itr_", "events"} < names
+    assert [name for name in names if f"`{name}" not in page] == []
 
 
 def test_the_data_of_each_round_are_kept_as_they_were_used(tmp_path, monkeypatch):

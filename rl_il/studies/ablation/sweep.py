@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, Interrupted
-from rl_il.files import check_writable, remove_leftovers
+from rl_il.files import check_writable, in_use, remove_leftovers
 from rl_il.infrastructure.progress import progress, seconds
 from rl_il.report.tables import count
 from rl_il.runs.checkpoint import lock_folder
@@ -76,7 +76,8 @@ def run_ablation(
     configs = with_one_compile(ablation.trainings())
     done = [config for config in configs if is_done(config, outdir)]
     mine = [config for config in configs[shard[0] - 1 :: shard[1]] if config not in done]
-    outdir.mkdir(parents=True, exist_ok=True)
+    shard_folder = outdir / f".shard_{shard[0]}_of_{shard[1]}"  # only for its lock
+    shard_folder.mkdir(parents=True, exist_ok=True)
 
     def launch(jobs: Mapping[str, Job], what: str) -> Iterator[Event]:
         ray = launcher == "ray"
@@ -87,7 +88,7 @@ def run_ablation(
         print_plan(ablation, configs, len(done), mine, processes if launcher == "local" else None)
     try:
         # Several shards may work in one folder at a time, but the same shard only once.
-        with lock_folder(outdir, f".lock_{shard[0]}_of_{shard[1]}"):
+        with in_use(outdir), lock_folder(shard_folder):
             remove_leftovers(outdir, below=False)  # files in subfolders may belong to another shard that is running
             reasons = measure_references([*done, *mine], outdir, launch) | train_all(mine, outdir, launch)
     except KeyboardInterrupt as interruption:

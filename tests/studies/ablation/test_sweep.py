@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calling import call_script
+from systems import WINDOWS
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, RemovedError
@@ -172,10 +173,6 @@ def test_lengths_have_the_results_of_separate_runs(tmp_path):
             assert float(row[name]) == alone.scalars[scalar]
 
 
-class Killed(BaseException):
-    """An error that no `except` of the package catches, like the end of the process."""
-
-
 @pytest.mark.parametrize(
     ("owner", "name", "call", "runs_left", "steps_left"),
     [
@@ -194,12 +191,12 @@ def test_a_killed_training_of_lengths_continues(tmp_path, monkeypatch, owner, na
     def method(*args, **kwargs):
         calls.append(1)
         if len(calls) == call:
-            raise Killed
+            raise InputError("killed")  # after which nothing is saved either
         return original(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, method)
-        with pytest.raises(Killed):
+        with pytest.raises(InputError, match="killed"):
             run_ablation(LENGTHS, killed, verbose=False)
     assert sum(not sweep.is_done(config, killed) for config in LENGTHS.trainings()) == runs_left
     steps = []
@@ -225,8 +222,8 @@ def test_an_unfinished_run_with_other_settings_is_replaced(tmp_path, monkeypatch
     other = replace(SIZES, base=replace(BASE, learning_rate=1e-3, eval_interval="10"), n_seeds=1)
     with monkeypatch.context() as patch:
         patch.setattr(run_folder, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-        patch.setattr(RunFolder, "finish", lambda *_: (_ for _ in ()).throw(Killed))
-        with pytest.raises(Killed):
+        patch.setattr(RunFolder, "finish", lambda *_: (_ for _ in ()).throw(InputError("killed")))
+        with pytest.raises(InputError, match="killed"):
             run_ablation(other, tmp_path, verbose=False)
     run_ablation(replace(SIZES, n_seeds=1), tmp_path, verbose=False)
     assert read_run(tmp_path / "runs/size=8/seed_1").config.learning_rate == BASE.learning_rate
@@ -371,8 +368,13 @@ def test_a_failed_run_ends_the_command_with_status_1(tmp_path, monkeypatch, caps
 
 
 def test_two_commands_do_not_work_in_one_folder(tmp_path):
-    with lock_folder(tmp_path, ".lock_1_of_1"), pytest.raises(InputError, match=re.escape(str(tmp_path))):
-        run_ablation(SIZES, tmp_path, verbose=False)
+    (tmp_path / ".shard_1_of_1").mkdir()
+    with lock_folder(tmp_path / ".shard_1_of_1"):
+        for _ in range(2):
+            with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+                run_ablation(SIZES, tmp_path, verbose=False)
+            if not WINDOWS:  # which removes no file that is open
+                (tmp_path / ".shard_1_of_1/.lock").unlink()
 
 
 def test_a_removed_folder_is_not_made_again(tmp_path):
