@@ -58,6 +58,7 @@ setup(
         "pillow>=10",
         "websockets>=13",
         "filelock>=3.12",
+        "platformdirs>=4",
     ],
     extras_require={
         "mp4": ["imageio-ffmpeg>=0.5"],

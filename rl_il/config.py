@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, R
 
 DEVICES = ("auto", "cpu", "cuda")
 MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
-COMPILE_FROM = 30_000  # gradient steps of a run: compiling takes about as long as so many eager ones
+COMPILE_FROM = 15_000  # gradient steps: in two runs of so many, compiled steps save the time to compile them once
+COMPILE = "RL_IL_COMPILE"  # the environment variable with the user's default of `compile`
 ENV = ("env_name", "env_kwargs", "wrappers")
 """The settings that say which environment it is."""
 READING = ("keys", "obs_keys", "split_every")
@@ -228,9 +230,11 @@ class RunConfig:
     no_gpu: bool = option(False, "the same as --device cpu", "ngpu")
     which_gpu: int = option(0, "which GPU is used, counted from 0")
     compile: str = option(
-        "auto",
-        "compile the gradient step. This takes some seconds and makes the training several times faster. auto: in"
-        f" runs of {COMPILE_FROM:,} gradient steps or more, but not for pictures",
+        os.environ.get(COMPILE) or "auto",
+        "compile the gradient step, which makes the training several times faster. It takes some seconds, but only"
+        f" once for each network shape on a machine. auto: in runs of {COMPILE_FROM:,} gradient steps or more, but"
+        " not for pictures. On a GPU, the step is captured as a CUDA graph instead, at no cost, unless this is off."
+        f" The environment variable {COMPILE} gives another default",
         choices=("auto", "on", "off"),
     )
     torch_threads: int = option(
@@ -282,6 +286,8 @@ class RunConfig:
             )
 
     def _check_choices(self) -> None:
+        if self.compile == os.environ.get(COMPILE) and self.compile not in ("auto", "on", "off"):
+            raise InputError(f"the environment variable {COMPILE} must be auto, on or off, got {self.compile!r}")
         check_choices(self)
 
     def _check_signs(self) -> None:
@@ -349,11 +355,15 @@ class RunConfig:
     def compiles(self, rows: int) -> bool:
         """Return whether the gradient step is compiled, if the first iteration trains on `rows` labelled steps.
 
-        This follows from the configuration and the data, never from a measured time: compiled and eager steps differ
-        in the last digits, and the same seed must give the same result.
+        This follows from the configuration and the data, never from a measured time or from what was compiled before:
+        compiled and eager steps differ in the last digits, and the same seed must give the same result.
         """
-        long = self.n_iter * self.steps_per_iteration(rows) >= COMPILE_FROM
+        long = self.total_steps(rows) >= COMPILE_FROM
         return self.compile == "on" or (self.compile == "auto" and long)
+
+    def total_steps(self, rows: int) -> int:
+        """Return the gradient steps of a run whose iterations train on `rows` labelled steps."""
+        return self.n_iter * self.steps_per_iteration(rows)
 
     def steps_per_iteration(self, rows: int) -> int:
         """Return the gradient steps of an iteration that trains on `rows` labelled steps."""

@@ -149,7 +149,7 @@ def in_use(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        del _in_use[folder]
+        _in_use.pop(folder, None)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
@@ -178,8 +178,8 @@ def make_folder_of(path: Path) -> None:
 
 
 def _used_above(path: Path) -> Path | None:
-    """Return the folder in use that the path is in, or None."""
-    return next((folder for folder in _in_use if folder in path.absolute().parents), None)
+    """Return the innermost folder in use that the path is in, or None."""
+    return next((folder for folder in path.absolute().parents if folder in _in_use), None)
 
 
 @contextmanager

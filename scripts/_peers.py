@@ -1,16 +1,27 @@
-"""Training loops and rollouts as in other projects, for the comparisons of `benchmark.py`.
+"""Training loops, rollouts and the homework's script as in other projects, for the comparisons of `benchmark.py`.
 
-The command `_peers.py bc FILE.npz` trains on a HalfCheetah expert's file as the course's homework does.
+This file is also the homework's script: `python _peers.py ENV DEMONSTRATIONS GRADIENT_STEPS EVAL_EPISODES [EXPERT]`.
+With an expert, which must have discrete actions, it makes a DAgger run, else it clones. It has no videos.
 """
 
+from __future__ import annotations
+
+import pickle
 import sys
+import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import count, islice
+
+N_ITER = 10  # of a DAgger run
+BATCH_SIZE = 1000  # environment steps that it collects in each iteration
 
 
 class CoursePolicy:
-    """The course's `MLPPolicySL`: 2 x 64 tanh, eager Adam with torch's default settings."""
+    """The course's `MLPPolicySL`: 2 x 64 tanh, eager Adam with torch's default settings, or its fused one."""
 
-    def __init__(self, ob_dim: int, ac_dim: int, discrete: bool):
+    def __init__(self, ob_dim: int, ac_dim: int, discrete: bool, fused: bool = False):
         import torch
 
         self.torch, self.discrete = torch, discrete
@@ -19,7 +30,7 @@ class CoursePolicy:
         self.log_std = torch.nn.Parameter(torch.zeros(ac_dim))
         self.loss = torch.nn.CrossEntropyLoss() if discrete else torch.nn.MSELoss()
         parameters = [*self.network.parameters(), *([] if discrete else [self.log_std])]
-        self.optimizer = torch.optim.Adam(parameters, 5e-3)
+        self.optimizer = torch.optim.Adam(parameters, 5e-3, fused=fused)
 
     def update(self, obs, acs) -> float:
         """Make one gradient step on a minibatch of tensors."""
@@ -52,6 +63,18 @@ def course_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
         policy.update(torch.from_numpy(obs[indices]), torch.from_numpy(acs[indices]))
 
 
+def fused_training(obs, acs, policy: CoursePolicy, n_steps: int) -> None:
+    """Train as fast as a plain PyTorch loop can: all data are a tensor, and rows are drawn with replacement.
+
+    The policy should have the fused optimiser.
+    """
+    import torch
+
+    obs, acs = torch.from_numpy(obs), torch.from_numpy(acs)
+    for rows in torch.randint(len(obs), (n_steps, 100)):
+        policy.update(obs[rows], acs[rows])
+
+
 def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
     """Train in the usual PyTorch loop over a shuffled DataLoader; return the seconds of `n_steps` gradient steps.
 
@@ -78,11 +101,10 @@ def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
     return time.perf_counter() - start + share * shuffling
 
 
-def course_rollouts(env, policy: CoursePolicy, seeds, draw: bool) -> int:
-    """Roll out an episode for each seed with Python lists, as the course does; return the number of steps."""
+def course_episodes(env, policy: CoursePolicy, seeds: Iterable[int], draw: bool) -> Iterator[dict]:
+    """Roll out an episode for each seed with Python lists, as the course does; yield its path dictionary."""
     import numpy as np
 
-    steps = 0
     for seed in seeds:
         ob, _ = env.reset(seed=seed)
         obs, acs, rewards, next_obs, terminals = [], [], [], [], []
@@ -94,58 +116,99 @@ def course_rollouts(env, policy: CoursePolicy, seeds, draw: bool) -> int:
             next_obs.append(ob)
             rewards.append(reward)
             terminals.append(int(terminated or truncated))
-            steps += 1
             if terminated or truncated:
                 break
-        for numbers in (obs, rewards, acs, next_obs, terminals):  # the arrays of the course's path dictionary
-            np.array(numbers, dtype=np.float32)
-    return steps
+        lists = {"observation": obs, "reward": rewards, "next_observation": next_obs, "terminal": terminals}
+        path = {name: np.array(numbers, dtype=np.float32) for name, numbers in lists.items()}
+        yield path | {"action": np.array(acs)}
 
 
-def course_cloning(file: str) -> None:
-    """Do what the homework's script does: 1,000 gradient steps, one evaluation episode, TensorBoard."""
-    import tempfile
-
+def course_run(env_name: str, demos: str, n_steps: int, eval_episodes: int, expert: str | None = None) -> None:
+    """Do what the homework's script does: in each iteration data, gradient steps, evaluation, TensorBoard, a file."""
     import gymnasium as gym
     import numpy as np
     import torch
     from tensorboardX import SummaryWriter
 
     torch.set_num_threads(1)
-    env = gym.make("HalfCheetah-v5")
-    data = np.load(file)
-    policy = CoursePolicy(17, 6, discrete=False)
-    course_training(data["observations"].astype(np.float32), data["actions"].astype(np.float32), policy, 1000)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    env, seeds = gym.make(env_name), count(1)
+    obs, acs = demonstrations(demos)
+    policy = CoursePolicy(obs.shape[1], env.action_space.n if acs.ndim == 1 else acs.shape[1], acs.ndim == 1)
+    label = expert and expert_network(expert)
     with tempfile.TemporaryDirectory() as folder:
         writer = SummaryWriter(folder)
-        steps = course_rollouts(env, policy, [1], draw=True)
-        writer.add_scalar("Eval_AverageEpLen", steps, 0)
-        writer.flush()
-        torch.save(policy.network.state_dict(), f"{folder}/policy_itr_0.pt")
+        for itr in range(N_ITER if label else 1):
+            if itr:
+                paths = at_least(BATCH_SIZE, course_episodes(env, policy, seeds, draw=True))
+                with torch.no_grad():
+                    labels = [label(torch.from_numpy(path["observation"])).argmax(1).numpy() for path in paths]
+                obs = np.concatenate([obs, *(path["observation"] for path in paths)])
+                acs = np.concatenate([acs, *labels])
+            course_training(obs, acs, policy, n_steps)
+            evaluated = list(islice(course_episodes(env, policy, seeds, draw=True), eval_episodes))
+            returns = [path["reward"].sum() for path in evaluated]
+            for measure in (np.mean, np.std, np.max, np.min):
+                writer.add_scalar(f"Eval_{measure.__name__}Return", measure(returns), itr)
+            writer.flush()
+            torch.save(policy.network.state_dict(), f"{folder}/policy_itr_{itr}.pt")
+            print(itr, len(obs), np.mean(returns), sum(len(path["reward"]) for path in evaluated), flush=True)
 
 
-IMITATION = """
-import tempfile, time, numpy as np, torch
-from gymnasium import spaces
-from imitation.algorithms.bc import BC
-from imitation.data.types import Transitions
-from imitation.util import logger
-from stable_baselines3.common.policies import ActorCriticPolicy
-torch.set_num_threads(1)
-rng = np.random.default_rng(0)
-obs_space, ac_space = spaces.Box(-np.inf, np.inf, (17,), np.float32), spaces.Box(-1, 1, (6,), np.float32)
-policy = ActorCriticPolicy(obs_space, ac_space, lambda _: 5e-3, net_arch=[64, 64], activation_fn=torch.nn.Tanh)
-obs, acs = rng.normal(size=(20_000, 17)).astype(np.float32), rng.normal(size=(20_000, 6)).astype(np.float32)
-data = Transitions(obs=obs, acts=acs, infos=np.array([{}] * 20_000), next_obs=obs, dones=np.zeros(20_000, bool))
-bc = BC(observation_space=obs_space, action_space=ac_space, policy=policy, demonstrations=data, batch_size=100,
-        rng=rng, device="cpu", custom_logger=logger.configure(tempfile.mkdtemp(), []))
-bc.train(n_batches=20, progress_bar=False)
-start = time.perf_counter()
-bc.train(n_batches=300, progress_bar=False)
-print(300 / (time.perf_counter() - start))
-"""
-"""A program for a Python that has imitation 1.0.1. It prints the gradient steps/s of imitation's `BC.train`."""
+def at_least(n_steps: int, episodes: Iterator[dict]) -> list[dict]:
+    """Return the first episodes that have `n_steps` steps in total."""
+    paths, steps = [], 0
+    while steps < n_steps:
+        paths.append(next(episodes))
+        steps += len(paths[-1]["reward"])
+    return paths
+
+
+def demonstrations(file: str):
+    """Return the observations and the actions of an included file of demonstrations."""
+    import numpy as np
+
+    data = np.load(file)
+    return data["observations"], data["actions"]
+
+
+def expert_network(file: str):
+    """Return the network of logits of an included expert with discrete actions."""
+    import numpy as np
+    import torch
+
+    data, layers = np.load(file), []
+    for i in range(3):
+        weight = torch.from_numpy(data[f"w{i}"])
+        layers += [torch.nn.Linear(*weight.shape), torch.nn.ReLU()]
+        layers[-2].load_state_dict({"weight": weight.T, "bias": torch.from_numpy(data[f"b{i}"])})
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def replay(file: str, env, seed: int) -> int:
+    """Repeat the recorded episode with this number: only the environment's steps. Return how many these are.
+
+    Worker processes call it, with the number in place of a seed.
+    """
+    env_seed, acs = recorded(file)[seed]
+    env.reset(seed=env_seed)
+    for ac in acs:
+        env.step(ac)
+    return len(acs)
+
+
+@lru_cache(maxsize=1)
+def recorded(file: str) -> list[tuple[int, list]]:
+    """Return the seed and the actions of each recorded episode."""
+    with open(file, "rb") as opened:
+        return pickle.load(opened)
+
+
+def numbers_from(words: list[str]) -> list:
+    """Return the words of a command, with integers as `int`."""
+    return [int(word) if word.isdecimal() else word for word in words]
 
 
 if __name__ == "__main__":
-    course_cloning(sys.argv[2])
+    course_run(*numbers_from(sys.argv[1:]))

@@ -40,6 +40,7 @@ def main() -> None:
         eval_episodes=args.eval_episodes,
         num_workers=args.num_workers,
         video_log_freq=-1,
+        compile="off",  # the demo does not wait for a compiler
     )
 
     from rl_il.studies.demo import run_demo

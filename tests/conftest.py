@@ -1,5 +1,8 @@
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import gymnasium as gym
@@ -13,6 +16,14 @@ from rl_il.envs import make_env
 # the signal would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    """Keep the tests' compiled steps in a new folder, which the processes of pytest-xdist share."""
+    os.environ.pop("RL_IL_COMPILE", None)
+    if not hasattr(config, "workerinput"):
+        os.environ["RL_IL_CACHE"] = tempfile.mkdtemp(prefix="rl_il_tests_")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ["RL_IL_CACHE"], ignore_errors=True))
 
 
 class FakeEnv(gym.Env):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from fakes import OB_SHAPE, ConstantActor
 
 from rl_il.policies.base_policy import BasePolicy
@@ -13,7 +14,7 @@ from rl_il.policies.base_policy import BasePolicy
 class CountingPolicy(BasePolicy):
     """A policy that learns nothing. Update n (from 0) returns a loss of n. It keeps its minibatches and actors."""
 
-    device, discrete, loss_name, ob_shape = "cpu", True, "nll", OB_SHAPE
+    device, discrete, loss_name, ob_shape = torch.device("cpu"), True, "nll", OB_SHAPE
 
     def __init__(self, action: int = 0):
         self.action = action

@@ -1,4 +1,7 @@
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -155,17 +158,26 @@ def test_the_iterations_at_which_something_is_due(n_iter, frequency, due):
     ("settings", "compiles"),
     [
         ({}, False),
-        ({"num_agent_train_steps_per_iter": 29_999}, False),
-        ({"num_agent_train_steps_per_iter": 10_000, "n_iter": 3, "do_dagger": True}, True),
-        ({"n_epochs": 299}, False),  # of 10,000 rows: 100 minibatches
-        ({"n_epochs": 300}, True),
-        ({"n_epochs": 298, "train_batch_size": 99}, True),  # 102 minibatches, the last one small
+        ({"num_agent_train_steps_per_iter": 14_999}, False),
+        ({"num_agent_train_steps_per_iter": 5_000, "n_iter": 3, "do_dagger": True}, True),
+        ({"n_epochs": 149}, False),  # of 10,000 rows: 100 minibatches
+        ({"n_epochs": 150}, True),
+        ({"n_epochs": 148, "train_batch_size": 99}, True),  # 102 minibatches, the last one small
         ({"compile": "on"}, True),
         ({"compile": "off", "n_epochs": 300}, False),
     ],
 )
 def test_the_steps_of_a_long_run_are_compiled(settings, compiles):
     assert RunConfig(**settings).compiles(10_000) is compiles
+
+
+@pytest.mark.parametrize(("value", "expected"), [("on", "on"), ("off", "off"), ("", "auto"), (None, "auto")])
+def test_an_environment_variable_gives_the_default_of_compile(value, expected):
+    program = "from rl_il.config import RunConfig; print(RunConfig().compile, RunConfig(compile='auto').compile)"
+    environment = {name: text for name, text in os.environ.items() if name != "RL_IL_COMPILE"}
+    environment |= {} if value is None else {"RL_IL_COMPILE": value}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", env=environment)
+    assert done.stdout.split() == [expected, "auto"]
 
 
 def test_the_command_line_of_a_config_gives_the_same_config():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rl_il.errors import InputError
 from rl_il.plugins import AUGMENTATIONS, find
 from rl_il.types import Batch
 
@@ -48,8 +49,17 @@ def flip_steer(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tens
 
 
 def augment(batch: Batch, names: Sequence[str], rng: np.random.Generator) -> Batch:
-    """Return the minibatch after the named augmentations, which are applied in this order."""
-    obs, acs, noise = batch
+    """Return the minibatch after the named augmentations, which are applied in this order.
+
+    Raise `InputError` if one returns arrays of another shape or type, which a compiled step would misread.
+    """
     for name in names:
-        obs, acs = find("augmentation", AUGMENTATIONS, name)(obs, acs, rng)
-    return Batch(obs, acs, noise)
+        changed = find("augmentation", AUGMENTATIONS, name)(batch.obs, batch.acs, rng)
+        for before, after in zip(batch[:2], changed, strict=True):
+            if (after.shape, after.dtype) != (before.shape, before.dtype):
+                wanted, got = (f"{tuple(each.shape)} {each.dtype}" for each in (before, after))
+                raise InputError(
+                    f"--augment {name}: must return pictures and labels like its arguments, {wanted}, got {got}"
+                )
+        batch = Batch(*(each.contiguous() for each in changed), batch.noise)
+    return batch

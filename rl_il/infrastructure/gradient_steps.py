@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rl_il.config import RunConfig
-from rl_il.errors import DivergedError
+from rl_il.errors import DivergedError, InputError
 from rl_il.infrastructure.augmentation import augment
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.pytorch_utils import seeded, threads
@@ -25,13 +25,14 @@ class GradientSteps:
 
     Attributes:
       compiles: whether the steps are compiled. It becomes false if compiling fails.
+      must_compile: whether a failure is an error, since earlier steps of the run were compiled.
     """
 
     def __init__(self, config: RunConfig, policy: BasePolicy, buffer: ReplayBuffer, compiles: bool):
         self.config, self.policy, self.buffer, self.compiles = config, policy, buffer, compiles
+        self.must_compile = False
         self.itr = self.step = 0  # of the current minibatch
-        self._compiled: CompiledUpdate | None = None
-        self._update: Callable[[Tensor], float] | None = None
+        self._update: Callable[[Tensor], float | Tensor] | None = None
         self._update_itr: int | None = None  # the iteration of `_update`; later ones have more data
 
     def __call__(self, minibatches: Iterable[Tensor], itr: int, first_step: int) -> np.ndarray:
@@ -46,43 +47,76 @@ class GradientSteps:
         Raise `DivergedError` if a loss or a weight is not finite. The policy then has its weights before the call.
         """
         before = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}
-        losses = []
+        losses: list[float | Tensor] = []
         rng = stream(self.config.seed, "torch", itr, first_step)
-        with seeded(int(rng.integers(2**62))):  # for a user's network with dropout
+        with threads(self.config.torch_threads), seeded(int(rng.integers(2**62))):  # the seed: for dropout
+            update = self.update_of(itr)
             for rows in minibatches:
-                losses.append(self.take(rows, itr, first_step + len(losses)))
-                if not math.isfinite(losses[-1]):
-                    break
-        weights = self.policy.state_dict().values()
-        if not math.isfinite(losses[-1]) or not all(bool(tensor.isfinite().all()) for tensor in weights):
+                self.step = first_step + len(losses)
+                losses.append(update(rows))
+        found = np.array(torch.stack(losses).tolist() if isinstance(losses[0], Tensor) else losses)
+        good = np.isfinite(found)
+        if not good.all() or not all(tensor.isfinite().all() for tensor in self.policy.state_dict().values()):
             self.policy.load_state_dict(before)
+            at = first_step + (len(found) if good.all() else good.argmin() + 1)
             raise DivergedError(
-                f"training diverged in iteration {itr}: after minibatch {first_step + len(losses)} the loss or a"
-                " weight is not finite; lower --learning_rate"
+                f"training diverged in iteration {itr}: after minibatch {at} the loss or a weight is not finite;"
+                " lower --learning_rate"
             )
-        return np.array(losses)
+        return found
+
+    def state_dict(self) -> dict[str, bool]:
+        """Return whether the steps are compiled, which decides the last digits of the result.
+
+        On a GPU they are captured or eager, with equal results, so there is nothing to keep.
+        """
+        return {} if on_gpu(self.policy) else {"compiled": self.compiles}
+
+    def load_state_dict(self, state: dict[str, bool]) -> None:
+        """Make the steps as they were made before."""
+        if state and not on_gpu(self.policy):
+            self.compiles = self.must_compile = state["compiled"]
+
+    def prepare(self) -> None:
+        """Compile the step if it is to be compiled, before the first minibatch."""
+        with threads(self.config.torch_threads):
+            self.update_of(self.itr)
 
     def take(self, rows: Tensor, itr: int, step: int) -> float:
-        """Make one gradient step on the rows with these numbers, and return the loss before it, finite or not.
-
-        It uses `config.torch_threads` threads of torch, and a step is also compiled for this number.
-        """
+        """Make one gradient step on the rows with these numbers, and return the loss before it, finite or not."""
         with threads(self.config.torch_threads):
-            if self._update_itr != itr:
-                self._update, self._update_itr = self._make_update(), itr
-            self.itr, self.step = itr, step
-            return self._update(rows)
+            update, self.step = self.update_of(itr), step
+            return float(update(rows))
 
-    def _make_update(self) -> Callable[[Tensor], float]:
-        """Return a function that takes row numbers, makes one gradient step on these rows and returns their loss."""
-        if self.compiles:
+    def update_of(self, itr: int) -> Callable[[Tensor], float | Tensor]:
+        """Return a function that takes row numbers, makes a gradient step on these rows and returns their loss.
+
+        It is for this iteration. `config.torch_threads` must be torch's number of threads, since a step is compiled
+        for it. Raise `InputError` if the step must be compiled and cannot be.
+        """
+        self.itr = itr
+        if self._update_itr != itr:
+            self._update, self._update_itr = self._make_update(), itr
+        return self._update
+
+    def _make_update(self) -> Callable[[Tensor], float | Tensor]:
+        plain = not self.config.augmentations() and not self.policy.noise_shape
+        batch = self.buffer.batch if plain else self.batch
+        rows = self.config.train_batch_size
+        if self.compiles and not (self.config.n_epochs and len(self.buffer) < rows):  # else no minibatch has so many
             try:
-                self._compiled = self._compiled or CompiledUpdate(self.policy, self.config.train_batch_size)
-                return self._compiled.on(self.buffer, self.batch)
+                update = CompiledUpdate(self.policy, rows).on(self.buffer, batch)
+                self.must_compile = not on_gpu(self.policy)
+                return update
             except CompileError as error:
+                if self.must_compile:
+                    raise InputError(
+                        f"the steps so far were compiled, and eager ones differ in the last digits: {error}; restore"
+                        " what is missing, begin again, or resume a run with --accept_changes"
+                    ) from error
                 self.compiles = False
                 print(f"note: the gradient steps are not compiled, so they are slower: {error}", file=sys.stderr)
-        return lambda rows: self.policy.update(*self.batch(rows))["Training Loss"]
+        return lambda rows: self.policy.update(*batch(rows))["Training Loss"]
 
     def batch(self, rows: Tensor) -> Batch:
         """Return the rows with these numbers. Augment them if the run does, and add noise if the loss needs it."""
@@ -95,3 +129,18 @@ class GradientSteps:
     def _stream(self, purpose: str) -> np.random.Generator:
         """Return the random stream of the current step for this purpose."""
         return stream(self.config.seed, purpose, self.itr, self.step)
+
+
+def on_gpu(policy: BasePolicy) -> bool:
+    """Return whether the policy is trained on a GPU."""
+    return torch.device(policy.device).type == "cuda"
+
+
+def pays(config: RunConfig, policy: BasePolicy, rows: int) -> bool:
+    """Return whether the gradient steps are compiled if the first iteration trains on `rows` labelled steps.
+
+    On a GPU they are captured, which takes no time and gives the results of eager steps.
+    """
+    if on_gpu(policy):
+        return config.compile != "off"
+    return config.compiles(rows) and (policy.compile_pays or config.compile == "on")

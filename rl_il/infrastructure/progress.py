@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -65,6 +66,30 @@ def progress(items: Iterable[Item], total: int, description: str) -> Iterator[It
             shown.update()
     finally:
         shown.close()
+
+
+@contextmanager
+def clock(description: str) -> Iterator[None]:
+    """Show how long the `with` block takes: with a moving clock in a terminal, elsewhere with one line before it."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        print(f"{description} ...", file=sys.stderr, flush=True)
+        yield
+        return
+    stopped = threading.Event()
+    bar = tqdm(bar_format="{desc}: {elapsed}", desc=description, leave=False)
+
+    def move() -> None:
+        while not stopped.wait(1):
+            bar.refresh()
+
+    thread = threading.Thread(target=move, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+        bar.close()
 
 
 def seconds(value: float) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Rule, Teacher, label_round
-from rl_il.infrastructure.gradient_steps import GradientSteps
+from rl_il.infrastructure.gradient_steps import GradientSteps, pays
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import RolloutSource, begin_episodes, enough
 from rl_il.infrastructure.validation import hold_out
@@ -67,8 +67,7 @@ class RLTrainer:
         self.rule, self.teacher, self.watch = rule, teacher, watch
         storage = (config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view, policy.to_labels)
         self.buffer, self.validation = ReplayBuffer(*storage), ReplayBuffer(*storage)
-        compiles = config.compiles(sum(int(t.labelled_steps.sum()) for t in demonstrations))
-        compiles &= policy.compile_pays or config.compile == "on"
+        compiles = pays(config, policy, sum(int(t.labelled_steps.sum()) for t in demonstrations))
         self.fit = GradientSteps(config, policy, self.buffer, compiles)
         self.itr = self.steps_done = 0  # the iteration, and the number of its gradient steps so far
         self.gradient_steps = self.env_steps = self.expert_labels = 0
@@ -147,14 +146,15 @@ class RLTrainer:
     def state_dict(self) -> dict[str, Any]:
         """Return the state that is needed to continue, without the data of the iterations so far."""
         state = {name: getattr(self, name) for name in ("itr", "steps_done", "gradient_steps")}
-        parts = {"policy": self.policy, "optimizer": self.policy.optimizer, "rule": self.rule}
+        parts = {"policy": self.policy, "optimizer": self.policy.optimizer, "rule": self.rule, "fit": self.fit}
         return state | {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def load_state_dict(self, state: dict[str, Any], collected: Iterable[Sequence[Trajectory]]) -> None:
         """Restore the state that `state_dict` returned. `collected` has the data of each iteration from 1 on."""
         for itr, trajectories in enumerate(chain([self.demonstrations], collected)):
             self.add(itr, trajectories)
-        for name, part in (("policy", self.policy), ("optimizer", self.policy.optimizer), ("rule", self.rule)):
+        parts = {"policy": self.policy, "optimizer": self.policy.optimizer, "rule": self.rule, "fit": self.fit}
+        for name, part in parts.items():
             if part is not None:
-                part.load_state_dict(state[name])
+                part.load_state_dict(state[name] if name != "fit" else state.get(name, {}))  # older runs lack it
         self.itr, self.steps_done, self.gradient_steps = state["itr"], state["steps_done"], state["gradient_steps"]

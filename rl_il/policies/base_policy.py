@@ -28,8 +28,10 @@ class BasePolicy(Actor):
       frame_stack: how many successive observations the policy sees. Above 1, the observations that `update` takes are
         stacks made by the replay buffer, `(N, frame_stack, *view's shape)`.
       noise_shape: the shape of the random numbers that the loss needs for each row. It is empty if it needs none.
-      compile_pays: whether a compiled gradient step is much faster than an eager one.
-      compilable: whether a gradient step consists only of the gradient of `loss`, AdamW's step and `constrain`.
+      compile_pays: whether, on a CPU, a compiled gradient step is much faster than an eager one.
+      compilable: whether a gradient step consists only of the gradient of `loss`, AdamW's step and `constrain`. Then
+        `gradient_step(*minibatch)` makes one with tensors, and returns the loss before it as a tensor. A subclass
+        that overrides one of them must define this attribute too.
     """
 
     classes: ClassVar[dict[str, type[BasePolicy]]] = {}  # all policy classes imported so far, by name

@@ -34,7 +34,7 @@ class CNNPolicySL(MLPPolicySL):
       settings, named: the other arguments of `MLPPolicySL`.
     """
 
-    compile_pays = False  # most of the time is spent on convolutions, not on starting operations
+    compile_pays = False  # a CPU spends most of the time on convolutions, not on starting operations
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ from rl_il.policies.heads import Head, find_head
 from rl_il.policies.policy_file import load_policy, write_policy
 from rl_il.types import ActionForm, Actor
 
-RELIES_ON = {"actor": ("forward", "get_action", "stack", "view"), "compilable": ("update",)}
+RELIES_ON = {"actor": ("forward", "get_action", "stack", "view"), "compilable": ("update", "gradient_step")}
 """Attributes that a subclass must also define if it overrides one of the methods, which the inherited ones need."""
 
 Policy = TypeVar("Policy", bound="MLPPolicy")
@@ -272,6 +272,10 @@ class MLPPolicySL(MLPPolicy):
         """
         batch = [to_tensor(part, self.device) for part in (observations, actions, noise) if part is not None]
         self.check_labels(batch[1], len(batch[0]))
+        return {"Training Loss": self.gradient_step(*batch).item()}
+
+    def gradient_step(self, *batch: Tensor) -> Tensor:
+        """Make one gradient step on the tensors of a minibatch, and return the loss before it, `()`."""
         loss = self.loss(*batch)
         if not (isinstance(loss, Tensor) and loss.numel() == 1):
             got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
@@ -280,7 +284,7 @@ class MLPPolicySL(MLPPolicy):
         loss.backward()
         self.optimizer.step()
         self.constrain(dict(self.named_parameters()))
-        return {"Training Loss": loss.item()}
+        return loss.detach().reshape(())
 
     def check_labels(self, actions: Tensor, rows: int) -> None:
         """Raise `InputError` if these are not `rows` labels of the head's shape."""

@@ -81,9 +81,11 @@ def run(
         with lock_folder(folder.path):
             folder.begin(description)
             if verbose:
-                steps = "compiled" if parts.trainer.fit.compiles else "eager"
-                where = f"training on {parts.trainer.policy.device}, {steps} gradient steps"
-                print(f"run folder: {folder.path} ({where})", flush=True)
+                device = parts.trainer.policy.device
+                steps = (
+                    ("captured" if device.type == "cuda" else "compiled") if parts.trainer.fit.compiles else "eager"
+                )
+                print(f"run folder: {folder.path} (training on {device}, {steps} gradient steps)", flush=True)
             return train_in_folder(parts, folder, expert_episodes)
 
 
@@ -147,6 +149,7 @@ def resume(
                 raise InputError(
                     f"{folder}: the checkpoint does not fit: {', '.join(settings)}; undo this"
                 ) from error
+            parts.trainer.fit.must_compile &= not accept_changes
             if changes:
                 run_folder.begin(with_accepted(record, config, read, changes, parts.trainer.gradient_steps))
             if verbose:

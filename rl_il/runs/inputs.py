@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -84,7 +85,9 @@ def read_inputs(config: RunConfig, demonstrations: Sequence[Trajectory], written
         files.append((DATA, written.expert_data, Path(config.expert_data or included(config, DATA))))
     for name in filter(is_own, config.augmentations()):  # all others have been imported
         find("augmentation", AUGMENTATIONS, name)
-    files += [(MODULE, name, path) for name, path in own_modules().items()]
+    texts = [value for value in vars(config).values() if isinstance(value, str)]
+    named = {name for text in texts for name in re.findall(r"([\w.]+):\w", text)}  # `my_env` in `my_env:Reach-v0`
+    files += [(MODULE, name, path) for name, path in own_modules(named).items()]
     found = [Input(setting, given, os.path.abspath(path), checksum(path)) for setting, given, path in files]
     if is_own(config.expert_data):
         found.append(Input(DATA, config.expert_data, None, checksum_of(demonstrations)))

@@ -1,11 +1,12 @@
-"""The source files of the user's own modules. A module is the user's if it was not installed with pip."""
+"""The source files of the user's own modules: those in the working folder and beside what the user named."""
 
 from __future__ import annotations
 
 import ast
 import functools
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from importlib.util import resolve_name
@@ -14,27 +15,36 @@ from pathlib import Path
 from rl_il.errors import is_own_file
 
 
-def own_modules() -> dict[str, Path]:
+def own_modules(named: Collection[str] = ()) -> dict[str, Path]:
     """Return the file of each own module that is imported, or that an import statement in one of these names.
+
+    Own modules are those in the working folder, in the folder of the program, in `$PYTHONPATH`, and in the folders of
+    the modules `named`. What pip installed is not, and neither is what an editor adds to a program.
 
     So a module that is imported later is there too, such as one that only the `step` of an environment imports, also
     in a worker process. A name that is computed (`importlib.import_module(name)`) is found only if it is imported
     already.
     """
     specs = {name: getattr(module, "__spec__", None) for name, module in list(sys.modules.items())}
-    found = {
+    places = {
         name: Path(spec.origin).absolute()
         for name, spec in specs.items()  # `__main__` has none of its name, and what torch compiles has none
         if spec and spec.name == name and spec.has_location and is_own_file(spec.origin)
     }
+    folders = {
+        Path.cwd(),
+        *map(Path, filter(None, [sys.path[0], *os.environ.get("PYTHONPATH", "").split(os.pathsep)])),
+    }
+    folders |= {folder_of(name, places[name]) for name in {*named} & places.keys()}
+    found = {name: path for name, path in places.items() if folders & {*path.parents}}
     waiting = [*found]
     while waiting:
         name = waiting.pop()
-        for other in _imported_in(name, found[name]) - specs.keys():
-            for part, path in _search(other):
-                if part not in found:
-                    found[part] = path
-                    waiting.append(part)
+        for other in _imported_in(name, found[name]):
+            here = {other: places[other]} if other in places else {} if other in specs else dict(_search(other))
+            new = {part: path for part, path in here.items() if part not in found}
+            found |= new
+            waiting += new
     return dict(sorted(found.items()))
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from rl_il.errors import TERMINATION, Interrupted
 
+GRACE = 1.0  # seconds that a training may still take after Ctrl-C
 AGAIN = 2.0  # seconds until the next attempt to interrupt
 SIGNALS = (signal.SIGINT, *TERMINATION)
 HANGUP = getattr(signal, "SIGHUP", None)

@@ -101,6 +101,7 @@ def describe_run(
             "loss": policy.loss_name,
             "eval_episodes": n_eval_episodes,
             "device": str(policy.device),
+            "compile": "on" if trainer.fit.compiles else "off",
         },
         "inputs": [dataclasses.asdict(item) for item in inputs],
         **provenance(command_line),

@@ -24,11 +24,9 @@ from rl_il.policies.base_policy import BasePolicy
 from rl_il.runs.given import given_in, resume_call
 from rl_il.runs.parts import Inputs, build_policy
 from rl_il.runs.run_folder import RunFolder
-from rl_il.runs.signals import noted_signals
+from rl_il.runs.signals import GRACE, noted_signals
 from rl_il.runs.summary import line_of, print_summary, summarise
 from rl_il.types import Expert
-
-GRACE = 1.0  # seconds that a block may still take after Ctrl-C
 
 
 @dataclass(frozen=True)

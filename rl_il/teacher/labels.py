@@ -40,6 +40,16 @@ class Labels:
         numbers = {"human": labelled & by_teacher, "approved": labelled & ~by_teacher}
         return {name: int(np.count_nonzero(steps)) for name, steps in numbers.items()}
 
+    @property
+    def acs(self) -> torch.Tensor:
+        """Return the actions of the stored steps, as in the buffer."""
+        return self.buffer.acs
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the minibatches."""
+        return self.buffer.device
+
     def weight(self, source: int) -> float:
         """Return the weight of a step whose action `source` chose."""
         return self.approval if source == LEARNER else 1.0

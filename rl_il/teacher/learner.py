@@ -36,9 +36,9 @@ class Learner:
     the same seed gives the same weights; or a background thread does so between `start` and `stop`.
     """
 
-    def __init__(self, policy: BasePolicy, labels: Labels, config: TeachConfig):
+    def __init__(self, policy: BasePolicy, labels: Labels, config: TeachConfig, compiles: bool = False):
         self.policy, self.labels, self.config = policy, labels, config
-        self.fit = GradientSteps(config.run_config(), policy, labels, compiles=False)
+        self.fit = GradientSteps(config.run_config(), policy, labels, compiles)
         self.updates = 0
         self.loss: float | None = None  # a running mean
         self.since_label = 0  # gradient steps since the last new label
@@ -135,6 +135,7 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """Return what a resumed session needs in addition to its labels. The caller must hold `lock`."""
         return {
+            "fit": self.fit.state_dict(),
             "updates": self.updates,
             "loss": self.loss,
             "since_label": self.since_label,
@@ -149,6 +150,7 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Load `state`. The labels must have been added before."""
         with self.lock:
+            self.fit.load_state_dict(state.get("fit", {"compiled": False}))  # earlier versions were eager
             self.policy.load_state_dict(state["snapshot"])
             number, updates = state["snapshot_number"], state["snapshot_updates"]
             self.newest = Snapshot(number, updates, self.policy.actor(), state["snapshot"])

@@ -19,7 +19,7 @@ from rl_il.errors import DivergedError, InputError, Interrupted
 from rl_il.options import from_json
 from rl_il.report.tables import count
 from rl_il.runs.folders import read_record
-from rl_il.runs.signals import noted_signals
+from rl_il.runs.signals import GRACE, noted_signals
 from rl_il.teacher.settings import TeachConfig
 from rl_il.teacher.teaching import Teaching, open_teaching
 from rl_il.types import Trajectory
@@ -79,7 +79,7 @@ def until_stopped(stack: ExitStack, teaching: Teaching, work: Callable[[CheckSig
     environment failed, the steps of a person are saved before that, and the message says how to continue.
     """
     try:
-        work(stack.enter_context(noted_signals()))
+        work(stack.enter_context(noted_signals(GRACE if teaching.scripted else None)))
     except KeyboardInterrupt as interruption:
         return getattr(interruption, "signal_number", signal.SIGINT)
     except BaseException as error:

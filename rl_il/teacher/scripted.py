@@ -10,9 +10,8 @@ import numpy as np
 
 from rl_il.report.tables import count, plain, span
 from rl_il.statistics import MIN_EPISODES
+from rl_il.teacher.settings import EPISODES
 from rl_il.teacher.teaching import Teaching
-
-EPISODES = 10  # if --episodes is not given
 
 
 def run_scripted(teaching: Teaching, check_signals: Callable[[], None]) -> None:

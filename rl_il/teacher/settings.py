@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass
 
-from rl_il.config import RunConfig
+from rl_il.config import COMPILE, COMPILE_FROM, RunConfig
 from rl_il.errors import InputError
 from rl_il.limits import check_counts
 from rl_il.options import check_choices, expand_paths, option, same_option
 
+EPISODES = 10  # of the scripted teacher, if --episodes is not given
 MODES = ("demonstrate", "teach", "watch")
 
 
@@ -73,6 +75,12 @@ class TeachConfig:
     learning_rate: float = option(2e-3, "learning rate of the optimiser, Adam", "lr")
     weight_decay: float = same_option(RunConfig, "weight_decay")
     loss: str | None = same_option(RunConfig, "loss")
+    compile: str = option(
+        os.environ.get(COMPILE) or "auto",
+        "compile the gradient step of a session with the scripted teacher. auto: if its episodes can have"
+        f" {COMPILE_FROM:,} gradient steps or more. With a person, eager steps are always fast enough",
+        choices=("auto", "on", "off"),
+    )
 
     seed: int = option(1, "seed of everything that is random", group="session")
     logdir: str | None = option(
@@ -124,6 +132,12 @@ class TeachConfig:
     def noise(self) -> float:
         """Return the probability that the scripted teacher presses a wrong key."""
         return float((self.teacher or "").partition(":")[2] or 0)
+
+    def compiles(self, max_path_length: int) -> bool:
+        """Return whether the gradient step is compiled, if an episode has at most so many steps."""
+        steps = (self.episodes or EPISODES) * max_path_length * self.updates_per_step
+        long = self.compile == "auto" and steps >= COMPILE_FROM
+        return self.teacher is not None and (self.compile == "on" or long)
 
     def run_config(self) -> RunConfig:
         """Return the settings that `RunConfig` has too, for the code that builds policies."""

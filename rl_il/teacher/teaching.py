@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import env_of, is_picture, key_map, make_env, recipe_of
+from rl_il.envs import env_of, episode_limit, is_picture, key_map, make_env, recipe_of
 from rl_il.envs.keys import KeyMap
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_expert
@@ -80,7 +81,8 @@ class Teaching:
             config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view, policy.to_labels
         )
         self.labels = Labels(config.labels, config.approval_weight, buffer)
-        self.learner = Learner(policy, self.labels, config)
+        long = config.compiles(episode_limit(env, config.ep_len) or sys.maxsize)
+        self.learner = Learner(policy, self.labels, config, long and (policy.compile_pays or config.compile == "on"))
         self.metrics = Metrics(folder, MLflowTracker(config, folder) if config.tracker else None)
         self.unsaved_from = 0  # number of steps of the running episode that are saved
         self._measuring: Future[tuple[int, np.ndarray]] | None = None

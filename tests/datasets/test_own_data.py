@@ -8,7 +8,7 @@ from refusals import refusal
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.envs import make_env
-from rl_il.errors import InputError
+from rl_il.errors import InputError, Interrupted
 from rl_il.plugins import load_own
 from rl_il.runs.experiment import resume, run
 
@@ -61,14 +61,19 @@ def test_a_function_that_fails_is_named(own_folder, name, word):
     refusal(load_trajectories, f"mine:{name}", make_env("Corridor-v0"), holds=[word])
 
 
+def stop(*_):
+    raise Interrupted
+
+
 def test_a_run_continues_only_with_the_same_demonstrations(own_folder, monkeypatch):
     folder = own_folder(mine=CODE)
     settings = {"num_agent_train_steps_per_iter": 2, "eval_episodes": 1, "video_log_freq": -1, "n_demos": 1}
     config = RunConfig(
         env_name="Corridor-v0", expert_data="mine:trajectories", logdir=str(folder / "run"), **settings
     )
-    run(config, verbose=False)
-    (folder / "run" / "summary.json").unlink()  # as if it had been killed just before
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr("rl_il.runs.training._finish", stop)
+        run(config, verbose=False)
     monkeypatch.setattr("mine.ACTION", 2)
     with pytest.raises(InputError, match="mine:trajectories"):
         resume(folder / "run", verbose=False)

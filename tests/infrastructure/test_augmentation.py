@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from rl_il import plugins
+from rl_il.errors import InputError
 from rl_il.infrastructure.augmentation import BRIGHTNESS, SHIFT, augment, brightness, flip_steer, shift
 from rl_il.types import Batch
 
@@ -63,3 +64,24 @@ def test_single_pictures_are_changed_like_stacks(name):
     stacked = augment(Batch(pictures(), LABELS), [name], np.random.default_rng(4))
     single = augment(Batch(pictures()[:, 0], LABELS), [name], np.random.default_rng(4))
     assert torch.equal(single.obs, stacked.obs[:, 0]) and torch.equal(single.acs, stacked.acs)
+
+
+def test_augmented_pictures_lie_in_memory_as_those_before():
+    batch = Batch(pictures(channels=3), LABELS)
+    obs, acs, _ = augment(batch, ["shift", "flip_steer"], np.random.default_rng(0))
+    assert (obs.stride(), acs.stride()) == (batch.obs.stride(), batch.acs.stride())  # a compiled step relies on it
+
+
+@pytest.mark.parametrize("change", [lambda obs: obs.float() / 255, lambda obs: obs[:, :1]])
+def test_an_augmentation_that_changes_the_type_or_the_shape_is_an_error(change, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.CHANGE", change)
+    monkeypatch.setitem(plugins.AUGMENTATIONS, "odd", f"{__name__}:odd")
+    with pytest.raises(InputError, match="--augment odd"):
+        augment(Batch(pictures(), LABELS), ["odd"], np.random.default_rng(0))
+
+
+CHANGE = None
+
+
+def odd(obs, acs, rng):
+    return CHANGE(obs), acs

@@ -20,16 +20,17 @@ TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 class Sines(Flatten):
-    """An encoder with parameters: some trained, some unused, some frozen."""
+    """An encoder with parameters: some trained, some unused, some frozen. Its buffers change in each step."""
 
     def __init__(self, ob_shape):
         super().__init__(ob_shape)
         self.frequency = nn.Parameter(torch.full((self.n_features,), 0.5))
+        self.norm = nn.BatchNorm1d(self.n_features)
         self.unused = nn.Parameter(torch.ones(3))
         self.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
 
     def forward(self, observations):
-        return self.frozen * torch.sin(self.frequency * super().forward(observations))
+        return self.frozen * torch.sin(self.frequency * self.norm(super().forward(observations)))
 
 
 class Wavy(MLPPolicySL):
@@ -65,6 +66,35 @@ def stored(rows: int = 100, discrete: bool = False) -> ReplayBuffer:
     return buffer
 
 
+class Dropping(MLPPolicySL):
+    """A policy whose loss draws random numbers."""
+
+    def loss(self, observations, actions):
+        return super().loss(nn.functional.dropout(observations, 0.5), actions)
+
+
+def test_preparing_a_step_changes_neither_the_policy_nor_the_random_numbers():
+    policy, buffer = Wavy((4,), 3, False, size=32, seed=3), stored()
+    before, state = copy.deepcopy(policy.state_dict()), torch.get_rng_state()
+    CompiledUpdate(policy, 64).on(buffer, buffer.batch)
+    assert all(map(torch.equal, policy.state_dict().values(), before.values()))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_random_numbers_of_a_compiled_loss_follow_from_the_seed():
+    buffer, losses = stored(), []
+    update = CompiledUpdate(Dropping((4,), 3, False, size=32, seed=3, learning_rate=0.0), 64)
+    step = update.on(buffer, buffer.batch)
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        losses.append([step(torch.arange(64)).item() for _ in range(3)])
+    assert losses[0] == losses[1] != losses[2]
+    assert len({*losses[0]}) == 3
+    state = torch.get_rng_state()
+    update.on(buffer, buffer.batch)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def assert_same(first: MLPPolicySL, second: MLPPolicySL) -> None:
     for (name, expected), found in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
         torch.testing.assert_close(found, expected, **TOLERANCE, msg=lambda text, name=name: f"{name}: {text}")
@@ -80,13 +110,26 @@ def test_compiled_and_eager_training_agree(case):
     for part in range(2):  # the second part has other storage, other statistics and a smaller minibatch
         buffer.add([recording(1500, discrete, part + 1)])
         step = update.on(buffer, buffer.batch)
-        for rows in [*buffer.draws(64, np.random.default_rng(part), 99), torch.tensor([7])]:
-            losses.append((eager.update(*buffer.batch(rows))["Training Loss"], step(rows)))
+        for rows in [*buffer.draws(64, np.random.default_rng(part), 99), torch.tensor([7, 8])]:
+            losses.append((eager.update(*buffer.batch(rows))["Training Loss"], step(rows).item()))
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4, atol=1e-5)
     assert_same(eager, fast)
     assert [c.item() for c in fast.optimizer.counts] == [c.item() for c in eager.optimizer.counts]
     for policy in (eager, fast):  # the optimisers' states are the same too, so each can continue the other's training
         policy.update(*buffer.batch(torch.arange(8)))
+    assert_same(eager, fast)
+
+
+def test_compiled_and_eager_training_agree_for_actions_of_several_integers():
+    rng, buffer = np.random.default_rng(0), ReplayBuffer()
+    obs = rng.normal(0, 1, (501, 4)).astype(np.float32)
+    acs = np.stack([obs[:-1, :3].argmax(axis=1), obs[:-1, 3] > 0], axis=1).astype(np.int64)
+    buffer.add([Trajectory(obs, acs, np.zeros(500))])
+    eager = MLPPolicySL((4,), (3, 2), True, seed=3, learning_rate=1e-3, size=32)
+    fast = copy.deepcopy(eager)
+    step = CompiledUpdate(fast, 64).on(buffer, buffer.batch)
+    for rows in buffer.draws(64, rng, 200):
+        assert step(rows).item() == pytest.approx(eager.update(*buffer.batch(rows))["Training Loss"], abs=1e-5)
     assert_same(eager, fast)
 
 
@@ -98,27 +141,45 @@ def test_compiled_training_scales_bytes_as_eager_training_does():
     fast = copy.deepcopy(eager)
     step = CompiledUpdate(fast, 16).on(buffer, buffer.batch)
     for rows in buffer.draws(16, rng, 20):
-        assert step(rows) == pytest.approx(eager.update(*buffer.batch(rows))["Training Loss"], abs=1e-5)
+        assert step(rows).item() == pytest.approx(eager.update(*buffer.batch(rows))["Training Loss"], abs=1e-5)
     assert_same(eager, fast)
 
 
 def test_the_compiled_step_keeps_the_standard_deviation_in_its_range():
-    policy, buffer = MLPPolicySL((4,), 3, False, n_layers=0, loss="nll", learning_rate=0.1), ReplayBuffer()
-    buffer.add([Trajectory(np.zeros((9, 4), np.float32), np.zeros((8, 3), np.float32), np.zeros(8))])
-    step = CompiledUpdate(policy, 8).on(buffer, buffer.batch)
+    policy, buffer = MLPPolicySL((4,), 3, False, size=32, loss="nll", learning_rate=0.1), ReplayBuffer()
+    for parameter in policy.head.network[-1].parameters():
+        nn.init.zeros_(parameter)  # then the mean is right, and only the standard deviation changes
+    buffer.add([Trajectory(np.zeros((65, 4), np.float32), np.zeros((64, 3), np.float32), np.zeros(64))])
+    step = CompiledUpdate(policy, 64).on(buffer, buffer.batch)
     for _ in range(100):
-        step(torch.arange(8))
+        step(torch.arange(64))
     assert policy.head.log_std.tolist() == [-5, -5, -5]
+
+
+class Halving(MLPPolicySL):
+    """A policy with its own `gradient_step`."""
+
+    compilable = False
+
+    def gradient_step(self, *batch):
+        return super().gradient_step(*batch) / 2
+
+
+def test_a_policy_with_its_own_gradient_step_is_not_compiled():
+    with pytest.raises(CompileError, match="Halving"):
+        CompiledUpdate(Halving((4,), 3, False), 64)
+    with pytest.raises(TypeError, match="compilable"):
+        type("Forgetting", (MLPPolicySL,), {"gradient_step": Halving.gradient_step})
 
 
 def test_two_policies_of_the_same_shape_do_not_share_a_step():
     buffer = stored(discrete=True)
-    first, second = (MLPPolicySL((4,), 3, True, seed=seed, size=8) for seed in (1, 2))
-    steps = [CompiledUpdate(policy, 100).on(buffer, buffer.batch) for policy in (first, second)]
+    first, second = (MLPPolicySL((4,), 3, True, seed=seed, size=32) for seed in (1, 2))
+    steps = [CompiledUpdate(policy, 64).on(buffer, buffer.batch) for policy in (first, second)]
     before = copy.deepcopy(first.state_dict())
-    rows = torch.arange(100)
+    rows = torch.arange(64)
     expected = second.loss(*buffer.batch(rows)).item()
-    assert steps[1](rows) == pytest.approx(expected, abs=1e-6)
+    assert steps[1](rows).item() == pytest.approx(expected, abs=1e-6)
     assert all(map(torch.equal, first.state_dict().values(), before.values()))
 
 
@@ -133,9 +194,9 @@ def freeze_a_layer(policy, data):
 
 @pytest.mark.parametrize("change", [change_settings, freeze_a_layer])
 def test_a_policy_may_change_between_two_iterations(change):
-    eager, buffer = MLPPolicySL((4,), 3, False, size=8), stored()
-    fast, rows = copy.deepcopy(eager), torch.arange(100)
-    update = CompiledUpdate(fast, 100)
+    eager, buffer = MLPPolicySL((4,), 3, False, size=32), stored()
+    fast, rows = copy.deepcopy(eager), torch.arange(64)
+    update = CompiledUpdate(fast, 64)
     update.on(buffer, buffer.batch)(rows)
     eager.update(*buffer.batch(rows))
     for policy in (eager, fast):
@@ -157,15 +218,15 @@ def test_parameters_with_different_numbers_of_steps_are_refused():
 
 
 def test_only_a_smaller_minibatch_is_trained_eagerly(monkeypatch):
-    policy, buffer, eager = MLPPolicySL((4,), 3, False, size=8), stored(), []
-    step = CompiledUpdate(policy, 40).on(buffer, buffer.batch)
-    update = policy.update
-    monkeypatch.setattr(policy, "update", lambda obs, acs, noise: eager.append(len(obs)) or update(obs, acs))
-    for rows in torch.arange(100).split(40):
+    policy, buffer, eager = MLPPolicySL((4,), 3, False, size=32), stored(), []
+    step = CompiledUpdate(policy, 64).on(buffer, buffer.batch)
+    gradient_step = policy.gradient_step
+    monkeypatch.setattr(policy, "gradient_step", lambda *batch: eager.append(len(batch[0])) or gradient_step(*batch))
+    for rows in torch.arange(100).split(64):
         before = [parameter.clone() for parameter in policy.head.network.parameters()]
         step(rows)
         assert not any(map(torch.equal, policy.head.network.parameters(), before))
-    assert eager == [20]
+    assert eager == [36]
 
 
 def test_the_cheap_tanh_equals_tanh():
@@ -211,9 +272,9 @@ class Momentum(MLPPolicySL):
 def test_training_continues_eagerly_and_the_note_says_why(policy_class, reason, capsys):
     trainer = build(policy_class((2,), 3, True, n_layers=1, size=8, seed=3), n_iter=2, compile="on")
     assert len(trainer.run_training_loop()) == 2
-    note = capsys.readouterr().err
-    assert reason in note
-    assert note.count("\n") == 1
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
+    assert len(notes) == 1
+    assert reason in notes[0]
 
 
 @pytest.mark.parametrize("compiler", [None, "no-such-compiler"])

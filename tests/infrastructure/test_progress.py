@@ -1,10 +1,12 @@
 import io
 import itertools
 import sys
+import threading
 
 import pytest
+from tqdm import tqdm
 
-from rl_il.infrastructure.progress import Watch, progress, seconds
+from rl_il.infrastructure.progress import Watch, clock, progress, seconds
 
 
 class Terminal(io.StringIO):
@@ -105,3 +107,26 @@ def test_a_watch_sums_the_time_of_each_kind_of_work(slow_clock):
     assert watch.seconds == {"train": 3, "log": 1}
     watch.begin(earlier=100)
     assert watch.elapsed() == 101
+
+
+def test_a_clock_moves_while_the_work_has_no_steps(monkeypatch):
+    terminal, moved = Terminal(), threading.Event()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    drawn = []
+
+    def refresh(bar, **_):
+        drawn.append(bar.display())
+        if len(drawn) > 1:
+            moved.set()
+
+    monkeypatch.setattr(tqdm, "refresh", refresh)
+    with clock("compiling"):
+        assert moved.wait(10)
+    assert "compiling: 00:0" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r")  # the line is removed
+
+
+def test_elsewhere_the_clock_is_one_line(capsys):
+    with clock("compiling"):
+        assert capsys.readouterr().err == "compiling ...\n"
+    assert capsys.readouterr() == ("", "")

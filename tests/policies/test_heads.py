@@ -72,7 +72,7 @@ def test_the_compiled_step_takes_the_noise_too(jumping):
     step = CompiledUpdate(fast, 20).on(buffer, lambda rows: buffer.batch(rows)._replace(noise=noise))
     for _ in range(5):
         expected = eager.update(obs, acs, noise)["Training Loss"]
-        assert step(torch.arange(20)) == pytest.approx(expected, rel=1e-5)
+        assert step(torch.arange(20)).item() == pytest.approx(expected, rel=1e-5)
 
 
 CLOSE_LOGITS = [([0, 1e-9], 1), ([1000, 1000.0001], 1), ([7, 7 + 4e-7, 7], 1), ([-1e-9, 0, 0], 1), ([2, 2], 0)]

@@ -153,3 +153,35 @@ def test_check_raises_the_error_that_ended_the_thread():
     with pytest.raises(DivergedError, match="nan"):
         learner.check()
     learner.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit", "compiles"),
+    [
+        ({"teacher": "scripted", "episodes": 5}, 750, True),  # 5 x 750 x 4 gradient steps
+        ({"teacher": "scripted", "episodes": 5}, 749, False),
+        ({"teacher": "scripted"}, 375, True),  # 10 episodes
+        ({"episodes": 5}, 10**9, False),
+        ({"compile": "on"}, 1, True),
+        ({"teacher": "scripted", "compile": "off"}, 10**9, False),
+    ],
+)
+def test_long_sessions_of_the_scripted_teacher_are_compiled(settings, limit, compiles):
+    assert TeachConfig(**settings).compiles(limit) is compiles
+
+
+def test_compiled_and_eager_learners_agree_and_a_restored_one_stays_compiled():
+    learners = []
+    for compiles in (False, True):
+        labels = Labels("human", 1, ReplayBuffer(100))
+        labels.add(walk(30, action=1))
+        policy = MLPPolicySL((2,), 3, True, size=8, n_layers=1, seed=3)
+        learners.append(Learner(policy, labels, TeachConfig(train_batch_size=8, updates_per_step=50), compiles))
+        assert work(learners[-1], 2) == [50, 50]
+    eager, fast = (learner.policy.state_dict() for learner in learners)
+    assert fast.keys() == eager.keys()
+    for name in eager:
+        torch.testing.assert_close(fast[name], eager[name], rtol=1e-5, atol=1e-5)
+    other = make_learner(MLPPolicySL((2,), 3, True, size=8, n_layers=1))
+    other.restore(learners[1].state())
+    assert other.fit.compiles

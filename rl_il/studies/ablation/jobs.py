@@ -8,23 +8,24 @@ import shutil
 import time
 import zlib
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 
-from rl_il.config import ENV, RunConfig
+from rl_il.config import COMPILE_FROM, ENV, RunConfig
 from rl_il.envs import env_of, env_row, episode_limit, is_picture
-from rl_il.errors import RemovedError
+from rl_il.errors import InputError, RemovedError
 from rl_il.experts.loading import load_actor
 from rl_il.files import safe_name, write_json
+from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import EpisodeStatistics, look_at, sample_n_trajectories, sample_trajectory
 from rl_il.report.runs import NOT_COMPARED
 from rl_il.runs.checkpoint import Checkpoint
 from rl_il.runs.experiment import resume, run
-from rl_il.runs.folders import read_config
+from rl_il.runs.folders import is_finished, read_config
 from rl_il.runs.parts import (
     build_policy,
     count_eval_episodes,
@@ -34,9 +35,11 @@ from rl_il.runs.parts import (
 from rl_il.seeding import stream
 from rl_il.types import Actor
 
-COMPILING = 6.0  # seconds that compiling takes
 COMPILED_GAIN = 4.0  # speed of a compiled step, relative to an eager one
 GRADIENT_STEPS = 50  # the number that is timed for the estimate
+GRAPH = (*ENV, "expert_data", "policy_class", "head", "loss", "n_layers", "size", "activation", "train_batch_size")
+GRAPH += ("torch_threads", "frame_stack", "colour", "whole_picture")
+"""The settings on which a compiled step depends."""
 
 
 def check_config(config: RunConfig) -> None:
@@ -112,18 +115,32 @@ def read_reference(config: RunConfig, outdir: Path) -> dict[str, EpisodeStatisti
     return {name: (np.array(returns), np.array(lengths)) for name, (returns, lengths) in measured.items()}
 
 
-def with_one_compile(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Return the configs, with `--compile on` for all if `--compile auto` would compile at least one of them.
+def with_one_compile(configs: Sequence[RunConfig], outdir: Path) -> list[RunConfig]:
+    """Return the configs, with `--compile on` for all if together they make the gradient steps that justify it.
 
-    The runs then differ only in the settings that are compared.
+    The runs then differ only in the settings that are compared. If some were finished before, for instance with fewer
+    seeds, the others do as these did.
     """
     if any(config.compile != "auto" for config in configs):
         return list(configs)
-    compiled = any(config.compiles(labelled_steps(config)) for config in configs)
+    before = [read_config(outdir / c.logdir).compile for c in configs if is_finished(outdir / c.logdir)]
+    compiled = sum(config.total_steps(labelled_steps(config)) for config in configs) >= COMPILE_FROM
     for config in {tuple(getattr(config, name) for name in ENV): config for config in configs}.values():
         with closing(env_of(config)) as env:  # convolutions do not become faster by compiling
             compiled = compiled and not is_picture(env.observation_space)
-    return [replace(config, compile="on") for config in configs] if compiled else list(configs)
+    choice = before[0] if before else "on" if compiled else "auto"
+    return [replace(config, compile=choice) for config in configs]
+
+
+def compile_steps(configs: Sequence[RunConfig]) -> None:
+    """Compile the gradient step of each network shape among the configs, unless it is in the cache."""
+    compiled = [config for config in configs if config.compile == "on"]
+    for config in {tuple(getattr(config, name) for name in GRAPH): config for config in compiled}.values():
+        with suppress(InputError), closing(env_of(config)) as env:  # the run itself reports it
+            policy, demonstrations = build_policy(config, env), load_demonstrations(config, env)
+            trainer = RLTrainer(replace(config, do_dagger=False, n_iter=1), env, policy, demonstrations)
+            trainer.add(0, demonstrations)
+            trainer.fit.prepare()
 
 
 def labelled_steps(config: RunConfig) -> int:
@@ -152,9 +169,7 @@ def seconds_of(config: RunConfig, env_step: float, gradient_step: float) -> floa
         env_steps = count_eval_episodes(config, env) * (episode_limit(env, config.ep_len) or 0)
     env_steps *= config.n_iter * len(config.evaluation_steps(steps))
     env_steps += (config.n_iter - 1) * config.batch_size
-    training = config.n_iter * steps * gradient_step
-    if config.compiles(rows):
-        training = COMPILING + training / COMPILED_GAIN
+    training = config.n_iter * steps * gradient_step / (COMPILED_GAIN if config.compiles(rows) else 1)
     return training + env_steps * env_step
 
 

@@ -20,6 +20,7 @@ from rl_il.runs.folders import is_finished, read_config
 from rl_il.studies.ablation.grid import STEPS, Ablation, naming
 from rl_il.studies.ablation.jobs import (
     check_config,
+    compile_steps,
     difference,
     estimate,
     measure_reference,
@@ -73,7 +74,7 @@ def run_ablation(
     for variant in ablation.variants:
         with naming(variant):
             check_config(ablation.config(variant, ablation.base.seed))
-    configs = with_one_compile(ablation.trainings())
+    configs = with_one_compile(ablation.trainings(), outdir)
     done = [config for config in configs if is_done(config, outdir)]
     mine = [config for config in configs[shard[0] - 1 :: shard[1]] if config not in done]
     shard_folder = outdir / f".shard_{shard[0]}_of_{shard[1]}"  # only for its lock
@@ -90,6 +91,7 @@ def run_ablation(
         # Several shards may work in one folder at a time, but the same shard only once.
         with in_use(outdir), lock_folder(shard_folder):
             remove_leftovers(outdir, below=False)  # files in subfolders may belong to another shard that is running
+            compile_steps(mine)
             reasons = measure_references([*done, *mine], outdir, launch) | train_all(mine, outdir, launch)
     except KeyboardInterrupt as interruption:
         number = getattr(interruption, "signal_number", signal.SIGINT)

@@ -16,7 +16,7 @@ import pytest
 from calling import call_script
 from systems import WINDOWS
 
-from rl_il.config import RunConfig
+from rl_il.config import COMPILE_FROM, RunConfig
 from rl_il.errors import InputError, RemovedError
 from rl_il.files import REPOSITORY
 from rl_il.infrastructure.evaluation import Evaluator
@@ -31,6 +31,7 @@ from rl_il.runs.run_folder import RunFolder
 from rl_il.studies.ablation import sweep
 from rl_il.studies.ablation.grid import STEPS, Ablation, variant_name
 from rl_il.studies.ablation.jobs import (
+    compile_steps,
     estimate,
     measure_reference,
     read_reference,
@@ -140,16 +141,51 @@ def test_reference_scores_have_a_folder_for_each_setting_that_they_depend_on():
     assert reference_folder(replace(BASE, size=8, learning_rate=1e-4)) == reference_folder(BASE)
 
 
-LONG, PICTURES = 40_000, {"env_name": "CarRacing-v3"}  # compiling does not make convolutions faster
+PICTURES = {"env_name": "CarRacing-v3"}  # compiling does not make convolutions faster
+ENOUGH = COMPILE_FROM // 4  # gradient steps, for two values and two seeds
 
 
 @pytest.mark.parametrize(
-    ("changes", "longest", "got"),
-    [({}, LONG, "on"), ({}, 60, "auto"), ({"compile": "off"}, LONG, "off"), (PICTURES, LONG, "auto")],
+    ("changes", "steps", "got"),
+    [
+        ({}, ENOUGH, "on"),
+        ({}, ENOUGH - 1, "auto"),
+        ({"compile": "off"}, ENOUGH, "off"),
+        (PICTURES, ENOUGH, "auto"),
+    ],
 )
-def test_if_one_training_is_compiled_all_are(changes, longest, got):
-    configs = Ablation(replace(BASE, **changes), {"n_epochs": [1, longest]}, 1).trainings()
-    assert {config.compile for config in with_one_compile(configs)} == {got}
+def test_the_sum_of_the_runs_decides_whether_all_are_compiled(changes, steps, got, tmp_path):
+    base = replace(BASE, num_agent_train_steps_per_iter=steps, n_epochs=None, **changes)
+    configs = Ablation(base, {"size": [8, 16]}, 2).trainings()
+    assert [config.compile for config in with_one_compile(configs, tmp_path)] == [got] * 4
+
+
+def test_runs_that_are_added_do_as_the_finished_ones_did(tmp_path):
+    base = replace(BASE, num_agent_train_steps_per_iter=20, n_epochs=None)
+    run_ablation(Ablation(base, {"size": [8]}, 1), tmp_path, verbose=False)
+    (first, *more) = Ablation(base, {"size": [8]}, 4).trainings()
+    many = [replace(config, num_agent_train_steps_per_iter=COMPILE_FROM) for config in more]
+    assert {config.compile for config in with_one_compile(many, tmp_path)} == {"on"}
+    assert {config.compile for config in with_one_compile([first, *many], tmp_path)} == {"auto"}
+
+
+def test_the_runs_load_what_was_compiled_before(monkeypatch, tmp_path):
+    (config,) = Ablation(replace(BASE, compile="on"), {"size": [8]}, 1).trainings()
+    compile_steps([config])
+    monkeypatch.setattr("rl_il.infrastructure.compile_cache._loaded", {})
+    monkeypatch.setattr("rl_il.infrastructure.compile_cache.build", None)  # a call would fail
+    train(config, None, tmp_path)
+    assert json.loads((tmp_path / config.logdir / "summary.json").read_text())["compiled"] is True
+
+
+def test_each_network_shape_is_prepared_once_before_the_runs(monkeypatch):
+    prepared = []
+    monkeypatch.setattr(GradientSteps, "prepare", lambda fit: prepared.append(fit.config))
+    base = replace(BASE, compile="on")
+    compile_steps(Ablation(base, {"size": [8, 16], "learning_rate": [1e-3, 1e-4]}, 2).trainings())
+    assert [config.size for config in prepared] == [8, 16]
+    compile_steps(Ablation(replace(base, compile="auto"), {"size": [8, 16]}, 1).trainings())
+    assert len(prepared) == 2
 
 
 # One training for several lengths --------------------------------------------------------------------------
