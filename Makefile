@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The operations of a small network are too short to share among threads, and two tests run at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels teaching tutorial chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-wheel test-browser test-browser-slow page-picture test-experts lint clean
+.PHONY: browser help setup demo study results ablations drift pixels teaching tutorial chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-slow test-pusht test-wheel test-browser test-browser-slow page-picture test-experts pusht-env lint clean
 
 help: ## print this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -56,6 +56,11 @@ drift: setup ## the tables and figures of drift (2 minutes)
 		cp $(DRIFT)/$$env/diagnosis/losses.md $(DRIFT)/$$env.md; \
 	done
 
+# gym-pusht requires pygame, which would overwrite pygame-ce, so it is installed without its dependencies.
+pusht-env: setup ## install the environment Push-T (gym_pusht/PushT-v0)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[pusht]"
+	$(BIN)/pip install --disable-pip-version-check --no-deps gym-pusht==0.1.8
+
 pixels: setup ## CarRacing from pictures (under an hour; can be stopped and continued)
 	$(BIN)/python scripts/pixels.py --out data/results/CarRacing-v3
 
@@ -94,6 +99,12 @@ test-formats: setup ## data sets that Minari itself writes, in HDF5 and Arrow (i
 test-ray: setup ## ablations on a Ray cluster of two nodes, of which one dies (installs Ray, 240 MB)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[ray]"
 	$(BIN)/python -m pytest -q -m ray
+
+test-slow: setup ## compile the steps of more heads, also in many processes at once (1 minute)
+	$(BIN)/python -m pytest -n 2 -q -m slow
+
+test-pusht: pusht-env ## the row of Push-T in ENVS (installs gym-pusht, 80 MB)
+	$(BIN)/python -m pytest -q -m pusht
 
 test-wheel: setup ## build a wheel, install it into a new environment, and use it in another folder (2 minutes)
 	$(BIN)/python -m pytest -q -m wheel

@@ -72,6 +72,7 @@ setup(
         "zarr": ["zarr>=2.18"],
         "arrow": ["pyarrow>=16"],
         "minari": ["minari[create]>=0.5"],
+        "pusht": ["pymunk>=6.6,<7", "shapely>=2", "opencv-python-headless>=4.9"],  # `make pusht-env` adds gym-pusht
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -16,6 +16,7 @@ from rl_il.options import (
     expand_paths,
     named_values,
     option,
+    seed_range,
     split_words,
     values_text,
     worker_count,
@@ -23,6 +24,7 @@ from rl_il.options import (
 from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, RULES, check_name
 
 DEVICES = ("auto", "cpu", "cuda")
+LR_SCHEDULES = ("constant", "cosine")
 MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
 COMPILE_FROM = 15_000  # gradient steps: in two runs of so many, compiled steps save the time to compile them once
 COMPILE = "RL_IL_COMPILE"  # the environment variable with the user's default of `compile`
@@ -123,8 +125,25 @@ class RunConfig:
         choices=HEADS,
         own=True,
     )
+    modes: int | None = option(None, "Gaussian distributions of the head mixture (default: 5)")
+    flow_steps: int | None = option(None, "steps from noise to an action of the head flow (default: 10)")
     normalize_obs: bool = option(
         False, "standardise each number of an observation by its mean and standard deviation in the demonstrations"
+    )
+    normalize_acs: bool = option(
+        False,
+        "learn continuous actions standardised by their mean and standard deviation in the demonstrations. The policy"
+        " acts in the actions' own units. It is needed if these are large, such as pixels, or differ much",
+    )
+    layer_norm: bool = option(
+        False,
+        "normalise the outputs of each hidden layer, before the activation (LayerNorm). It makes training less"
+        " sensitive to the learning rate and the size of the inputs",
+    )
+    dropout: float = option(
+        0.0,
+        "set this fraction of the units to 0 after each activation, at random in each gradient step, so that the"
+        " network relies on no single unit. It has no effect on acting",
     )
 
     num_agent_train_steps_per_iter: int = option(1000, "gradient steps in each iteration", group="training")
@@ -133,7 +152,18 @@ class RunConfig:
     )
     train_batch_size: int = option(100, "labelled states in the minibatch of each gradient step")
     learning_rate: float = option(5e-3, "learning rate of the optimiser, Adam", "lr")
+    lr_schedule: str = option(
+        "constant",
+        "how the learning rate changes. cosine: it decreases to 0 over the gradient steps of all iterations together,"
+        " so that the last steps settle",
+        choices=LR_SCHEDULES,
+    )
     weight_decay: float = option(0.0, "weight decay, decoupled from the gradient (AdamW)")
+    average_weights: bool = option(
+        False,
+        "act with a moving average of the weights of the last gradient steps, which is less noisy than the last ones;"
+        " it is evaluated and saved, too",
+    )
     loss: str | None = option(
         None,
         "the loss. nll: negative log-likelihood, which is cross-entropy for discrete actions; for continuous"
@@ -141,6 +171,15 @@ class RunConfig:
         " own (default: nll for discrete actions, mse for continuous ones)",
         choices=LOSSES,
         own=True,
+    )
+    augment: str | None = option(
+        None,
+        f"change the observations of each minibatch at random: one or more of {','.join(AUGMENTATIONS)} and"
+        " module:Name, separated by commas. noise, Gaussian, is for vectors; the others are for pictures",
+    )
+    augment_noise: float = option(
+        0.05,
+        "the standard deviation of --augment noise, as a fraction of that of each number in the demonstrations",
     )
     val_fraction: float = option(
         0.0, "fraction of the labelled steps that is not used for training, but for a validation loss"
@@ -180,16 +219,24 @@ class RunConfig:
         None, "collect exactly this many episodes in each iteration, instead of --batch_size steps"
     )
 
-    frame_stack: int | None = option(
-        None, "how many of the last pictures the policy sees at once (default: 4)", group="pictures"
-    )
-    colour: bool = option(False, "give the policy pictures in colour (default: in grey)")
-    whole_picture: bool = option(False, "give the policy the dials below the picture too (default: they are cropped)")
-    augment: str | None = option(
+    history: int | None = option(
         None,
-        f"change the pictures of each minibatch at random: one or more of {','.join(AUGMENTATIONS)} and module:Name,"
-        " separated by commas",
+        "how many of the last observations the policy sees at once (default: 1; pictures: 4)",
+        group="observations and actions in a row",
+        old="frame_stack",
     )
+    chunk: int = option(1, "how many successive actions the policy predicts together")
+    execute: int | None = option(
+        None, "how many of these actions are carried out before the policy predicts again (default: all)"
+    )
+    pad_chunks: bool = option(
+        False,
+        "also train on states that are followed by fewer than --chunk labels in their episode: the last label is"
+        " repeated",
+    )
+
+    colour: bool = option(False, "give the policy pictures in colour (default: in grey)", group="pictures")
+    whole_picture: bool = option(False, "give the policy the dials below the picture too (default: they are cropped)")
 
     eval_batch_size: int = option(
         1000,
@@ -199,6 +246,11 @@ class RunConfig:
     )
     eval_episodes: int | None = option(
         None, "evaluate on exactly this many episodes, instead of --eval_batch_size steps"
+    )
+    eval_seeds: str | None = option(
+        None,
+        "evaluate on the episodes with these seeds, start:stop: 0:100 has the seeds 0 to 99. Never choose settings by"
+        " results on the seeds that you report (default: seeds that follow from --seed)",
     )
     eval_interval: str | None = option(
         None,
@@ -259,6 +311,7 @@ class RunConfig:
         check_memory(self)
         self._check_augment()
         self._check_eval_interval()
+        self._check_eval_seeds()
         self._check_ranges()
         self._check_contradictions()
 
@@ -292,8 +345,8 @@ class RunConfig:
 
     def _check_signs(self) -> None:
         positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
-        positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes frame_stack"
-        positive += " batch_episodes torch_threads split_every"
+        positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes history"
+        positive += " batch_episodes torch_threads split_every chunk execute modes flow_steps augment_noise"
         for name in positive.split():
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -316,22 +369,39 @@ class RunConfig:
         if self.n_epochs is None:
             self.evaluation_steps(self.num_agent_train_steps_per_iter)
 
+    def _check_eval_seeds(self) -> None:
+        seeds = self.fixed_seeds
+        if seeds and self.eval_episodes not in (None, len(seeds)):
+            raise InputError(
+                f"--eval_seeds {self.eval_seeds} are {len(seeds):,} episodes, but --eval_episodes is"
+                f" {self.eval_episodes}; drop one"
+            )
+
     def _check_ranges(self) -> None:
-        for name in ("learning_rate", "weight_decay"):
+        for name in ("learning_rate", "weight_decay", "augment_noise"):
             if math.isinf(getattr(self, name)):
                 raise InputError(f"--{name} must be finite, got {getattr(self, name)}")
         for name in ("video_log_freq", "scalar_log_freq"):
             if getattr(self, name) == 0 or getattr(self, name) < -1:
                 least = "no videos" if name == "video_log_freq" else "only the last iteration"
                 raise InputError(f"--{name} must be -1 ({least}) or above 0, got {getattr(self, name)}")
-        if not 0 <= self.val_fraction < 1:
-            raise InputError(f"--val_fraction must be 0 or more and less than 1, got {self.val_fraction}")
+        for name in ("val_fraction", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"--{name} must be 0 or more and less than 1, got {getattr(self, name)}")
         if not 0 <= self.beta_decay <= 1:
             raise InputError(f"--beta_decay must be between 0 and 1, got {self.beta_decay}")
 
     def _check_contradictions(self) -> None:
+        if self.execute is not None and self.execute > self.chunk:
+            raise InputError(f"--execute must be at most --chunk {self.chunk}, got {self.execute}")
         if self.device == "cuda" and self.no_gpu:
             raise InputError("--device cuda and --no_gpu contradict each other; drop one")
+        for name in ("dropout", "layer_norm"):
+            if getattr(self, name) and self.n_layers == 0 and self.policy_class is None:
+                raise InputError(f"--{name} has no effect without hidden layers (--n_layers 0); drop one")
+        noise = RunConfig.__dataclass_fields__["augment_noise"].default
+        if self.augment_noise != noise and "noise" not in self.augmentations():
+            raise InputError("--augment_noise has no effect without --augment noise; add that, or drop it")
 
     @property
     def env_settings(self) -> dict[str, str]:
@@ -347,6 +417,11 @@ class RunConfig:
     def env_flags(self) -> str:
         """Return the flags of a command that name the environment."""
         return " ".join(f"--{name} {value}" for name, value in self.env_settings.items())
+
+    @property
+    def fixed_seeds(self) -> range | None:
+        """Return the seeds of the evaluations' episodes if `eval_seeds` fixes them, or None."""
+        return seed_range("--eval_seeds", self.eval_seeds)
 
     def augmentations(self) -> list[str]:
         """Return the names of the augmentations in `augment`."""

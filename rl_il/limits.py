@@ -19,7 +19,10 @@ LIMITS = {
     "n_epochs": (10**11, "each is at least one gradient step, and so many take four months at 10,000 a second"),
     "torch_threads": (1024, "no machine has more cores"),
     "updates_per_step": (10**6, "so many take more than a minute at each environment step"),
-    "frame_stack": (1000, "each step of an evaluation reads so many pictures"),
+    "history": (1000, "each step of an evaluation reads so many observations"),
+    "chunk": (10_000, "the network predicts so many actions at once"),
+    "modes": (10_000, "each has a mean and a standard deviation of every number of an action"),
+    "flow_steps": (10_000, "each action takes so many evaluations of the network"),
 }
 """The largest value of a setting, and why. It is the same on all machines, so that each can read each run folder."""
 MAX_EVALUATIONS = 10**6  # within an iteration
@@ -61,6 +64,7 @@ def check_memory(config: Any, numbers: int = 1, memory: int = LARGEST_MACHINE, f
         (("batch_size",), steps * (BYTES_PER_STEP + numbers)),
         (("batch_episodes",), (config.batch_episodes or 0) * BYTES_PER_EPISODE),
         (("eval_episodes",), (config.eval_episodes or 0) * BYTES_PER_EPISODE),
+        (("eval_seeds",), len(config.fixed_seeds or ()) * BYTES_PER_EPISODE),
         (("num_workers",), config.num_workers * BYTES_PER_WORKER if config.num_workers > 1 else 0),
     ):
         check_bytes(" ".join(f"--{name} {getattr(config, name)}" for name in names), needed, memory)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl_il.commands import for_user
+from rl_il.envs import EnvRow
 from rl_il.options import CommandParser
 from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, RULES
 
@@ -66,17 +67,17 @@ def envs() -> Rows:
     """Return the environments of the package, with the expert and the demonstrations of each."""
     from rl_il.envs import ENVS
 
-    rows = [[name, spec.expert or "", demonstrations(spec.demos_path)] for name, spec in ENVS.items()]
+    rows = [[name, row.expert or "", demonstrations(row)] for name, row in ENVS.items()]
     return [["name", "expert", "demonstrations"], *rows]
 
 
-def demonstrations(path: Path | None) -> str:
-    """Return the number of episodes and steps in a file of ours, and their mean return."""
+def demonstrations(row: EnvRow) -> str:
+    """Return the number of episodes and steps in the included file, and their mean return, or that there is none."""
     import numpy as np
 
-    if path is None:
-        return ""
-    with np.load(path, allow_pickle=False) as arrays:
+    if row.demos_path is None:
+        return "none; record_demos.py makes some" if row.expert else "none; give --expert_data"
+    with np.load(row.demos_path, allow_pickle=False) as arrays:
         rewards, episodes = arrays["rewards"], int(arrays["episode_starts"].sum())
     return f"{episodes} episodes, {len(rewards):,} steps, mean return {rewards.sum() / episodes:,.1f}"
 
@@ -112,8 +113,9 @@ def experts() -> Rows:
     from rl_il.experts.loading import SCRIPTED_EXPERTS
 
     rows = [["name", "environment", "what it is"]]
-    for name, (env_name, make) in SCRIPTED_EXPERTS.items():
-        rows.append([name, env_name, first_sentence((make.args[0] if hasattr(make, "args") else make).__doc__)])
+    for name, (env_names, make) in SCRIPTED_EXPERTS.items():
+        what = first_sentence((make.args[0] if hasattr(make, "args") else make).__doc__)
+        rows.append([name, ", ".join(env_names), what])
     files = {spec.expert: [] for spec in ENVS.values() if str(spec.expert).endswith(".npz")}
     for name, spec in ENVS.items():
         files.get(spec.expert, []).append(name)
@@ -124,7 +126,7 @@ def experts() -> Rows:
 
 KINDS = {
     "envs": Kind(
-        "environments that come with an expert and demonstrations",
+        "environments in the table, with the expert and the demonstrations that come with them",
         envs,
         "--env_name takes any environment of Gymnasium, and yours as my_module:MyEnv-v0, which my_module registers",
     ),
@@ -146,6 +148,6 @@ KINDS = {
     "heads": Kind("heads, which compute actions from features", plugins(HEADS), "--head my_module:MyHead"),
     "losses": Kind("losses; each head supports some of them", plugins(LOSSES), "--loss my_module:my_loss"),
     "activations": Kind("activation functions", activations, "--activation my_module:MyActivation, a torch module"),
-    "augmentations": Kind("random changes of pictures", plugins(AUGMENTATIONS), "--augment my_module:my_change"),
+    "augmentations": Kind("random changes of observations", plugins(AUGMENTATIONS), "--augment my_module:my_change"),
 }
 """The kinds that `rl-il list` knows."""

@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TypeVar
 
 from rl_il.commands import for_user
 from rl_il.errors import InputError
+from rl_il.limits import COUNTABLE
 from rl_il.plugins import is_own
 
 MAX_COUNT = 10**9  # of a flag that counts episodes, steps, runs or processes
@@ -38,22 +39,24 @@ def option(
     own: bool = False,
     words: bool = False,
     path: bool = False,
+    old: str | None = None,
 ) -> Any:
     """Return a field of a dataclass of settings.
 
     Args:
       default: the field's value if the flag is not given.
       help: the text of the flag in `--help`.
-      short: a second name of the flag, written after a single dash.
+      short: a second name of the flag, written after a single dash. Two dashes are accepted too.
       choices: the values that the field may have, if there are only a few.
       parse: a function that converts the flag's text into the value. With None, the field's type converts it.
       group: the heading in `--help` above this flag and the following flags, up to the next field with a group.
       own: whether `module:Name`, something that the user wrote, is accepted as well as the `choices`.
       words: whether the flag takes several words. The field's value is one text with all of them.
       path: whether the value can be a path, which `expand_paths` expands.
+      old: an earlier name of the field, which is accepted as a flag and in files.
     """
     names = {"help": help, "short": short, "choices": choices, "parse": parse, "group": group}
-    return field(default=default, metadata=names | {"own": own, "words": words, "path": path})
+    return field(default=default, metadata=names | {"own": own, "words": words, "path": path, "old": old})
 
 
 def same_option(config_class: type, name: str) -> Any:
@@ -134,6 +137,19 @@ def named_values(flag: str, text: str) -> dict[str, Any]:
     return values
 
 
+def seed_range(flag: str, text: str | None) -> range | None:
+    """Return the seeds from start to stop, without stop, of a text such as `0:100`; None for None."""
+    if text is None:
+        return None
+    start, _, stop = text.partition(":")
+    seeds = range(int(start), int(stop)) if start.isdecimal() and stop.isdecimal() else range(0)
+    if not seeds or seeds.stop > COUNTABLE:
+        raise InputError(
+            f"{flag} must be two integers, start:stop with start below stop, such as 0:100, got {text!r:.100}"
+        )
+    return seeds
+
+
 def split_words(flag: str, text: str) -> list[str]:
     """Return the words of a flag's text, in which quotes keep spaces. Raise `InputError` if a quote is not closed."""
     try:
@@ -184,6 +200,8 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: 
         names = [f"--{item.name}"]
         if item.metadata["short"]:
             names.append(f"-{item.metadata['short']}")
+        if item.metadata["old"]:
+            names.append(f"--{item.metadata['old']}")
         settings: dict[str, Any] = {"default": item.default, "help": item.metadata["help"].replace("%", "%%")}
         if types[item.name] is bool:
             settings["action"] = "store_true"
@@ -198,7 +216,9 @@ def add_arguments(parser: argparse.ArgumentParser, config_class: type, without: 
                 del settings["metavar"]
             if item.metadata["words"]:
                 settings |= {"action": JoinWords, "nargs": "+", "metavar": "TEXT"}
-        group.add_argument(*names, **settings)
+        action = group.add_argument(*names, **settings)
+        if item.metadata["short"]:  # else --lr would be read as an abbreviation of --lr_schedule
+            parser._option_string_actions[f"--{item.metadata['short']}"] = action
 
 
 class JoinWords(argparse.Action):
@@ -272,6 +292,8 @@ def from_json(config_class: type[Config], values: dict[str, Any]) -> Config:
 
     Raise `InputError` if a value has the wrong type, or if values contradict each other.
     """
+    renamed = {item.metadata["old"]: item.name for item in dataclasses.fields(config_class)}
+    values = {renamed.get(name, name): value for name, value in values.items()}
     known = {name: value for name, value in values.items() if name in _types(config_class)}
     check_types(config_class, known)
     return config_class(**known)

@@ -36,6 +36,8 @@ HEADS = {
     "categorical": "rl_il.policies.heads:Categorical",
     "multi_categorical": "rl_il.policies.heads:MultiCategorical",
     "gaussian": "rl_il.policies.heads:Gaussian",
+    "mixture": "rl_il.policies.mixture:Mixture",
+    "flow": "rl_il.policies.flow:Flow",
 }
 """Heads of a policy. The default is the first one that fits the action space."""
 
@@ -50,8 +52,9 @@ AUGMENTATIONS = {
     "shift": "rl_il.infrastructure.augmentation:shift",
     "brightness": "rl_il.infrastructure.augmentation:brightness",
     "flip_steer": "rl_il.infrastructure.augmentation:flip_steer",
+    "noise": "rl_il.infrastructure.augmentation:noise",
 }
-"""Random changes of the pictures in a minibatch."""
+"""Random changes of the observations in a minibatch. `noise` is for vectors, and the others are for pictures."""
 
 RULES = {
     "dagger": "rl_il.infrastructure.dagger:DAgger",

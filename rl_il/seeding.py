@@ -34,7 +34,7 @@ PURPOSES = (
 
 # The environment draws its start from the episode's seed. A rule or an actor that draws adds one of these numbers:
 # `np.random.default_rng([seed, RULE_DRAWS])`.
-RULE_DRAWS, RANDOM_ACTIONS = 1, 2
+RULE_DRAWS, RANDOM_ACTIONS, EXPERT_DRAWS, POLICY_DRAWS = 1, 2, 3, 4
 
 
 def stream(root_seed: int, purpose: str, itr: int = 0, *step: int) -> np.random.Generator:
@@ -45,6 +45,11 @@ def stream(root_seed: int, purpose: str, itr: int = 0, *step: int) -> np.random.
     if not 0 <= root_seed <= COUNTABLE:
         raise InputError(f"--seed must be 0 or more and at most {COUNTABLE:,}, got {short(root_seed)}")
     return np.random.default_rng(np.random.SeedSequence(root_seed, spawn_key=(PURPOSES.index(purpose), itr, *step)))
+
+
+def evaluation_seeds(root_seed: int, fixed: range | None) -> np.random.Generator | range:
+    """Return the seeds of an evaluation's episodes if they are fixed, or the stream that draws them."""
+    return stream(root_seed, "evaluation") if fixed is None else fixed
 
 
 def episode_seeds(rng: np.random.Generator) -> Iterator[int]:

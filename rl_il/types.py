@@ -23,6 +23,17 @@ LEARNER, EXPERT, HUMAN = 0, 1, 2
 """Who chose an executed action: the values of `Trajectory.source`."""
 
 
+@dataclass(frozen=True)
+class Measure:
+    """What the episodes of an environment are judged by: its name in tables, and the format of its numbers."""
+
+    name: str
+    digits: str
+
+
+RETURN, SCORE = Measure("return", ".1f"), Measure("score", ".3f")
+
+
 class Batch(NamedTuple):
     """A minibatch of pairs (observation, label) drawn from a replay buffer."""
 
@@ -69,6 +80,17 @@ class ActionForm:
     def several(self) -> bool:
         """Return whether an action is an array of integers."""
         return self.discrete and self.shape != ()
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Return the shape of the label of one action: `()` for one integer, `(k,)` for k, else `(ac_dim,)`."""
+        return (len(self.choices),) if self.several else () if self.discrete else (math.prod(self.shape),)
+
+    def of_chunk(self, chunk: int) -> ActionForm:
+        """Return the form of the labels of so many actions in a row, as one array."""
+        if self.discrete:
+            return ActionForm(self.choices * chunk, (len(self.choices) * chunk,))
+        return ActionForm((), (math.prod(self.shape) * chunk,))
 
     @property
     def ac_dim(self) -> int | tuple[int, ...]:
@@ -144,6 +166,9 @@ class Actor(ABC):
     def reset(self, seed: int = 0) -> None:
         """Prepare for a new episode: forget the last one, and draw all random numbers from `seed`."""
 
+    def drop_plan(self) -> None:
+        """Forget the actions that were planned, if this actor plans, since another action was executed."""
+
     @abstractmethod
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         """Return one action for an observation `(*ob_shape)`, or N actions for `(N, *ob_shape)`.
@@ -180,6 +205,7 @@ class Trajectory:
     labelled: np.ndarray | None = None  # (T,) bool: whether the step has a label; None: all have one
     source: np.ndarray | None = None  # (T,) int8: LEARNER, EXPERT or HUMAN; None: EXPERT at all steps
     consulted: np.ndarray | None = None  # (T,) bool: whether a teacher was asked at the step; None: at no step
+    success: bool | None = None  # what the environment's last info said; None: nothing
 
     def __post_init__(self) -> None:
         steps = len(self.acs)
@@ -220,7 +246,7 @@ class Trajectory:
         parts = {name: None if array is None else array[start:stop] for name, array in parts.items()}
         whole = stop == len(self)
         ends = {"terminated": self.terminated and whole, "truncated": self.truncated and whole}
-        return Trajectory(self.obs[start : stop + 1], **parts, **ends)
+        return Trajectory(self.obs[start : stop + 1], **parts, **ends, success=self.success if whole else None)
 
     @property
     def labels(self) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Evaluate a policy: mean, standard deviation, IQM and 95 % interval of its return over whole episodes."""
+"""Evaluate a policy: mean, standard deviation, IQM and 95 % interval of its return or score over whole episodes."""
 
 from rl_il.config import ENV
 from rl_il.errors import InputError, run_command
-from rl_il.flags import add_rollout_flags
+from rl_il.flags import add_fields, add_rollout_flags
 from rl_il.options import CommandParser, named_path, positive_integer
 
 EXAMPLES = """examples:
@@ -20,7 +20,8 @@ def main() -> None:
     parser = CommandParser(__doc__, EXAMPLES)
     add_rollout_flags(parser, otherwise="that of the run; LunarLander-v3 for expert and random")
     add = parser.add_argument
-    add("--episodes", type=positive_integer, default=100, help="whole episodes (default: %(default)s)")
+    add("--episodes", type=positive_integer, help="whole episodes (default: 100)")
+    add_fields(parser, "eval_seeds")
     add(
         "--video",
         type=named_path,
@@ -39,15 +40,16 @@ def main() -> None:
 
     show = markdown if args.markdown else plain
     if args.all_experts:
-        if args.video or args.ep_len or args.policy != "expert" or any(getattr(args, name) for name in ENV):
+        others = ("video", "ep_len", *ENV)
+        if args.policy != "expert" or any(getattr(args, name) for name in others):
             flags = f"--policy, --{', --'.join(ENV)}, --ep_len and --video"
             raise InputError(f"--all_experts evaluates every included expert in its environments; drop {flags}")
-        results = list(evaluate_experts(args.episodes, args.seed, args.num_workers))
+        results = list(evaluate_experts(args.episodes, args.seed, args.num_workers, args.eval_seeds))
         print(to_json(results) if args.json else show([EXPERT_COLUMNS, *map(expert_row, results)]))
         return
     rollout = {"seed": args.seed, "ep_len": args.ep_len, "num_workers": args.num_workers}
     rollout |= {"video": args.video, "activation": args.expert_activation, "no_normalizer": args.no_normalizer}
-    rollout |= {"env_kwargs": args.env_kwargs, "wrappers": args.wrappers}
+    rollout |= {"env_kwargs": args.env_kwargs, "wrappers": args.wrappers, "eval_seeds": args.eval_seeds}
     result = evaluate(args.policy, args.env_name, args.episodes, **rollout)
     if args.json:
         print(to_json(result))

@@ -48,7 +48,7 @@ def same(got, expected):
 @pytest.mark.parametrize("flag, short, default, argument, value", COURSE_FLAGS)
 def test_the_courses_flags_their_short_forms_and_defaults(flag, short, default, argument, value):
     assert same(getattr(parse(), flag), default)
-    for name in filter(None, (f"--{flag}", short and f"-{short}")):
+    for name in filter(None, (f"--{flag}", short and f"-{short}", short and f"--{short}")):
         words = [name] if argument is None else [name, argument]
         assert same(getattr(parse(*words), flag), value)
 
@@ -57,7 +57,14 @@ def test_the_defaults_of_the_flags_are_those_of_the_dataclass():
     assert from_arguments(RunConfig, parse()) == RunConfig()
 
 
-CHOICES = [("loss", "huber"), ("activation", "swish"), ("device", "tpu"), ("compile", "yes"), ("rule", "none")]
+CHOICES = [
+    ("loss", "huber"),
+    ("activation", "swish"),
+    ("device", "tpu"),
+    ("compile", "yes"),
+    ("lr_schedule", "step"),
+    ("rule", "none"),
+]
 
 
 @pytest.mark.parametrize(("flag", "bad"), [*CHOICES, ("seed", "x"), ("num_workers", "some")])
@@ -90,7 +97,7 @@ def test_fewer_iterations_than_one_are_refused_whatever_the_algorithm(dagger, n_
 
 POSITIVE = (
     "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size learning_rate"
-    " eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes batch_episodes frame_stack"
+    " eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes batch_episodes history"
 ).split()
 
 
@@ -100,6 +107,8 @@ POSITIVE = (
     + [(name, -1) for name in ("n_layers", "weight_decay", "seed", "which_gpu")]
     + [("val_fraction", value) for value in (-0.1, 1.0, float("nan"))]
     + [("beta_decay", value) for value in (-0.1, 1.1, float("nan"))]
+    + [("dropout", value) for value in (-0.1, 1.0, float("nan"))]
+    + [("augment_noise", value) for value in (-0.1, 0, float("nan"), float("inf"))]
     + [("learning_rate", float("nan")), ("learning_rate", float("inf")), ("video_log_freq", -2)],
 )
 def test_a_number_out_of_range_is_refused_by_its_flag(name, value):
@@ -107,9 +116,22 @@ def test_a_number_out_of_range_is_refused_by_its_flag(name, value):
         RunConfig(**{name: value})
 
 
+@pytest.mark.parametrize("option", [{"dropout": 0.1}, {"layer_norm": True}])
+def test_options_of_hidden_layers_need_some(option):
+    with pytest.raises(InputError, match=f"--{next(iter(option))}.*--n_layers 0"):
+        RunConfig(n_layers=0, **option)
+
+
+@pytest.mark.parametrize("augment", [None, "shift"])
+def test_a_strength_without_its_noise_is_refused(augment):
+    with pytest.raises(InputError, match=r"--augment_noise.*--augment noise"):
+        RunConfig(augment=augment, augment_noise=0.1)
+
+
 @pytest.mark.parametrize(
     "accepted",
     [{"n_layers": 0}, {"weight_decay": 0.0}, {"val_fraction": 0.0}, {"val_fraction": 0.99}, {"video_log_freq": -1}]
+    + [{"dropout": 0.99, "layer_norm": True}, {"augment": "noise", "augment_noise": 2.0}]
     + [{"seed": 0}, {"which_gpu": 0}, {"do_dagger": True, "n_iter": 2}, {"device": "cpu", "no_gpu": True}]
     + [{name: 1} for name in POSITIVE],
 )

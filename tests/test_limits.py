@@ -39,7 +39,7 @@ ABSURD = [
     {"num_agent_train_steps_per_iter": 10**15},
     {"eval_interval": "1", "num_agent_train_steps_per_iter": 10**10},
     {"n_epochs": 10**20},
-    {"frame_stack": 10**6},
+    {"history": 10**6},
     {"ep_len": 10**20},
     {"n_demos": 10**20},
     {"seed": 10**400},

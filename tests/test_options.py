@@ -152,7 +152,7 @@ def test_no_flag_states_two_defaults(parse_config):
     [
         ("--lerning_rate 3", "--learning_rate"),
         ("--learning-rate=3 --nothing", "--learning_rate"),
-        ("--lr 3", "-lr"),
+        ("--lrr 3", "-lr"),
         ("--no_dagger", "--do_dagger"),
         ("--xyzzy", "--help"),
     ],

@@ -1,5 +1,6 @@
 """Environments: a table of the files included for each, `make_env`, and helpers for their spaces."""
 
+from rl_il.envs.bird import Bird
 from rl_il.envs.fitting import fit_spaces, flat_rows, largest_numbers
 from rl_il.envs.making import FreshWorld, env_of, make_env, prepare_env
 from rl_il.envs.recipes import describe_recipe, make_recipe, other_versions, recipe_of
@@ -19,6 +20,7 @@ from rl_il.envs.table import ENVS, EnvRow, env_row, lap_finished
 
 __all__ = [
     "ENVS",
+    "Bird",
     "EnvRow",
     "FreshWorld",
     "action_dtype",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import importlib
 import inspect
 import re
 import shlex
@@ -20,7 +21,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator
 
-from rl_il.envs.table import ENVS
+from rl_il.envs.table import ENVS, env_row
 from rl_il.errors import InputError
 from rl_il.options import is_given, named_values, split_words, values_text
 from rl_il.plugins import import_own, is_own, load_own
@@ -130,11 +131,22 @@ def _find_spec(env_name: str) -> EnvSpec:
         registered = [key for key, spec in gym.registry.items() if _module_of(spec.entry_point) == module]
         has = f"it registers {', '.join(registered)}" if registered else "it registers no environment"
         raise InputError(f"{env_name}: the module {module} neither registers nor contains {name}; {has}")
+    _import_package(env_name)
     if env_name in gym.registry and _has_moved(gym.registry[env_name]):
         raise InputError(f"{env_name} has moved to the package gymnasium-robotics; {_hint(env_name)}")
     if env_name in gym.registry:
         return gym.registry[env_name]
     raise InputError(f"unknown environment {env_name!r}; {_hint(env_name)}")
+
+
+def _import_package(env_name: str) -> None:
+    """Import the package that registers the environment, if its row in `ENVS` names one."""
+    module, command = env_row(env_name).package or (None, None)
+    try:
+        if module:
+            importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{env_name} needs the package {module} ({error}); `{command}` installs it") from error
 
 
 def _module_of(entry_point: Any) -> str:

@@ -12,12 +12,27 @@ from pathlib import Path
 
 from rl_il.envs.keys import CAR_RACING, LUNAR_LANDER, LUNAR_LANDER_CONTINUOUS, MOUNTAIN_CAR, KeyMap
 from rl_il.files import shipped
-from rl_il.types import Trajectory
+from rl_il.types import RETURN, SCORE, Measure, Trajectory
 
 
 def lap_finished(trajectory: Trajectory) -> bool:
     """Return whether CarRacing's lap was completed. If the car leaves the field, the last reward is -100."""
     return trajectory.terminated and trajectory.rewards[-1] > -50
+
+
+def task_done(trajectory: Trajectory) -> bool:
+    """Return whether the task ended the episode, in environments that only success ends."""
+    return trajectory.terminated
+
+
+def largest_reward(trajectory: Trajectory) -> float:
+    """Return the largest reward of the episode: on Push-T, the largest share of the goal that the block covered."""
+    return float(trajectory.rewards.max())
+
+
+def episode_return(trajectory: Trajectory) -> float:
+    """Return the sum of the rewards."""
+    return trajectory.episode_return
 
 
 @dataclass(frozen=True)
@@ -28,15 +43,22 @@ class EnvRow:
     demos: str | None = None  # a file in data/demos/
     camera: str | None = None  # a MuJoCo camera that follows the body; None: the default camera
     picture_rows: int | None = None  # upper rows of an observed picture, above the dials; None: all rows
+    score: Callable[[Trajectory], float] = episode_return  # what an episode is judged by
     success: Callable[[Trajectory], bool] | None = None  # whether an episode reached the goal
     keys: KeyMap | None = None  # the keys for a person who acts
     expert_steps: int | None = None  # mean length of the expert's episodes; None: the time limit
+    package: tuple[str, str] | None = None  # the module of another package that registers it, and how to install it
 
     @property
     def expert_path(self) -> str | None:
         """Return the file or name of the included expert, for `load_actor`, or None if there is none."""
         is_file = self.expert is not None and self.expert.endswith(".npz")
         return str(shipped("experts", self.expert)) if is_file else self.expert
+
+    @property
+    def measure(self) -> Measure:
+        """Return how tables name and write what `score` returns."""
+        return RETURN if self.score is episode_return else SCORE
 
     @property
     def demos_path(self) -> Path | None:
@@ -67,6 +89,9 @@ ENVS: dict[str, EnvRow] = {
     "Ant-v4": EnvRow("Ant-v5.npz", "Ant-v5.npz", camera="track"),
     "Humanoid-v5": EnvRow("Humanoid-v5.npz", "Humanoid-v5.npz", camera="track"),
     "Humanoid-v4": EnvRow("Humanoid-v5.npz", "Humanoid-v4.npz", camera="track"),
+    "Bird-v0": EnvRow("bird_pilot"),
+    "BirdHard-v0": EnvRow("bird_pilot"),
+    "gym_pusht/PushT-v0": EnvRow(score=largest_reward, success=task_done, package=("gym_pusht", "make pusht-env")),
 }
 
 

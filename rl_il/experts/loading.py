@@ -14,6 +14,7 @@ import numpy as np
 
 from rl_il.envs import action_form, env_row, name_of
 from rl_il.errors import InputError
+from rl_il.experts.bird_pilot import BirdPilot
 from rl_il.experts.car_driver import CarDriver
 from rl_il.experts.course import load_course_expert
 from rl_il.experts.hub import fetch
@@ -45,12 +46,13 @@ def two_parabola_rule(obs: np.ndarray) -> np.ndarray:
     return np.where((lowest < velocity) & (velocity < highest), 2, 0)
 
 
-SCRIPTED_EXPERTS: dict[str, tuple[str, Callable[[tuple[int, ...]], Actor]]] = {
-    "velocity_rule": ("MountainCar-v0", partial(ScriptedActor, velocity_rule)),
-    "two_parabola_rule": ("MountainCar-v0", partial(ScriptedActor, two_parabola_rule)),
-    "car_driver": ("CarRacing-v3", CarDriver),
+SCRIPTED_EXPERTS: dict[str, tuple[tuple[str, ...], Callable[[tuple[int, ...]], Actor]]] = {
+    "velocity_rule": (("MountainCar-v0",), partial(ScriptedActor, velocity_rule)),
+    "two_parabola_rule": (("MountainCar-v0",), partial(ScriptedActor, two_parabola_rule)),
+    "car_driver": (("CarRacing-v3",), CarDriver),
+    "bird_pilot": (("Bird-v0", "BirdHard-v0"), BirdPilot),
 }
-"""Each name's environment, and a function that makes the expert for the shape of an observation."""
+"""Each name's environments, and a function that makes the expert for the shape of an observation."""
 
 
 class Format(NamedTuple):
@@ -116,9 +118,9 @@ def load_actor(
     if policy == "random":
         return RandomActor(env)
     if policy in SCRIPTED_EXPERTS:
-        own_env, make_expert = SCRIPTED_EXPERTS[str(policy)]
-        if name != own_env:
-            raise InputError(f"{policy} is an expert for {own_env}, not for {name}")
+        own_envs, make_expert = SCRIPTED_EXPERTS[str(policy)]
+        if name not in own_envs:
+            raise InputError(f"{policy} is an expert for {' and '.join(own_envs)}, not for {name}")
         return make_expert(env.observation_space.shape)
     if is_own(policy):
         for flag in ["activation"] * bool(activation) + ["no_normalizer"] * bool(no_normalizer):

@@ -1,13 +1,15 @@
-"""Augmentations: random changes of the pictures in a minibatch. If needed, they change the labels too.
+"""Augmentations: random changes of the observations in a minibatch. If needed, they change the labels too.
 
-An augmentation takes pictures `(N, ..., height, width, channels)` uint8, their labels `(N, ac_dim)` and a random
-generator. It returns changed pictures and labels. `plugins.AUGMENTATIONS` lists those that ship. Your own is a
+An augmentation takes observations, their labels `(N, ac_dim)` and a random generator. It returns changed observations
+and labels. Observations are pictures `(N, ..., height, width, channels)` uint8, or vectors `(N, ..., *ob_shape)`.
+`plugins.AUGMENTATIONS` lists those that ship: `noise` is for vectors, and the others for pictures. Your own is a
 function in a module of the working folder: `--augment my_changes:darken`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,18 +50,28 @@ def flip_steer(obs: Tensor, acs: Tensor, rng: np.random.Generator) -> tuple[Tens
     return torch.where(mirrored.view(-1, *[1] * (obs.ndim - 1)), obs.flip(-2), obs), acs
 
 
-def augment(batch: Batch, names: Sequence[str], rng: np.random.Generator) -> Batch:
+def noise(obs: Tensor, acs: Tensor, rng: np.random.Generator, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Add Gaussian noise to each number of `obs` float32, with the standard deviation `std (*ob_shape)` float32."""
+    drawn = rng.standard_normal(tuple(obs.shape), np.float32)
+    return obs + torch.from_numpy(drawn).to(obs.device) * std, acs
+
+
+def augment(batch: Batch, names: Sequence[str], rng: np.random.Generator, noise_std: Tensor | None = None) -> Batch:
     """Return the minibatch after the named augmentations, which are applied in this order.
 
-    Raise `InputError` if one returns arrays of another shape or type, which a compiled step would misread.
+    `noise_std (*ob_shape)` is the standard deviation of `noise`, which makes integers floats. Raise `InputError` if
+    another augmentation returns arrays of another shape or type, which a compiled step would misread.
     """
     for name in names:
-        changed = find("augmentation", AUGMENTATIONS, name)(batch.obs, batch.acs, rng)
+        change = find("augmentation", AUGMENTATIONS, name)
+        if change is noise:
+            change, batch = partial(noise, std=noise_std), batch._replace(obs=batch.obs.float())
+        changed = change(batch.obs, batch.acs, rng)
         for before, after in zip(batch[:2], changed, strict=True):
             if (after.shape, after.dtype) != (before.shape, before.dtype):
                 wanted, got = (f"{tuple(each.shape)} {each.dtype}" for each in (before, after))
                 raise InputError(
-                    f"--augment {name}: must return pictures and labels like its arguments, {wanted}, got {got}"
+                    f"--augment {name}: must return observations and labels like its arguments, {wanted}, got {got}"
                 )
         batch = Batch(*(each.contiguous() for each in changed), batch.noise)
     return batch

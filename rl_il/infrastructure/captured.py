@@ -24,7 +24,7 @@ class CapturedStep:
 
     A graph uses the same memory at every replay, so each minibatch is copied into the memory of the first one. The
     graph is valid until a tensor of the policy is replaced, frozen or unfrozen. Settings of the optimiser keep their
-    values from the time of the capture.
+    values from the time of the capture, except a learning rate that was changed before, see `AdamW.learning_rate`.
 
     Args:
       policy: a `compilable` policy. Making the graph does not change it.

@@ -49,10 +49,11 @@ class CompiledUpdate:
         The function is valid until `on` is called again, or until a parameter is replaced, frozen or unfrozen. Raise
         `CompileError` if the step cannot be compiled.
         """
-        self.policy.check_labels(buffer.acs, len(buffer.acs))
+        some = _tensors(batch(torch.zeros(self.batch_rows, dtype=torch.int64, device=buffer.device)))
+        self.policy.check_labels(some[1], self.batch_rows)
         try:
             with torch.random.fork_rng(devices=[]):  # the loss may draw random numbers
-                step = self._step_for(self._some_batch(buffer))
+                step = self._step_for(some)
         except CompileError:
             raise
         except Exception as error:  # a compiler or CUDA fails, or this version of torch does not have a function
@@ -79,24 +80,17 @@ class CompiledUpdate:
         They are the optimiser's settings, the trained parameters with their state, and the policy's other tensors.
         """
         optimizer = self.policy.optimizer
-        settings = torch.tensor([optimizer.learning_rate, optimizer.weight_decay], dtype=torch.float64)
         if len({optimizer.counts[i].item() for i in self._trained}) > 1:
             raise CompileError("the policy's parameters were trained for different numbers of steps")
         packed = optimizer.pack(self._trained)
-        return settings, *packed, *self._fixed().values()
+        optimizer.settings[1] = optimizer.weight_decay
+        return optimizer.settings, *packed, *self._fixed().values()
 
     def _fixed(self) -> dict[str, Tensor]:
         """Return the policy's tensors that are not trained, by name: frozen parameters and buffers."""
         trained = {id(self.policy.optimizer.parameters[i]) for i in self._trained}
         named = {**dict(self.policy.named_parameters()), **dict(self.policy.named_buffers())}
         return {name: tensor.detach() for name, tensor in named.items() if id(tensor) not in trained}
-
-    def _some_batch(self, buffer: ReplayBuffer) -> list[Tensor]:
-        """Return the tensors of a minibatch with the right shapes."""
-        batch = buffer.batch(torch.zeros(self.batch_rows, dtype=torch.int64, device=buffer.device))
-        if self.policy.noise_shape:
-            batch = batch._replace(noise=torch.zeros(self.batch_rows, *self.policy.noise_shape, device=buffer.device))
-        return _tensors(batch)
 
     def _find_trained(self, batch: list[Tensor]) -> list[int]:
         """Return the indices of the parameters with a gradient: not frozen ones and, with mse, not `log_std`."""

@@ -9,15 +9,16 @@ from functools import cached_property
 import numpy as np
 
 from rl_il.config import RunConfig
+from rl_il.envs import env_row
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.pytorch_utils import threads
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import EpisodeStatistics, RolloutSource, begin_episodes, look_at
 from rl_il.infrastructure.validation import validate
 from rl_il.policies.base_policy import BasePolicy
-from rl_il.seeding import stream
+from rl_il.seeding import evaluation_seeds, stream
 from rl_il.statistics import bootstrap_interval
-from rl_il.types import Actor, Expert, Trajectory
+from rl_il.types import SCORE, Actor, Expert, Trajectory
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,20 @@ class Evaluation:
     scalars: dict[str, float] = field(default_factory=dict)
     returns: np.ndarray = field(default_factory=lambda: np.empty(0))  # (episodes,) float64
     lengths: np.ndarray = field(default_factory=lambda: np.empty(0, int))  # (episodes,)
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0))  # (episodes,) float64: `EnvRow.score`
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval of this policy's mean return, or NaN for fewer than five episodes."""
-        return bootstrap_interval([self.returns])
+        """Return the 95 % bootstrap interval of this policy's mean score, or NaN for fewer than five episodes."""
+        return bootstrap_interval([self.scores])
 
 
 class Evaluator:
     """The measurements of a policy in a run.
 
     Args:
-      config: the settings of the run. Only `env_name`, `seed`, `ep_len` and `torch_threads` are read.
+      config: the settings of the run. Only `env_name`, `seed`, `eval_seeds`, `ep_len` and
+        `torch_threads` are read.
       env: an environment, or worker processes.
       n_episodes: the number of whole episodes in an evaluation.
       expert: an expert with which the policy is compared on the states of the evaluation, or None. It must be able to
@@ -78,35 +81,43 @@ class Evaluator:
         episodes = self._roll_out(actor, "evaluate", itr, self.n_episodes)
         # Episodes are kept only if the expert is asked about them, since pictures need much memory.
         kept = [] if self.expert is None else list(episodes)
-        returns, lengths, success = look_at(kept or episodes, self.config.env_name)
-        scalars = return_scalars("Eval", returns, lengths) | validation
+        found, success = look_at(kept or episodes, self.config.env_name)
+        scalars = return_scalars("Eval", found.returns, found.lengths)
+        if env_row(self.config.env_name).measure is SCORE:
+            scalars |= spread_scalars("Eval", "Score", found.scores)
+        scalars |= validation
         if success is not None:
             scalars["Eval_SuccessRate"] = float(success.mean())
         if self.expert is not None:
             scalars |= agreement(actor, self.expert, kept, policy.discrete)
-        return Evaluation(itr, scalars=scalars, returns=returns, lengths=lengths)
+        return Evaluation(itr, scalars=scalars, **found._asdict())
 
     def measure(self, expert: Expert) -> EpisodeStatistics:
-        """Return the returns and lengths of the live expert, on the same episodes as the learner's evaluations.
+        """Return the numbers of the live expert's episodes, on the same episodes as the learner's evaluations.
 
         Stored returns are not used, because they may come from another version of the physics.
         """
-        return look_at(self._roll_out(expert, "expert", 0, self.n_episodes), self.config.env_name)[:2]
+        return look_at(self._roll_out(expert, "expert", 0, self.n_episodes), self.config.env_name)[0]
 
     def _roll_out(self, actor: Actor, kind: str, itr: int, n: int) -> Iterator[Trajectory]:
         """Return `n` whole episodes. The i-th episode has the same seed for every actor and iteration of a run."""
-        episodes = begin_episodes(self.env, actor, stream(self.config.seed, "evaluation"), self.config.ep_len, n=n)
+        seeds = evaluation_seeds(self.config.seed, self.config.fixed_seeds)
+        episodes = begin_episodes(self.env, actor, seeds, self.config.ep_len, n=n)
         return self.watch(episodes, kind, itr, n)
 
 
 def return_scalars(prefix: str, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
-    """Return the scalars that the course logs for a set of episodes. As in the course, std is divided by n."""
+    """Return the scalars that the course logs for a set of episodes."""
+    return spread_scalars(prefix, "Return", returns) | {f"{prefix}_AverageEpLen": float(np.mean(lengths))}
+
+
+def spread_scalars(prefix: str, name: str, values: np.ndarray) -> dict[str, float]:
+    """Return the mean, standard deviation, maximum and minimum. As in the course, std is divided by n."""
     return {
-        f"{prefix}_AverageReturn": float(np.mean(returns)),
-        f"{prefix}_StdReturn": float(np.std(returns)),
-        f"{prefix}_MaxReturn": float(np.max(returns)),
-        f"{prefix}_MinReturn": float(np.min(returns)),
-        f"{prefix}_AverageEpLen": float(np.mean(lengths)),
+        f"{prefix}_Average{name}": float(np.mean(values)),
+        f"{prefix}_Std{name}": float(np.std(values)),
+        f"{prefix}_Max{name}": float(np.max(values)),
+        f"{prefix}_Min{name}": float(np.min(values)),
     }
 
 
@@ -117,6 +128,7 @@ def agreement(actor: Actor, expert: Expert, trajectories: Sequence[Trajectory], 
     actions, it is the root mean square difference of the unclipped actions.
     """
     obs = np.concatenate([t.obs[:-1] for t in trajectories])
+    actor.reset()  # its draws must not depend on the process that rolled out the last episode
     acs, labels = actor.get_action(obs), expert.get_action(obs)
     if discrete:
         same = np.reshape(acs == labels, (len(obs), -1)).all(axis=1)

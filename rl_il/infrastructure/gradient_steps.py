@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rl_il.config import RunConfig
 from rl_il.errors import DivergedError, InputError
 from rl_il.infrastructure.augmentation import augment
+from rl_il.infrastructure.averaging import AveragedWeights
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
 from rl_il.infrastructure.pytorch_utils import seeded, threads
 from rl_il.infrastructure.replay_buffer import ReplayBuffer, with_noise
+from rl_il.policies.adam import AdamW
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.seeding import stream
 from rl_il.types import Batch
@@ -23,14 +28,29 @@ from rl_il.types import Batch
 class GradientSteps:
     """The gradient steps that fit a policy to the data in a buffer.
 
+    Args:
+      noise_std: the standard deviation of `--augment noise` for each number of an observation, `(*ob_shape)` float32.
+
     Attributes:
       compiles: whether the steps are compiled. It becomes false if compiling fails.
       must_compile: whether a failure is an error, since earlier steps of the run were compiled.
     """
 
-    def __init__(self, config: RunConfig, policy: BasePolicy, buffer: ReplayBuffer, compiles: bool):
+    def __init__(
+        self,
+        config: RunConfig,
+        policy: BasePolicy,
+        buffer: ReplayBuffer,
+        compiles: bool,
+        noise_std: np.ndarray | None = None,
+    ):
         self.config, self.policy, self.buffer, self.compiles = config, policy, buffer, compiles
         self.must_compile = False
+        _check_options(config, policy)
+        self.scheduled = config.lr_schedule != "constant"
+        self.average = AveragedWeights(policy) if config.average_weights else None
+        self._noise_std = None if noise_std is None else torch.from_numpy(noise_std).to(policy.device)
+        self._base_rate = 0.0  # the learning rate without the schedule, in a block of gradient steps
         self.itr = self.step = 0  # of the current minibatch
         self._update: Callable[[Tensor], float | Tensor] | None = None
         self._update_itr: int | None = None  # the iteration of `_update`; later ones have more data
@@ -49,7 +69,8 @@ class GradientSteps:
         before = {name: tensor.clone() for name, tensor in self.policy.state_dict().items()}
         losses: list[float | Tensor] = []
         rng = stream(self.config.seed, "torch", itr, first_step)
-        with threads(self.config.torch_threads), seeded(int(rng.integers(2**62))):  # the seed: for dropout
+        seed = int(rng.integers(2**62))  # for dropout
+        with threads(self.config.torch_threads), seeded(seed), self._base_rate_kept(), self._trained_weights():
             update = self.update_of(itr)
             for rows in minibatches:
                 self.step = first_step + len(losses)
@@ -65,17 +86,21 @@ class GradientSteps:
             )
         return found
 
-    def state_dict(self) -> dict[str, bool]:
+    def state_dict(self) -> dict[str, Any]:
         """Return whether the steps are compiled, which decides the last digits of the result.
 
-        On a GPU they are captured or eager, with equal results, so there is nothing to keep.
+        On a GPU they are captured or eager, with equal results, so there is nothing to keep of that. If the weights
+        are averaged, return also those that are trained, since the policy has the average.
         """
-        return {} if on_gpu(self.policy) else {"compiled": self.compiles}
+        average = {} if self.average is None else {"average": self.average.state_dict()}
+        return average if on_gpu(self.policy) else {"compiled": self.compiles} | average
 
-    def load_state_dict(self, state: dict[str, bool]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Make the steps as they were made before."""
         if state and not on_gpu(self.policy):
             self.compiles = self.must_compile = state["compiled"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def prepare(self) -> None:
         """Compile the step if it is to be compiled, before the first minibatch."""
@@ -84,7 +109,9 @@ class GradientSteps:
 
     def take(self, rows: Tensor, itr: int, step: int) -> float:
         """Make one gradient step on the rows with these numbers, and return the loss before it, finite or not."""
-        with threads(self.config.torch_threads):
+        drops = self.config.dropout > 0  # seeding takes longer than a compiled step
+        seed = int(stream(self.config.seed, "torch", itr, step).integers(2**62)) if drops else 0
+        with threads(self.config.torch_threads), seeded(seed) if drops else nullcontext():
             update, self.step = self.update_of(itr), step
             return float(update(rows))
 
@@ -96,10 +123,12 @@ class GradientSteps:
         """
         self.itr = itr
         if self._update_itr != itr:
-            self._update, self._update_itr = self._make_update(), itr
+            self._update, self._update_itr = self._with_options(self._make_update()), itr
         return self._update
 
     def _make_update(self) -> Callable[[Tensor], float | Tensor]:
+        if self.scheduled:  # so that a captured step reads the rate from a tensor
+            self.policy.optimizer.learning_rate = self.policy.optimizer.learning_rate
         plain = not self.config.augmentations() and not self.policy.noise_shape
         batch = self.buffer.batch if plain else self.batch
         rows = self.config.train_batch_size
@@ -122,13 +151,76 @@ class GradientSteps:
         """Return the rows with these numbers. Augment them if the run does, and add noise if the loss needs it."""
         batch = self.buffer.batch(rows)
         if names := self.config.augmentations():
-            batch = augment(batch, names, self._stream("augmentation"))
+            batch = augment(batch, names, self._stream("augmentation"), self._noise_std)
         shape = self.policy.noise_shape
         return with_noise(batch, shape, self._stream("noise")) if shape else batch
+
+    def _with_options(self, update: Callable[[Tensor], float | Tensor]) -> Callable[[Tensor], float | Tensor]:
+        """Return `update` with the schedule of the learning rate and the average of the weights."""
+        if not self.scheduled and self.average is None:
+            return update
+
+        def update_and_average(rows: Tensor) -> float | Tensor:
+            if self.scheduled:
+                self.policy.optimizer.learning_rate = self._base_rate * cosine(self._progress())
+            loss = update(rows)
+            if self.average is not None:
+                self.average.follow()
+            return loss
+
+        return update_and_average
+
+    def _progress(self) -> float:
+        """Return the fraction of the run's gradient steps that was made before the current one.
+
+        Each iteration is an equal part of the run. With `n_epochs`, later iterations have more gradient steps, and
+        how many is not known before.
+        """
+        total = self.config.steps_per_iteration(len(self.buffer))
+        return (self.itr + self.step / total) / self.config.n_iter
+
+    @contextmanager
+    def _base_rate_kept(self) -> Iterator[None]:
+        """Restore the optimiser's learning rate at the end of the `with` block, if there is a schedule."""
+        if not self.scheduled:
+            yield
+            return
+        optimizer = self.policy.optimizer
+        self._base_rate = optimizer.learning_rate
+        try:
+            yield
+        finally:
+            optimizer.learning_rate = self._base_rate
+
+    def _trained_weights(self) -> Any:
+        """Return a context in which the policy has the weights that are trained."""
+        return nullcontext() if self.average is None else self.average.training()
 
     def _stream(self, purpose: str) -> np.random.Generator:
         """Return the random stream of the current step for this purpose."""
         return stream(self.config.seed, purpose, self.itr, self.step)
+
+
+def cosine(progress: float) -> float:
+    """Return what the learning rate is multiplied by after this fraction of the run: from 1 to 0.
+
+    Source: Loshchilov and Hutter 2017 (arXiv:1608.03983), without restarts.
+    """
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def _check_options(config: RunConfig, policy: BasePolicy) -> None:
+    """Raise `InputError` if an option of the config does not fit the policy."""
+    if config.lr_schedule != "constant" and not isinstance(policy.optimizer, AdamW):
+        raise InputError(
+            f"--lr_schedule {config.lr_schedule}: {type(policy).__name__} has its own optimiser"
+            f" ({type(policy.optimizer).__name__}), whose learning rate it must set itself; drop the flag"
+        )
+    if config.average_weights and not isinstance(policy, nn.Module):
+        raise InputError(
+            f"--average_weights: {type(policy).__name__} is not a torch.nn.Module, so its weights are unknown; drop"
+            " the flag"
+        )
 
 
 def on_gpu(policy: BasePolicy) -> bool:

@@ -52,12 +52,29 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def build_mlp(input_size: int, output_size: int, n_layers: int, size: int, activation: str) -> nn.Sequential:
-    """Return `n_layers` hidden layers of `size` units, each followed by the activation, and a linear layer."""
+def build_mlp(
+    input_size: int,
+    output_size: int,
+    n_layers: int,
+    size: int,
+    activation: str,
+    dropout: float = 0.0,
+    layer_norm: bool = False,
+) -> nn.Sequential:
+    """Return `n_layers` hidden layers of `size` units, and a linear layer.
+
+    A hidden layer is linear. It is followed by layer normalisation (if `layer_norm`), the activation, and dropout
+    with the probability `dropout` (if it is not 0), in this order.
+    """
     activation_class = find_activation(activation)
     layers: list[nn.Module] = []
     for _ in range(n_layers):
-        layers += [nn.Linear(input_size, size), activation_class()]
+        layers.append(nn.Linear(input_size, size))
+        if layer_norm:
+            layers.append(nn.LayerNorm(size))
+        layers.append(activation_class())
+        if dropout:
+            layers.append(nn.Dropout(dropout))
         input_size = size
     return nn.Sequential(*layers, nn.Linear(input_size, output_size))
 

@@ -29,6 +29,10 @@ class ReplayBuffer:
         `(N, k, *ob_shape)` of each observation and the k - 1 observations before it. At the start of an episode, the
         first observation is repeated. Each observation is stored once, and stacks are made when they are drawn.
         Unlabelled steps are stored too, since later stacks contain them.
+      chunk: with 1, a minibatch contains one label for each observation, `(N, *shape of a label)`. With K > 1, it
+        contains the labels of K successive steps `(N, K, *shape of a label)`, from the observation's step on. Only
+        steps that are followed by so many labels in their episode are drawn. Each label is stored once.
+      pad: whether to draw the other labelled steps too, with their last label repeated.
       view: a function that returns the part of observations `(N, *ob_shape)` to store, for example pictures without
         colours.
       to_labels: a function that returns the labels to store of actions `(N, ...)`.
@@ -41,22 +45,29 @@ class ReplayBuffer:
         frame_stack: int = 1,
         view: Callable[[np.ndarray], np.ndarray] = lambda obs: obs,
         to_labels: Callable[[np.ndarray], np.ndarray] = lambda acs: acs,
+        chunk: int = 1,
+        pad: bool = False,
     ):
         self.max_size = max_size
         self.device = torch.device(device)
         self.frame_stack, self.view, self.to_labels = frame_stack, view, to_labels
+        self.chunk, self.pad = chunk, pad
+        self.has_windows = frame_stack > 1 or chunk > 1  # then unlabelled steps are stored too
         self.added = 0  # all rows so far, with dropped ones; row i is stored at `i % max_size`
         self._obs: torch.Tensor | None = None  # (capacity, *ob_shape)
         self._acs: torch.Tensor | None = None  # (capacity, *shape of a label)
         self._behind: torch.Tensor | None = None  # (capacity,) number of earlier rows in the row's stack
-        self._labelled: torch.Tensor | None = None  # (capacity,) 0 or 1
-        self._drawable: torch.Tensor | None = None  # (len(self),) rows with a label; None: not computed yet
+        self._ahead: torch.Tensor | None = None  # (capacity,) number of labels that follow, < chunk; -1: no label
+        self._drawable: torch.Tensor | None = None  # (len(self),) rows that are drawn; None: not computed yet
         self._back = torch.arange(frame_stack - 1, -1, -1, device=self.device)
+        self._forward = torch.arange(chunk, device=self.device)
         self._episode_rows = 0  # stored steps of the last episode
+        self._last_labelled = np.empty(0, bool)  # whether each of its last chunk - 1 steps has a label
         self._warned = False
 
     def __len__(self) -> int:
-        return self._kept if self.frame_stack == 1 else len(self._rows_with_label())
+        """Return the number of steps that can be drawn."""
+        return len(self._drawable_rows()) if self.has_windows else self._kept
 
     @property
     def _kept(self) -> int:
@@ -73,7 +84,7 @@ class ReplayBuffer:
         return self._acs[: self._kept]
 
     def add(self, trajectories: Sequence[Trajectory], continued: bool = False) -> None:
-        """Append the labelled steps of each trajectory. With frame stacking, also append the unlabelled steps.
+        """Append the labelled steps of each trajectory. With stacks or chunks, also append the unlabelled steps.
 
         Args:
           trajectories: episodes, or parts of them.
@@ -81,7 +92,7 @@ class ReplayBuffer:
         """
         for trajectory in trajectories:
             labelled = trajectory.labelled_steps
-            keep = labelled if self.frame_stack == 1 else slice(None)
+            keep = slice(None) if self.has_windows else labelled
             self._episode_rows = self._episode_rows if continued else 0
             labels = self.to_labels(trajectory.labels[keep])
             self._append(self.view(trajectory.obs[:-1][keep]), labels, labelled[keep])
@@ -90,13 +101,19 @@ class ReplayBuffer:
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """Return the minibatch with these row numbers `(N,)`."""
-        return Batch(self._stacks(rows), self._acs.index_select(0, rows))
+        return Batch(self._stacks(rows), self._chunks(rows))
 
     def _stacks(self, rows: torch.Tensor) -> torch.Tensor:
         if self.frame_stack == 1:
             return self._obs.index_select(0, rows)
         frames = (rows[:, None] - torch.minimum(self._behind[rows][:, None], self._back)) % self.max_size
         return self._obs.index_select(0, frames.reshape(-1)).unflatten(0, frames.shape)
+
+    def _chunks(self, rows: torch.Tensor) -> torch.Tensor:
+        if self.chunk == 1:
+            return self._acs.index_select(0, rows)
+        steps = (rows[:, None] + torch.minimum(self._ahead[rows][:, None], self._forward)) % self.max_size
+        return self._acs.index_select(0, steps.reshape(-1)).unflatten(0, steps.shape)
 
     def sample(self, batch_rows: int, rng: np.random.Generator) -> Batch:
         """Return a minibatch of `batch_rows` rows, drawn uniformly with replacement."""
@@ -121,15 +138,15 @@ class ReplayBuffer:
         return iter(self._rows(np.arange(len(self))).split(batch_rows))
 
     def _rows(self, numbers: np.ndarray) -> torch.Tensor:
-        """Return the row numbers for these positions, `0 .. len(self) - 1`, in the list of rows with a label."""
+        """Return the row numbers for these positions, `0 .. len(self) - 1`, in the list of rows that can be drawn."""
         rows = torch.from_numpy(numbers).to(self.device)
-        return rows if self.frame_stack == 1 else self._rows_with_label()[rows]
+        return self._drawable_rows()[rows] if self.has_windows else rows
 
-    def _rows_with_label(self) -> torch.Tensor:
-        """Return the numbers of the rows with a label. Compute them only when they are needed after an addition."""
+    def _drawable_rows(self) -> torch.Tensor:
+        """Return the numbers of the rows that can be drawn. Compute them only when they are needed."""
         if self._drawable is None:
-            labelled = torch.empty(0) if self._labelled is None else self._labelled[: self._kept]
-            self._drawable = labelled.nonzero()[:, 0]
+            ahead = torch.empty(0) if self._ahead is None else self._ahead[: self._kept]
+            self._drawable = (ahead >= (0 if self.pad else self.chunk - 1)).nonzero()[:, 0]
         return self._drawable
 
     def _append(self, obs: np.ndarray, acs: np.ndarray, labelled: np.ndarray) -> None:
@@ -144,10 +161,14 @@ class ReplayBuffer:
             )
             self._warned = True
         columns = {"_obs": obs[-self.max_size :], "_acs": acs[-self.max_size :]}
+        before = self._last_labelled if self._episode_rows else np.empty(0, bool)
+        if self.has_windows:
+            ahead = labels_ahead(np.concatenate((before, labelled)), self.chunk)
+            columns["_ahead"] = ahead[len(before) :][-self.max_size :]
+            self._last_labelled = np.concatenate((before, labelled))[::-1][: self.chunk - 1][::-1]
         if self.frame_stack > 1:
-            columns["_labelled"] = labelled[-self.max_size :]
-            before = self._episode_rows if len(obs) <= self.max_size else 0  # else its first steps are not stored
-            columns["_behind"] = np.minimum(before + np.arange(len(columns["_obs"])), self.frame_stack - 1)
+            behind = self._episode_rows if len(obs) <= self.max_size else 0  # else its first steps are not stored
+            columns["_behind"] = np.minimum(behind + np.arange(len(columns["_obs"])), self.frame_stack - 1)
         columns = {name: to_tensor(rows, self.device) for name, rows in columns.items()}
         n = len(columns["_obs"])
         self._reserve(min(self._kept + n, self.max_size), columns)
@@ -158,6 +179,9 @@ class ReplayBuffer:
             storage[start : start + before_end] = rows[:before_end]
             storage[: n - before_end] = rows[before_end:]
         self.added += len(obs)
+        if len(before) and n + len(before) <= self.max_size:  # the steps before have more labels ahead now
+            rows = (start - len(before) + torch.arange(len(before), device=self.device)) % self.max_size
+            self._ahead[rows] = torch.from_numpy(ahead[: len(before)]).to(self.device)
         self._episode_rows += len(obs)
         if self.frame_stack > 1:
             self._forget_overwritten()
@@ -183,6 +207,18 @@ class ReplayBuffer:
             if kept:
                 new[:kept] = old[:kept]
             setattr(self, name, new)
+
+
+def labels_ahead(labelled: np.ndarray, chunk: int) -> np.ndarray:
+    """Return how many labels follow each label without a gap, at most chunk - 1; -1 for a step without a label.
+
+    Args:
+      labelled: `(T,)` bool, whether each step of an episode has a label.
+      chunk: the number of successive labels that are wanted.
+    """
+    steps = np.arange(len(labelled))
+    gaps = np.where(labelled, len(labelled), steps)  # the next step without a label is the smallest from here on
+    return np.minimum(np.minimum.accumulate(gaps[::-1])[::-1] - steps - 1, chunk - 1)
 
 
 def with_noise(batch: Batch, shape: tuple[int, ...], rng: np.random.Generator) -> Batch:

@@ -14,6 +14,7 @@ from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Rule, Teacher, label_round
 from rl_il.infrastructure.gradient_steps import GradientSteps, pays
+from rl_il.infrastructure.normalisation import fit_normalisation, noise_std
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import RolloutSource, begin_episodes, enough
 from rl_il.infrastructure.validation import hold_out
@@ -66,13 +67,12 @@ class RLTrainer:
         self.config, self.env, self.policy, self.demonstrations = config, env, policy, demonstrations
         self.rule, self.teacher, self.watch = rule, teacher, watch
         storage = (config.max_replay_buffer_size, policy.device, policy.frame_stack, policy.view, policy.to_labels)
-        self.buffer, self.validation = ReplayBuffer(*storage), ReplayBuffer(*storage)
+        self.buffer, self.validation = (ReplayBuffer(*storage, policy.chunk, config.pad_chunks) for _ in range(2))
         compiles = pays(config, policy, sum(int(t.labelled_steps.sum()) for t in demonstrations))
-        self.fit = GradientSteps(config, policy, self.buffer, compiles)
+        fit_normalisation(config, policy, demonstrations)
+        self.fit = GradientSteps(config, policy, self.buffer, compiles, noise_std(config, policy, demonstrations))
         self.itr = self.steps_done = 0  # the iteration, and the number of its gradient steps so far
         self.gradient_steps = self.env_steps = self.expert_labels = 0
-        if config.normalize_obs:
-            policy.fit_normalization(np.concatenate([t.obs[:-1] for t in demonstrations]))
 
     def run_training_loop(self) -> list[Block]:
         """Train to the end, and return all blocks."""
@@ -106,15 +106,14 @@ class RLTrainer:
         self.env_steps += sum(map(len, trajectories)) if itr else 0
         self.expert_labels += sum(int(t.labelled_steps.sum()) for t in trajectories)
         if self.config.val_fraction > 0:
-            rng, stacked = stream(self.config.seed, "validation", itr), self.policy.frame_stack > 1
-            trajectories, held = hold_out(trajectories, self.config.val_fraction, rng, whole_ends=stacked)
+            rng, fraction = stream(self.config.seed, "validation", itr), self.config.val_fraction
+            trajectories, held = hold_out(trajectories, fraction, rng, whole_ends=self.buffer.has_windows)
             self.validation.add(held)
         self.buffer.add(trajectories)
         self.demonstrations = ()  # they are in the buffer now, and pictures need much memory
         if len(self.buffer) == 0:
-            raise InputError(
-                "there are no labelled steps to train on; lower --val_fraction or give other --expert_data"
-            )
+            wanted = f"{self.policy.chunk} labelled steps in a row to train on; lower --chunk or --val_fraction"
+            raise InputError(f"there are no {wanted}, or give other --expert_data")
 
     def remaining_blocks(self, itr: int) -> Iterator[tuple[list[Tensor], int]]:
         """Yield the minibatches of each block, as row numbers, and the number of minibatches in the iteration."""

@@ -25,6 +25,15 @@ from rl_il.errors import RAISED, InputError, describe, is_interruption, own_fram
 from rl_il.infrastructure.dagger import Decision
 from rl_il.types import Trajectory
 
+SUCCESS = ("is_success", "success")
+"""The names under which the info of an environment may say whether the episode reached its goal."""
+
+
+def success_in(info: dict[str, Any]) -> bool | None:
+    """Return what the info says about success, or None if it says nothing that is true or false."""
+    found = next((info[name] for name in SUCCESS if name in info), None)
+    return bool(found) if np.ndim(found) == 0 and found in (0, 1) else None
+
 
 class Rollout:
     """An episode so far. In this package, only this class calls the `reset` and the `step` of an environment.
@@ -50,6 +59,7 @@ class Rollout:
         self.rewards, self.sources, self.may_label = [], [], []
         self.terminated = self.truncated = self.cut = False
         self.own: np.ndarray | None = None
+        self.info: dict[str, Any] = {}  # of the last step
         self.ob = self._first_observation()
 
     def __len__(self) -> int:
@@ -101,7 +111,7 @@ class Rollout:
                 ob = self._recorded(ob)
         except RAISED as error:
             raise self._failure(len(self) + 1, error) from error
-        self.ob, self.terminated = ob, terminated
+        self.ob, self.terminated, self.info = ob, terminated, info
         self.acs.append(executed)
         self.answers.append(answer)
         self.rewards.append(reward)
@@ -201,5 +211,6 @@ class Rollout:
             expert_acs=np.array(labels, self._ac_dtype) if consulted.any() else None,
             labelled=None if all(may_label) else np.array(may_label, bool),
             source=np.array(self.sources[start:], np.int8),
+            success=success_in(self.info),
             consulted=consulted if consulted.any() and self.has_teacher else None,
         )

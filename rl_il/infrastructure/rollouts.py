@@ -11,7 +11,8 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -102,6 +103,8 @@ def episode_steps(
             rollout.explain(error)
             raise
         rollout.step(decision, answer)
+        if rule is not None and decision.source != LEARNER:
+            actor.drop_plan()
         yield rollout
 
 
@@ -137,9 +140,22 @@ class EpisodeSource(Protocol):
 
 RolloutSource = gym.Env | EpisodeSource
 
-EpisodeStatistics = tuple[np.ndarray, np.ndarray]
-"""The returns and the lengths of n evaluation episodes: `(n,)` float64 and `(n,)` int."""
-NO_STATISTICS: EpisodeStatistics = (np.empty(0), np.empty(0, int))
+
+class EpisodeStatistics(NamedTuple):
+    """The numbers of n evaluation episodes."""
+
+    returns: np.ndarray  # (n,) float64
+    lengths: np.ndarray  # (n,) int
+    scores: np.ndarray  # (n,) float64: what the environment's row judges by; for most environments the returns
+
+    @classmethod
+    def from_lists(cls, returns: Sequence, lengths: Sequence, scores: Sequence | None = None) -> EpisodeStatistics:
+        """Return the numbers that a file holds. The scores are the returns if they are not given."""
+        scores = returns if scores is None else scores
+        return cls(np.array(returns, np.float64), np.array(lengths, int), np.array(scores, np.float64))
+
+
+NO_STATISTICS = EpisodeStatistics(np.empty(0), np.empty(0, int), np.empty(0))
 
 
 def sample_trajectories(
@@ -172,7 +188,7 @@ def sample_n_trajectories(
     env: RolloutSource,
     actor: Actor,
     n: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Sequence[int],
     max_path_length: int | None = None,
     source: int = LEARNER,
 ) -> Iterator[Trajectory]:
@@ -183,7 +199,7 @@ def sample_n_trajectories(
 def begin_episodes(
     env: RolloutSource,
     actor: Actor,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Sequence[int],
     max_path_length: int | None = None,
     source: int = LEARNER,
     n: int | None = None,
@@ -192,10 +208,12 @@ def begin_episodes(
 ) -> Iterator[Trajectory]:
     """Return an iterator over `n` whole episodes, or without end for None. Worker processes start at once.
 
-    Raise `InputError` if not even the numbers of n episodes fit into memory.
+    `rng` draws the seeds of the episodes, or is the seeds themselves. Raise `InputError` if not even the numbers of n
+    episodes fit into memory.
     """
     check_bytes(f"{n} episodes", (n or 0) * BYTES_PER_EPISODE, memory_here())
-    seeds = episode_seeds(rng) if n is None else list(itertools.islice(episode_seeds(rng), n))
+    seeds = episode_seeds(rng) if isinstance(rng, np.random.Generator) else rng
+    seeds = seeds if n is None else list(itertools.islice(seeds, n))
     roll_out = partial(
         sample_trajectory, actor=actor, max_path_length=max_path_length, source=source, rule=rule, teacher=teacher
     )
@@ -209,13 +227,15 @@ def returns_and_lengths(trajectories: Sequence[Trajectory]) -> tuple[np.ndarray,
     return np.array([t.episode_return for t in trajectories]), np.array([len(t) for t in trajectories])
 
 
-def look_at(episodes: Iterable[Trajectory], env_name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return the return, the length and the success (bool) of each episode, as arrays `(n,)`.
+def look_at(episodes: Iterable[Trajectory], env_name: str) -> tuple[EpisodeStatistics, np.ndarray | None]:
+    """Return the numbers of the episodes, and whether each reached its goal, `(n,)` bool.
 
-    The success is None if the environment's row in `ENVS` does not define it. No episode is kept, since the pictures
-    of a hundred episodes of CarRacing would need 2 GB.
+    The latter is None if neither the environment's row in `ENVS` nor its info says it. No episode is kept, since the
+    pictures of a hundred episodes of CarRacing would need 2 GB.
     """
-    reached = env_row(env_name).success
-    rows = [(t.episode_return, len(t), bool(reached and reached(t))) for t in episodes]
-    returns, lengths, success = (np.array(column) for column in zip(*rows, strict=True))
-    return returns, lengths, success if reached else None
+    row = env_row(env_name)
+    reached = row.success or attrgetter("success")
+    rows = [(t.episode_return, len(t), row.score(t), reached(t)) for t in episodes]
+    returns, lengths, scores, success = zip(*rows, strict=True)
+    known = None if None in success else np.array(success, bool)
+    return EpisodeStatistics.from_lists(returns, lengths, scores), known

@@ -19,6 +19,7 @@ from rl_il.seeding import RANDOM_ACTIONS
 from rl_il.types import ActionForm, Actor
 
 UNBOUNDED = 1.0  # a random number without a bound is drawn up to this one
+NORM_EPSILON = 1e-5  # of layer normalisation, as in torch
 
 
 def tanh(x: np.ndarray) -> None:
@@ -44,6 +45,15 @@ def elu(x: np.ndarray) -> None:
 def sigmoid(x: np.ndarray) -> None:
     """Replace x by 1 / (1 + exp(-x))."""
     np.divide(1, 1 + np.exp(-x), out=x)
+
+
+def normalise(x: np.ndarray, gain: np.ndarray, bias: np.ndarray) -> None:
+    """Replace x `(..., n)` by its layer normalisation (Ba et al. 2016, arXiv:1607.06450)."""
+    n = x.shape[-1]
+    x -= np.add.reduce(x, -1, keepdims=True) / n
+    x /= np.sqrt(np.add.reduce(x * x, -1, keepdims=True) / n + NORM_EPSILON)
+    x *= gain
+    x += bias
 
 
 def as_batch(obs: np.ndarray, ob_shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
@@ -84,14 +94,16 @@ class NumpyActor(Actor):
     Args:
       layers: pairs of weights `(in, out)` and bias `(out,)`, from the input to the output.
       activation: a name in `plugins.ACTIVATIONS`. It is applied after every layer except the last.
-      output: how the outputs of the last layer become an action: `argmax` (an integer), `identity`, `tanh` (then
-        times `action_scale`, plus `action_center`), or `clip` (to `action_low` and `action_high`).
+      output: how the outputs of the last layer become an action: `argmax` (an integer), `identity` or `tanh` (both
+        then times `action_scale`, plus `action_center`), or `clip` (to `action_low` and `action_high`).
       ob_shape: the environment's observation shape.
       form: the form of the actions. None: one integer from 0, or a vector.
       obs_slice: which numbers of the flattened observation the network reads.
       obs_mean, obs_std, obs_clip: the network reads (observation - mean) / std, clipped to +-`obs_clip`.
       action_scale, action_center, action_low, action_high: one number, or one number for each action dimension.
       dtype: the precision of the computation. Actions are int64 or float32.
+      norms: pairs of gain `(out,)` and bias `(out,)`, for layer normalisation after every layer except the last,
+        before the activation. Empty: there is none.
     """
 
     def __init__(
@@ -110,6 +122,7 @@ class NumpyActor(Actor):
         action_low: np.ndarray | float = -np.inf,
         action_high: np.ndarray | float = np.inf,
         dtype: type = np.float32,
+        norms: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ):
         self._activate = load(row("activation", ACTIVATIONS, activation)[1])
         if output not in ("argmax", "identity", "tanh", "clip"):
@@ -117,6 +130,7 @@ class NumpyActor(Actor):
         self.layers = [
             (_numbers(f"layer {i}", w, dtype), _numbers(f"layer {i}", b, dtype)) for i, (w, b) in enumerate(layers)
         ]
+        self.norms = [tuple(_numbers(f"norm {i}", each, dtype) for each in norm) for i, norm in enumerate(norms)]
         self.activation, self.output = activation, output
         self.ob_shape, self.obs_slice, self.dtype = tuple(ob_shape), obs_slice, dtype
         self.obs_mean = None if obs_mean is None else _numbers("obs_mean", obs_mean, dtype)
@@ -130,6 +144,7 @@ class NumpyActor(Actor):
         self._choices = form.choices if form is not None and form.several else None
         self._check_layers()
         self._check_scales()
+        self._scaled = bool((self.action_scale != 1).any() or self.action_center.any())
         self._reads_all = len(self.ob_shape) == 1 and obs_slice == slice(None)
         self._inputs = np.empty(len(self.layers[0][0]), dtype)
         self._outputs = [np.empty(len(b), dtype) for _, b in self.layers]
@@ -149,6 +164,9 @@ class NumpyActor(Actor):
             if not (np.isfinite(w).all() and np.isfinite(b).all()):
                 raise InputError(f"layer {i} contains NaN or infinity")
             width = len(b)
+        expected = [(b.shape, b.shape) for _, b in self.layers[:-1]]
+        if self.norms and [tuple(each.shape for each in norm) for norm in self.norms] != expected:
+            raise InputError(f"norms must be a gain and a bias for each of the {len(expected)} hidden layers")
         if self._form is not None:
             expected = sum(self._form.choices) or self._form.ac_dim
             if width != expected or self._form.discrete != (self.output == "argmax"):
@@ -207,6 +225,8 @@ class NumpyActor(Actor):
             np.clip(h, -self.obs_clip, self.obs_clip, out=h)
         for i, (w, b) in enumerate(self.layers):
             if i > 0:
+                if self.norms:
+                    normalise(h, *self.norms[i - 1])
                 self._activate(h)
             h = np.dot(h, w, outputs[i])
             h += b
@@ -215,11 +235,10 @@ class NumpyActor(Actor):
     def _head(self, h: np.ndarray) -> np.ndarray:
         if self.output == "argmax":
             return greedy(h) if self._choices is None else greedy_each(h, self._choices)
-        if self.output == "tanh":
-            h = np.tanh(h) * self.action_scale + self.action_center
-        elif self.output == "clip":
-            h = np.clip(h, self.action_low, self.action_high)
-        return h.astype(np.float32)
+        if self.output == "clip":
+            return np.clip(h, self.action_low, self.action_high).astype(np.float32)
+        h = np.tanh(h) if self.output == "tanh" else h
+        return (h * self.action_scale + self.action_center if self._scaled else h).astype(np.float32)
 
 
 def _numbers(name: str, value: object, dtype: type) -> np.ndarray:

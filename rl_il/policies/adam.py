@@ -21,10 +21,29 @@ class AdamW:
 
     def __init__(self, parameters: Iterable[Tensor], learning_rate: float, weight_decay: float = 0.0):
         self.parameters = list(parameters)
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.settings = torch.tensor([learning_rate, weight_decay], dtype=torch.float64)  # a compiled step reads it
+        self._learning_rate, self.weight_decay = learning_rate, weight_decay
+        self._rate: Tensor | None = None  # on a GPU, after the first change: a captured step reads it
         self.first_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.second_moments = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.counts = [torch.zeros((), device=p.device) for p in self.parameters]  # steps made
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the learning rate. If it is changed, compiled steps use the new one at once.
+
+        On a GPU, the first change makes it a tensor in single precision, which steps captured after that use.
+        """
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._learning_rate = rate
+        self.settings[0] = rate
+        if self._rate is not None:
+            self._rate.fill_(rate)
+        elif self.parameters[0].is_cuda:
+            self._rate = torch.tensor(rate, dtype=torch.float32, device=self.parameters[0].device)
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""
@@ -46,7 +65,7 @@ class AdamW:
             amsgrad=False,
             beta1=BETA1,
             beta2=BETA2,
-            lr=self.learning_rate,
+            lr=self._learning_rate if self._rate is None else self._rate,
             weight_decay=self.weight_decay,
             eps=EPSILON,
             maximize=False,

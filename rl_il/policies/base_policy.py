@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rl_il.errors import InputError
 from rl_il.types import Actor
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+OPTIONS = {"normalize_acs": False, "dropout": 0.0, "layer_norm": False}
+"""Arguments of a policy that are given, and are in its file, only if they are not these values."""
 
 
 class BasePolicy(Actor):
@@ -27,6 +32,8 @@ class BasePolicy(Actor):
       head_name: a name in `plugins.HEADS` or `module:Name`, or None for a policy without a head.
       frame_stack: how many successive observations the policy sees. Above 1, the observations that `update` takes are
         stacks made by the replay buffer, `(N, frame_stack, *view's shape)`.
+      chunk: how many successive actions the policy predicts together. Above 1, the labels of a minibatch are
+        `(N, chunk, *shape of one label)`.
       noise_shape: the shape of the random numbers that the loss needs for each row. It is empty if it needs none.
       compile_pays: whether, on a CPU, a compiled gradient step is much faster than an eager one.
       compilable: whether a gradient step consists only of the gradient of `loss`, AdamW's step and `constrain`. Then
@@ -42,6 +49,7 @@ class BasePolicy(Actor):
     loss_name: str
     head_name: str | None = None
     frame_stack: int = 1
+    chunk: int = 1
     noise_shape: tuple[int, ...] = ()
     compile_pays: bool = True
     compilable: bool = False
@@ -65,6 +73,13 @@ class BasePolicy(Actor):
 
     def fit_normalization(self, obs: np.ndarray) -> None:
         """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if this policy can."""
+
+    def fit_label_normalization(self, labels: np.ndarray) -> None:
+        """Standardise all later labels by the statistics of `labels (N, ac_dim)`. Raise `InputError` if it cannot."""
+        raise InputError(
+            f"--normalize_acs: {type(self).__name__} does not standardise labels; make the policy with"
+            " normalize_acs=True, or drop the flag"
+        )
 
     @abstractmethod
     def get_action(self, obs: np.ndarray, sample: bool = False) -> np.ndarray:

@@ -52,13 +52,13 @@ class CNNPolicySL(MLPPolicySL):
             )
         frame_stack = usual_frames(ob_shape) if frame_stack is None else frame_stack
         if type(frame_stack) is not int or not 1 <= frame_stack <= MAX_FRAMES:
-            raise InputError(f"--frame_stack must be 1 to {MAX_FRAMES}, got {frame_stack!r}")
+            raise InputError(f"--history must be 1 to {MAX_FRAMES}, got {frame_stack!r}")
         full = len(newest_picture(np.empty(ob_shape, np.uint8)))
         height = full if rows is None else rows
         if type(height) is not int or not 1 <= height <= full:
             raise InputError(f"rows must be 1 to {full}, the height of the picture, got {rows!r}")
-        self.frame_stack, self.greyscale, self.rows = frame_stack, bool(greyscale), height
-        super().__init__(ob_shape, *settings, **named)
+        self.greyscale, self.rows = bool(greyscale), height
+        super().__init__(ob_shape, *settings, history=frame_stack, **named)
 
     def build_encoder(self) -> Convolutions:
         """Return the convolutional encoder."""
@@ -67,7 +67,7 @@ class CNNPolicySL(MLPPolicySL):
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's arguments, except the device and the head's name."""
         own = {"frame_stack": self.frame_stack, "greyscale": self.greyscale, "rows": self.rows}
-        return super().hyperparameters() | own
+        return {name: value for name, value in super().hyperparameters().items() if name != "history"} | own
 
 
 def policy_class(env: gym.Env) -> type[MLPPolicySL]:
@@ -106,7 +106,7 @@ def picture_settings(env: gym.Env, frame_stack: int | None, colour: bool, whole_
         rows = None if whole_picture else env_row(name_of(env)).picture_rows
         frames = frame_stack or usual_frames(env.observation_space.shape)
         return {"frame_stack": frames, "greyscale": not colour, "rows": rows}
-    given = {"--frame_stack": frame_stack, "--colour": colour, "--whole_picture": whole_picture}
+    given = {"--colour": colour, "--whole_picture": whole_picture}
     names = [name for name, value in given.items() if value]
     if names:
         raise InputError(f"{', '.join(names)}: the observations of {name_of(env)} are not pictures; drop it")

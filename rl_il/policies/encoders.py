@@ -41,19 +41,25 @@ class Encoder(Part):
 
 
 class Flatten(Encoder):
-    """An encoder that flattens observations. After `scale` or `fit_normalization` it divides or standardises them."""
+    """An encoder that flattens observations. After `scale` or `fit_normalization` it divides or standardises them.
 
-    def __init__(self, ob_shape: tuple[int, ...]):
+    Args:
+      ob_shape: the shape of one observation.
+      history: how many successive observations it reads.
+    """
+
+    def __init__(self, ob_shape: tuple[int, ...], history: int = 1):
         super().__init__()
-        self.n_features = int(np.prod(ob_shape))
+        self.history, n = history, int(np.prod(ob_shape))
+        self.n_features = history * n
         self.register_buffer("ob_mean", torch.zeros(self.n_features))
         self.register_buffer("ob_std", torch.ones(self.n_features))
-        self.unit = np.ones(self.n_features)  # what a number is divided by if its standard deviation is unknown
+        self.unit = np.ones(n)  # what a number is divided by if its standard deviation is unknown
 
     def scale(self, largest: np.ndarray) -> None:
         """Divide the flattened observations from now on by `largest (numbers,)`."""
         self.unit = np.asarray(largest, np.float64).reshape(-1)
-        self.ob_std.copy_(torch.from_numpy(self.unit))
+        self.ob_std.copy_(torch.from_numpy(np.tile(self.unit, self.history)))
 
     def fit_normalization(self, obs: np.ndarray) -> None:
         """Standardise all later observations by the mean and the standard deviation of `obs (N, *ob_shape)`.
@@ -64,11 +70,12 @@ class Flatten(Encoder):
         """
         flat = np.asarray(obs, np.float32).astype(np.float64).reshape(len(obs), -1)
         std = flat.std(axis=0)
-        self.ob_mean.copy_(torch.from_numpy(flat.mean(axis=0)))
-        self.ob_std.copy_(torch.from_numpy(np.where(std < MIN_STD * self.unit, self.unit, std)))
+        std = np.where(std < MIN_STD * self.unit, self.unit, std)
+        self.ob_mean.copy_(torch.from_numpy(np.tile(flat.mean(axis=0), self.history)))
+        self.ob_std.copy_(torch.from_numpy(np.tile(std, self.history)))
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return `(N, n_features)` for `(N, *ob_shape)`."""
+        """Return `(N, n_features)` for `(N, *ob_shape)`, or for `(N, history, *ob_shape)` if it reads several."""
         return (observations.flatten(1) - self.ob_mean) / self.ob_std
 
     def numpy_settings(self) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from torch.distributions import Distribution
 from rl_il.errors import InputError
 from rl_il.infrastructure.pytorch_utils import to_numpy
 from rl_il.plugins import ACTIVATIONS, HEADS, LOSSES, check_name, find, is_own, load
+from rl_il.policies.actors import NORM_EPSILON, NumpyActor
 from rl_il.policies.distributions import LogitDistribution, SeveralCategorical
 from rl_il.policies.part import Part
-from rl_il.types import ActionForm
+from rl_il.types import ActionForm, Actor
 
 LOG_STD_RANGE = (-5.0, 2.0)  # so that the likelihood and its gradient stay finite if labels have no noise
 
@@ -28,10 +29,11 @@ class Head(Part, ABC):
 
     Args:
       build_network: a function of a number of outputs that returns the network from the encoder's features to these
-        outputs: the policy's `build_network`.
+        outputs: the policy's `build_network`. With `extra_inputs=n`, the network reads n numbers after the features.
       ac_dim: the number of discrete actions, or of the dimensions of a continuous action, or, for several integers,
         the number of choices of each.
       loss: one of `losses`. None takes the first one.
+      chunk: how many successive actions are predicted together.
 
     Attributes:
       network: the layers after the encoder.
@@ -40,6 +42,10 @@ class Head(Part, ABC):
       losses: the names of the losses that the head supports.
       noise_shape: the shape of the standard normal numbers that `loss` needs for each row. It is empty if it needs
         none.
+      settings: the names of the head's own settings, which are arguments of its constructor: `modes`, `flow_steps`.
+      numpy_actor: the class of the frozen copies in NumPy. Its constructor takes what `numpy_settings` returns.
+      chunks: whether the head can predict several successive actions. With a chunk of K > 1, labels and the results
+        of `act` are `(N, K, *label_shape)`.
     """
 
     DECIDES = ("forward", "act")
@@ -47,15 +53,24 @@ class Head(Part, ABC):
     several: bool = False
     losses: tuple[str, ...]
     noise_shape: tuple[int, ...] = ()
+    chunks: bool = False
+    settings: tuple[str, ...] = ()
+    numpy_actor: type[Actor] = NumpyActor
 
     def __init__(
-        self, build_network: Callable[[int], nn.Module], ac_dim: int | tuple[int, ...], loss: str | None = None
+        self,
+        build_network: Callable[..., nn.Module],
+        ac_dim: int | tuple[int, ...],
+        loss: str | None = None,
+        chunk: int = 1,
     ):
         super().__init__()
-        self.ac_dim, self.loss_name = ac_dim, loss or self.losses[0]
+        self.ac_dim, self.loss_name, self.chunk = ac_dim, loss or self.losses[0], chunk
+        if chunk > 1 and not self.chunks:
+            raise InputError(f"--chunk {chunk}: the head {type(self).__name__} predicts one action; drop the flag")
         if not self.supports(self.loss_name):
             raise InputError(f"--loss {loss}: the head {type(self).__name__} has only {', '.join(self.losses)}")
-        self.network = build_network(self.count_outputs())
+        self.network = self.make_network(build_network)
 
     @classmethod
     def fits(cls, discrete: bool, several: bool = False) -> bool:
@@ -86,8 +101,17 @@ class Head(Part, ABC):
         return self.act(features, rng)
 
     def count_outputs(self) -> int:
-        """Return the number of outputs of the network's last layer."""
+        """Return the number of outputs of the network's last layer for one action."""
         return self.ac_dim
+
+    def make_network(self, build_network: Callable[..., nn.Module]) -> nn.Module:
+        """Return the layers after the encoder: `count_outputs` outputs for each action of a chunk."""
+        return build_network(self.chunk * self.count_outputs())
+
+    def outputs(self, features: Tensor) -> Tensor:
+        """Return the network's outputs, `(N, outputs)`, or `(N, chunk, outputs)` for several actions."""
+        outputs = self.network(features)
+        return outputs if self.chunk == 1 else outputs.unflatten(1, (self.chunk, -1))
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -96,7 +120,7 @@ class Head(Part, ABC):
 
     def check_labels(self, labels: Tensor, rows: int) -> None:
         """Raise `InputError` if these are not `rows` labels. (Torch would broadcast (N,) and (N, 1) to (N, N).)"""
-        expected = (rows, *self.label_shape)
+        expected = (rows, *((self.chunk,) if self.chunk > 1 else ()), *self.label_shape)
         if labels.shape != expected:
             raise InputError(f"labels must have the shape {expected}, got {tuple(labels.shape)}")
 
@@ -106,11 +130,11 @@ class Head(Part, ABC):
     def metrics(self, features: Tensor, labels: Tensor, rng: torch.Generator) -> dict[str, float]:
         """Return the accuracy of `act` on the labels, or, for continuous actions, its mean absolute error.
 
-        Several integers are right if all of them are.
+        Several integers are right if all of them are. Each action of a chunk counts.
         """
         predicted = self.act(features, rng)
         if self.discrete:
-            right = (predicted == labels).reshape(len(labels), -1).all(dim=1)
+            right = (predicted == labels).reshape(len(labels) * self.chunk, -1).all(dim=1)
             return {"Validation Accuracy": right.float().mean().item()}
         return {"Validation MAE": (predicted - labels).abs().mean().item()}
 
@@ -121,6 +145,8 @@ class DistributionHead(Head):
     Its losses are rows of `plugins.LOSSES`, or the user's own functions `module:name`, of the distribution and the
     labels.
     """
+
+    chunks = True
 
     def __init__(self, *settings: Any, **named: Any):
         super().__init__(*settings, **named)
@@ -149,19 +175,34 @@ class DistributionHead(Head):
         hooked = any(each._forward_hooks or each._forward_pre_hooks for each in self.network.modules())
         if type(self.network) is not nn.Sequential or hooked:
             return None
-        linear, hidden = self.network[::2], self.network[1::2]
+        modules = [module for module in self.network if type(module) is not nn.Dropout]  # it has no effect on acting
+        every = 3 if any(type(module) is nn.LayerNorm for module in modules) else 2
+        linear, norms, hidden = modules[::every], modules[1::every] if every == 3 else [], modules[every - 1 :: every]
         kinds = {name: load(path) for name, (path, _) in ACTIVATIONS.items()}
         names = [name for name, kind in kinds.items() if all(_is_default(module, kind) for module in hidden)]
         biased = all(type(module) is nn.Linear and module.bias is not None for module in linear)
-        if not (biased and names and len(linear) == len(hidden) + 1):
+        if not (biased and names and all(map(_is_usual_norm, norms)) and len(modules) == every * len(hidden) + 1):
             return None
-        layers = [(to_numpy(layer.weight.T), to_numpy(layer.bias)) for layer in linear]
-        return {"layers": layers, "activation": names[0], "output": output}
+        settings: dict[str, Any] = {"layers": [(to_numpy(layer.weight.T), to_numpy(layer.bias)) for layer in linear]}
+        settings["norms"] = [(to_numpy(norm.weight), to_numpy(norm.bias)) for norm in norms]
+        return settings | {"activation": names[0], "output": output}
+
+
+def draw(probs: Tensor, rng: torch.Generator) -> Tensor:
+    """Return an index `(...)` int64 for each row of probabilities `(..., n)`."""
+    return torch.multinomial(probs.flatten(0, -2), 1, generator=rng).reshape(probs.shape[:-1])
 
 
 def _is_default(module: nn.Module, kind: type[nn.Module]) -> bool:
     """Return whether the module is of this class and has its default settings, such as the slope of a leaky ReLU."""
     return type(module) is kind and repr(module) == repr(kind())
+
+
+def _is_usual_norm(module: nn.Module) -> bool:
+    """Return whether the module is a LayerNorm over the last dimension with its default settings."""
+    if type(module) is not nn.LayerNorm or module.weight is None or module.bias is None:
+        return False
+    return len(module.normalized_shape) == 1 and module.eps == NORM_EPSILON
 
 
 class Categorical(DistributionHead):
@@ -171,11 +212,11 @@ class Categorical(DistributionHead):
 
     def forward(self, features: Tensor) -> Distribution:
         """Return the categorical distribution of N actions."""
-        return LogitDistribution(self.network(features))
+        return LogitDistribution(self.outputs(features))
 
     def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
         """Return a randomly drawn action for each row."""
-        return torch.multinomial(self(features).probs, 1, generator=rng)[:, 0]
+        return draw(self(features).probs, rng)
 
     def numpy_settings(self) -> dict[str, Any] | None:
         """Return the layers. The index of the largest output is the action."""
@@ -193,12 +234,11 @@ class MultiCategorical(DistributionHead):
 
     def forward(self, features: Tensor) -> Distribution:
         """Return the distribution of N actions."""
-        return SeveralCategorical(self.network(features), self.ac_dim)
+        return SeveralCategorical(self.outputs(features), self.ac_dim)
 
     def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
         """Return a randomly drawn action for each row."""
-        drawn = [torch.multinomial(part.probs, 1, generator=rng)[:, 0] for part in self(features).parts]
-        return torch.stack(drawn, dim=-1)
+        return torch.stack([draw(part.probs, rng) for part in self(features).parts], dim=-1)
 
     def numpy_settings(self) -> dict[str, Any] | None:
         """Return the layers. The index of the largest output among those of an integer is its value."""
@@ -219,7 +259,7 @@ class Gaussian(DistributionHead):
 
     def forward(self, features: Tensor) -> Distribution:
         """Return the Gaussian distribution of N actions."""
-        normal = distributions.Normal(self.network(features), self.log_std.exp(), validate_args=False)
+        normal = distributions.Normal(self.outputs(features), self.log_std.exp(), validate_args=False)
         return distributions.Independent(normal, 1, validate_args=False)
 
     def sample(self, features: Tensor, rng: torch.Generator) -> Tensor:
@@ -253,3 +293,16 @@ def find_head(name: str | None, form: ActionForm) -> tuple[str, type[Head]]:
     if not head.fits(form.discrete, form.several):
         raise InputError(f"--head {name} does not fit {form}; these do: {', '.join(fitting)}")
     return name, head
+
+
+def settings_of(head: type[Head], name: str, **given: int | None) -> dict[str, int]:
+    """Return the given settings of the head, without those that are None.
+
+    Raise `InputError` if the head does not have a setting that is given.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    for key, value in given.items():
+        if key not in head.settings:
+            others = " or ".join(other for other, path in HEADS.items() if key in load(path).settings)
+            raise InputError(f"--{key} {value}: the head {name} does not have it; drop it, or give --head {others}")
+    return given

@@ -25,12 +25,14 @@ from rl_il.infrastructure.pytorch_utils import (
     to_numpy,
     to_tensor,
 )
-from rl_il.policies.actors import NumpyActor, as_batch
+from rl_il.policies.actors import as_batch
 from rl_il.policies.adam import AdamW
-from rl_il.policies.base_policy import BasePolicy, overridden_since
+from rl_il.policies.base_policy import OPTIONS, BasePolicy, overridden_since
 from rl_il.policies.encoders import Encoder, Flatten
-from rl_il.policies.heads import Head, find_head
+from rl_il.policies.heads import Head, find_head, settings_of
 from rl_il.policies.policy_file import load_policy, write_policy
+from rl_il.policies.standardised import StandardisedHead
+from rl_il.policies.window import Window, WindowActor
 from rl_il.types import ActionForm, Actor
 
 RELIES_ON = {"actor": ("forward", "get_action", "stack", "view"), "compilable": ("update", "gradient_step")}
@@ -57,8 +59,15 @@ class MLPPolicy(nn.Module, BasePolicy):
       seed: the seed of the initial weights.
       device: the device of the weights.
       head: a name in `plugins.HEADS`, or your own `module:Name`. None takes the first one that fits the action space.
+      modes, flow_steps: settings of the heads `mixture` and `flow`. None takes the head's own default.
       ac_start: the smallest value of each integer of an action, if it is not 0.
       ac_shape: the shape of an action, if it is neither one integer nor a vector.
+      history: how many successive observations it sees.
+      chunk: how many successive actions it predicts together.
+      execute: how many of them are carried out before it predicts again. None: all.
+      normalize_acs: whether the head learns standardised actions, see `StandardisedHead`.
+      dropout, layer_norm: the probability of dropout, and whether there is layer normalisation, in the hidden layers
+        of `build_mlp`.
     """
 
     def __init_subclass__(cls, **settings: Any) -> None:
@@ -84,6 +93,14 @@ class MLPPolicy(nn.Module, BasePolicy):
         head: str | None = None,
         ac_start: Sequence[int] = (),
         ac_shape: Sequence[int] | None = None,
+        history: int = 1,
+        chunk: int = 1,
+        execute: int | None = None,
+        modes: int | None = None,
+        flow_steps: int | None = None,
+        normalize_acs: bool = False,
+        dropout: float = 0.0,
+        layer_norm: bool = False,
     ):
         super().__init__()
         # Plain Python numbers: a file with NumPy numbers cannot be read without unpickling code.
@@ -91,34 +108,58 @@ class MLPPolicy(nn.Module, BasePolicy):
         self.form = ActionForm.from_settings(ac_dim, bool(discrete), ac_start, ac_shape)
         self.ac_dim, self.discrete = self.form.ac_dim, self.form.discrete
         self.n_layers, self.size, self.activation, self.seed = int(n_layers), int(size), activation, int(seed)
+        self.normalize_acs, self.dropout, self.layer_norm = bool(normalize_acs), float(dropout), bool(layer_norm)
+        self._check_options()
         self.device = torch.device(device)
+        self.frame_stack, self.chunk, self.execute = int(history), int(chunk), int(execute or chunk)
+        self.window = Window(self.frame_stack, self.execute)
         self.head_name, head_class = find_head(head, self.form)
+        own = settings_of(head_class, self.head_name, modes=modes, flow_steps=flow_steps)
         with seeded(self.seed):
             self.encoder = self.build_encoder()
-            build_network = functools.partial(self._make_network, self.encoder.n_features)
-            self.head: Head = head_class(build_network, self.ac_dim, loss)
+            chunks = {"chunk": self.chunk} if self.chunk > 1 else {}  # a head of the user's need not have it
+            self.head: Head = head_class(self._make_network, self.ac_dim, loss, **own, **chunks)
+        self.head_settings = {name: getattr(self.head, name) for name in self.head.settings}
+        if self.normalize_acs:
+            self.head = StandardisedHead(self.head)
         self.loss_name, self.noise_shape = self.head.loss_name, self.head.noise_shape
         self.generator = torch.Generator(self.device)
-        self._frames: np.ndarray | None = None  # (frame_stack, *view's shape): the episode's newest views, in order
         self._form = None if self.form.usual else self.form
         self.to(self.device)
+
+    def _check_options(self) -> None:
+        """Raise `InputError` for options of the training that this policy cannot have."""
+        if self.normalize_acs and self.discrete:
+            raise InputError(f"--normalize_acs is for continuous actions, but there are {self.form}; drop it")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"--dropout must be 0 or more and less than 1, got {self.dropout}")
+        own = type(self).build_network is not MLPPolicy.build_network
+        for name in ("dropout", "layer_norm"):
+            if getattr(self, name) and own:
+                raise InputError(
+                    f"--{name} has no effect on {type(self).__name__}, whose build_network makes its own layers; add"
+                    " it there, and drop the flag"
+                )
 
     def build_encoder(self) -> Encoder:
         """Return the encoder. Override this method for another network.
 
         If your encoder contains all hidden layers, give `n_layers=0`. Then the head is linear.
         """
-        return Flatten(self.ob_shape)
+        return Flatten(self.ob_shape, self.frame_stack)
 
     def build_network(self, features: int, outputs: int) -> nn.Module:
         """Return the network from the encoder's features `(N, features)` to the head's `(N, outputs)`.
 
-        Override this method for another network. Its weights depend on the policy's seed.
+        Override this method for another network. Its weights depend on the policy's seed. Some heads add their own
+        numbers to the features.
         """
-        return build_mlp(features, outputs, self.n_layers, self.size, self.activation)
+        settings = (self.n_layers, self.size, self.activation, self.dropout, self.layer_norm)
+        return build_mlp(features, outputs, *settings)
 
-    def _make_network(self, features: int, outputs: int) -> nn.Module:
+    def _make_network(self, outputs: int, extra_inputs: int = 0) -> nn.Module:
         """Return the network of `build_network`. Raise `InputError` if it does not make the outputs."""
+        features = self.encoder.n_features + extra_inputs
         network = self.build_network(features, outputs)
         if type(self).build_network is not MLPPolicy.build_network:
             check_network(network, features, outputs, f"{type(self).__name__}.build_network")
@@ -150,6 +191,12 @@ class MLPPolicy(nn.Module, BasePolicy):
         """Standardise all later observations by the statistics of `obs (N, *ob_shape)`, if the encoder can."""
         self.encoder.fit_normalization(obs)
 
+    def fit_label_normalization(self, labels: np.ndarray) -> None:
+        """Standardise all later labels by the statistics of `labels (N, ac_dim)`."""
+        if not self.normalize_acs:
+            super().fit_label_normalization(labels)
+        self.head.fit(labels)
+
     # Torch -----------------------------------------------------------------------------------------------
 
     def forward(self, observations: Tensor) -> Distribution:
@@ -169,47 +216,49 @@ class MLPPolicy(nn.Module, BasePolicy):
     def reset(self, seed: int = 0) -> None:
         """Prepare for a new episode: forget the last one, and draw actions from `seed`."""
         self.generator.manual_seed(seed % 2**63)
-        self._frames = None
+        self.window.reset()
+
+    def drop_plan(self) -> None:
+        """Forget the planned actions, since another action was executed."""
+        self.window.drop_plan()
 
     @torch.no_grad()
     def get_action(self, obs: np.ndarray, sample: bool = False) -> np.ndarray:
         """Return one action for one observation, or N actions for N observations: the environment's, not clipped.
 
-        With `sample`, draw them from the distribution. Otherwise return the actions of the head's `act`.
+        With `sample`, draw them from the distribution. Otherwise return the actions of the head's `act`. A policy
+        that predicts chunks returns the next action of its plan, and for N observations the first one of each new
+        plan.
         """
         obs, single = as_batch(obs, self.ob_shape)
+        views = self.stack(self.view(obs))
+        if self.chunk == 1:
+            acs = self._labels(views, sample)
+            acs = acs[0] if single else acs
+        elif single:
+            acs = self.window.next(lambda: self._labels(views, sample)[0])
+        else:
+            acs = self._labels(views, sample)[:, 0]
+        return acs if self._form is None else self._form.to_actions(acs)
+
+    def _labels(self, views: np.ndarray, sample: bool) -> np.ndarray:
+        """Return the labels that the head predicts or draws for N stacks of views."""
         # One thread, as in a worker process: more are hardly faster, and change last digits.
         with evaluating(self), threads(1):
-            features = self.encoder(to_tensor(self.stack(self.view(obs)), self.device))
-            acs = to_numpy((self.head.sample if sample else self.head.act)(features, self.generator))
-        acs = acs if self._form is None else self._form.to_actions(acs)
-        return acs[0] if single else acs
+            features = self.encoder(to_tensor(views, self.device))
+            return to_numpy((self.head.sample if sample else self.head.act)(features, self.generator))
 
     def stack(self, view: np.ndarray) -> np.ndarray:
-        """Return the input of the encoder: `view` itself, or with frame stacking `(1, frame_stack, *view's shape)`.
-
-        A stack contains the newest observations of the episode, in order. At the start of an episode, the first
-        observation is repeated.
-        """
-        if self.frame_stack == 1:
-            return view
-        if len(view) != 1:
-            raise InputError(
-                f"a policy that stacks {self.frame_stack} pictures takes one observation at a time, in the order of"
-                f" the episode, got {len(view)}"
-            )
-        frames = np.repeat(view, self.frame_stack, axis=0) if self._frames is None else self._frames
-        self._frames = np.concatenate((frames[1:], view))
-        return self._frames[None]
+        """Return the input of the encoder: `view` itself, or `(1, history, *view's shape)`, the newest last."""
+        return self.window.stack(view)
 
     def actor(self) -> Actor:
         """Return a frozen copy that only acts.
 
-        If both encoder and head can be converted, it is a `NumpyActor`, which is much faster for one observation.
+        If both encoder and head can be converted, it acts in NumPy, which is much faster for one observation.
         """
-        encoder, head = self.encoder.numpy_settings(), self.head.numpy_settings()
-        if self.frame_stack == 1 and encoder is not None and head is not None:
-            return NumpyActor(ob_shape=self.ob_shape, form=self.form, **encoder, **head)
+        if (actor := self._numpy_actor()) is not None:
+            return actor
         # The copy needs no optimiser, which is large. It is on the CPU, since worker processes have no GPU.
         instead = {id(self.__dict__.get("optimizer")): None, id(self.generator): torch.Generator()}
         frozen = copy.deepcopy(self, instead).cpu().eval().requires_grad_(False)
@@ -217,13 +266,28 @@ class MLPPolicy(nn.Module, BasePolicy):
         frozen.reset()
         return frozen
 
+    def _numpy_actor(self) -> Actor | None:
+        """Return the frozen copy in NumPy, or None if the encoder or the head cannot be converted."""
+        encoder, head = self.encoder.numpy_settings(), self.head.numpy_settings()
+        if encoder is None or head is None:
+            return None
+        if self.frame_stack == self.chunk == 1:
+            return self.head.numpy_actor(ob_shape=self.ob_shape, form=self.form, **encoder, **head)
+        ob_shape = self.ob_shape if self.frame_stack == 1 else (self.frame_stack, *self.ob_shape)
+        inner = self.head.numpy_actor(ob_shape=ob_shape, form=self.form.of_chunk(self.chunk), **encoder, **head)
+        return WindowActor(inner, self.ob_shape, self.form, self.chunk, self.frame_stack, self.execute)
+
     # Files -----------------------------------------------------------------------------------------------
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's arguments, except the device and the head's name."""
         names = "n_layers size activation seed".split()
-        settings = {"ob_shape": self.ob_shape} | self.form.settings()
-        return settings | {name: getattr(self, name) for name in names} | {"loss": self.loss_name}
+        names += [name for name, default in OPTIONS.items() if getattr(self, name) != default]
+        settings = {"ob_shape": self.ob_shape} | self.form.settings() | self.head_settings
+        settings |= {name: getattr(self, name) for name in names}
+        settings |= {"history": self.frame_stack} if self.frame_stack > 1 else {}
+        settings |= {"chunk": self.chunk, "execute": self.execute} if self.chunk > 1 else {}
+        return settings | {"loss": self.loss_name}
 
     def save(self, path: str | Path) -> None:
         """Write the class, the head, the constructor's arguments and the weights to a file, atomically."""

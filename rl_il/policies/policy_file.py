@@ -12,7 +12,7 @@ from torch import Tensor
 from rl_il.errors import InputError
 from rl_il.files import atomic_write, load_torch, one_line
 from rl_il.plugins import POLICIES, is_own, load, load_own
-from rl_il.policies.base_policy import BasePolicy
+from rl_il.policies.base_policy import OPTIONS, BasePolicy
 
 OLD_NAMES = {
     "network.": "head.network.",
@@ -48,7 +48,19 @@ def _check_hyperparameters(policy: BasePolicy) -> None:
     """Raise `InputError` if `hyperparameters` lacks an argument of the constructor, which would get its default."""
     parameters = inspect.signature(type(policy).__init__).parameters.values()
     named = {each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)}
-    lacking = named - {"self", "device", "head", "ac_start", "ac_shape"} - policy.hyperparameters().keys()
+    optional = {
+        "self",
+        "device",
+        "head",
+        "ac_start",
+        "ac_shape",
+        "modes",
+        "flow_steps",
+        "history",
+        "chunk",
+        "execute",
+    }
+    lacking = named - optional - OPTIONS.keys() - policy.hyperparameters().keys()
     if lacking:
         raise InputError(
             f"{type(policy).__name__}.hyperparameters must also return {', '.join(sorted(lacking))}: a file of the"

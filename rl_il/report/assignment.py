@@ -27,6 +27,7 @@ from rl_il.report.tables import (
     interval_caption,
     interval_cell,
     interval_heading,
+    measure_name,
     number,
     results_table,
     table_of,
@@ -74,7 +75,7 @@ def assignment_report(
 
 def eval_rule_blocks(runs: Sequence[Run]) -> list[PageBlock]:
     """Return a note if a run does not follow the course's rule that a mean is over several episodes."""
-    single = [run for run in runs if len(run.returns[run.last]) < 2]
+    single = [run for run in runs if len(run.scores[run.last]) < 2]
     described = ", ".join(
         f"{shown_path(run.folder)} (eval_batch_size {run.config.eval_batch_size:,})" for run in single
     )
@@ -95,16 +96,17 @@ def part_1(tasks: Sequence[Task]) -> list[PageBlock]:
     chosen = most_alike(with_bc)
     results = [last_result(variant, task.env_name) for task, variant in zip(with_bc, chosen, strict=True)]
     experts = [task.expert(variant) for task, variant in zip(with_bc, chosen, strict=True)]
+    measured = measure_name(results)
     columns = {
         "task": lambda bc, _: bc.name,
-        "BC, mean return": lambda bc, _: f"{bc.mean:.1f}",
-        "std over episodes": lambda bc, _: number(bc.episode_std),
-        interval_heading(results): lambda bc, _: interval_cell(bc.interval, [bc], results),
+        f"BC, mean {measured}": lambda bc, _: bc.show(bc.mean),
+        "std over episodes": lambda bc, _: bc.show(bc.episode_std),
+        interval_heading(results): lambda bc, _: interval_cell(bc.interval, [bc], results, bc.measure.digits),
         "episodes": lambda bc, _: f"{len(bc.episodes):,}",
-        "seeds": lambda bc, _: f"{len(bc.returns)}",
-        "std over seeds": lambda bc, _: number(seed_spread(bc.returns)),
-        "expert, mean return": lambda _, expert: number(expert.mean),
-        "expert, std over episodes": lambda _, expert: number(expert.episode_std),
+        "seeds": lambda bc, _: f"{len(bc.scores)}",
+        "std over seeds": lambda bc, _: bc.show(seed_spread(bc.scores)),
+        f"expert, mean {measured}": lambda _, expert: expert.show(expert.mean),
+        "expert, std over episodes": lambda _, expert: expert.show(expert.episode_std),
         "% of expert": lambda bc, expert: number(percent_of_expert(bc.mean, expert.mean)),
     }
     table = Table("Behavioural cloning and the expert", table_of(columns, results, experts))
@@ -165,8 +167,8 @@ def part_2(tasks: Sequence[Task]) -> list[PageBlock]:
 def _sweep_picture(task: Task, name: str, values: Sequence, results: Sequence[Result]) -> Picture:
     """Draw the return against the setting's values: a curve if these are numbers, else a row for each value."""
     episodes = _range_of([len(result.episodes) for result in results], "episode")
-    seeds = _range_of([len(result.returns) for result in results], "seed")
-    caption = f"Return of behavioural cloning in {task.env_name} against {name}:"
+    seeds = _range_of([len(result.scores) for result in results], "seed")
+    caption = f"{measure_name(results).capitalize()} of behavioural cloning in {task.env_name} against {name}:"
     caption += f" the mean over {episodes} of {seeds}. {interval_caption(results)}"
     caption += f" {PAIRED}" if task.experts else ""
     file = file_name(task, f"part_2_{name}")
@@ -200,8 +202,8 @@ def part_3(tasks: Sequence[Task]) -> list[PageBlock]:
 
 def _dagger_picture(task: Task, variants: Sequence[Variant], suffix: str) -> Picture:
     caption = (
-        f"DAgger in {task.env_name}: mean return. Error bars are one standard deviation of the episodes within a"
-        " seed. Level lines are the expert and behavioural cloning (iteration 0)."
+        f"DAgger in {task.env_name}: mean {variants[0].measure.name}. Error bars are one standard deviation of the"
+        " episodes within a seed. Level lines are the expert and behavioural cloning (iteration 0)."
     )
     caption += f" {PAIRED}" if task.experts else ""
     curves = [Curve(variant.name, variant.itrs, variant.curve) for variant in variants]

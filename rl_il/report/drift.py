@@ -12,6 +12,7 @@ import numpy as np
 from rl_il.report.figures import COLOURS, INK, add_caption, marked, new_figure, save, wrapped
 from rl_il.report.tables import table_of
 from rl_il.statistics import MIN_EPISODES, tail_probability
+from rl_il.types import RETURN, Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ class Drift:
     """All measurements of one policy."""
 
     name: str
-    returns: np.ndarray  # (episodes,)
+    scores: np.ndarray  # (episodes,) what the environment is judged by: for most the returns
     own: OnStates  # on the states that it visits itself
     experts: OnStates  # on the states of new episodes of the expert
     demonstrated: OnStates  # on the states of the demonstrations, without distances
@@ -50,6 +51,7 @@ class Drift:
     training_states: int
     all_known: bool  # whether these are all states that it was trained on, and not only the demonstrations
     discrete: bool
+    measure: Measure = RETURN
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def min_running(episodes: int) -> float:
 
 def drift_caption(env_name: str, drifts: Sequence[Drift]) -> str:
     """Return the caption, which says what was measured, how, and what the picture does not show."""
-    n = len(drifts[0].returns)
+    n = len(drifts[0].scores)
     caption = (
         f"{env_name}, {n} new episodes of each policy and of the expert, with the same start states. Left: the mean"
         " and its 95 % interval, a bootstrap over episodes of this policy. Right: the median, and the 10th to the"
@@ -270,8 +272,8 @@ def drift_table(drifts: Sequence[Drift]) -> list[list[str]]:
 
     rows = {
         "": lambda d: d.name,
-        "episodes": lambda d: f"{len(d.returns):,}",
-        "mean return": lambda d: f"{d.returns.mean():.1f}",
+        "episodes": lambda d: f"{len(d.scores):,}",
+        f"mean {drifts[0].measure.name}": lambda d: f"{d.scores.mean():{d.measure.digits}}",
         "disagreement on the demonstrations": lambda d: disagreement(d.demonstrated, d.discrete),
         "disagreement on fresh expert states": lambda d: disagreement(d.experts, d.discrete),
         "disagreement on its own states": lambda d: disagreement(d.own, d.discrete),

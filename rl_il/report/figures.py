@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rl_il.files import atomic_write
-from rl_il.report.tables import Result
+from rl_il.report.tables import Result, measure_name
 
 if TYPE_CHECKING:  # this import takes 0.6 s, so it is done only for drawing
     from matplotlib.axes import Axes
@@ -126,7 +126,7 @@ def draw_curves(
             x, y = zip(*seeds, strict=True)
             axes.plot(x, y, ".", color=style["color"], alpha=0.45, markersize=4, markeredgewidth=0)
     draw_levels(axes, levels, ends, len(curves))
-    axes.set_ylabel("return")
+    axes.set_ylabel(measure_name(point for curve in curves for point in curve.points))
     if legend:
         add_legend(axes)
 
@@ -164,7 +164,7 @@ def wrapped(name: str, inches: float) -> str:
 def draw_levels(axes: Axes, levels: Sequence[Result], ends: Any, n_curves: int, rows: int | None = None) -> None:
     """Draw a level line for each policy, in the next colours after those of the `n_curves` curves.
 
-    The line is horizontal. If `rows` is given, returns are on the x axis, and the line is a short vertical mark in
+    The line is horizontal. If `rows` is given, scores are on the x axis, and the line is a short vertical mark in
     each row. `ends` are the values of the curves. A policy far below them is only named in the legend, since the
     figure with its line would have no room for the curves.
     """
@@ -173,7 +173,7 @@ def draw_levels(axes: Axes, levels: Sequence[Result], ends: Any, n_curves: int, 
         outside = level.mean < low - (high - low)
         where = f", {'below' if rows is None else 'left of'} the picture" if outside else ""
         style = {"color": COLOURS[(n_curves + i) % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
-        style["label"] = f"{level.name} ({level.mean:.0f}{where})"
+        style["label"] = f"{level.name} ({level.show(level.mean)}{where})"
         if outside:
             axes.plot([], [], " ", label=style["label"])
         elif rows is None:

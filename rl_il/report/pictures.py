@@ -21,7 +21,7 @@ from rl_il.report.figures import (
     wrapped,
 )
 from rl_il.report.page import Picture
-from rl_il.report.tables import EXPERT_ROW, Result, interval_kind, span
+from rl_il.report.tables import EXPERT_ROW, Result, interval_kind, measure_name, span
 from rl_il.statistics import performance_profile
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def curves_picture(
         f" {curve.points[-1].mean:.1f} at {_position(curve.x[-1])}"
         for curve in curves
     ]
-    described += [f"{level.name} {level.mean:.1f}" for level in levels]
+    described += [f"{level.name} {level.show(level.mean)}" for level in levels]
     return picture(name, caption, f"Mean return against {x_label}: {'; '.join(described)}.", draw)
 
 
@@ -92,19 +92,20 @@ def results_picture(name: str, caption: str, results: Sequence[Result], levels: 
         for y, result in enumerate(results):
             axes.plot(result.interval, [y, y], color=COLOURS[0], linewidth=3, solid_capstyle="butt", alpha=0.6)
             axes.plot(result.mean, y, "o", color=COLOURS[0])
-            if len(result.returns) > 1:
-                axes.plot(result.seed_means, [y] * len(result.returns), ".", color=COLOURS[0], alpha=0.5)
+            if len(result.scores) > 1:
+                axes.plot(result.seed_means, [y] * len(result.scores), ".", color=COLOURS[0], alpha=0.5)
         draw_levels(axes, levels, [axes.get_xlim()], 1, rows=len(results))
         _name_rows(axes, [result.name for result in results])
-        axes.set_xlabel("return")
+        axes.set_xlabel(measure_name(results))
 
-    intervals = [(result, span(result.interval)) for result in (*results, *levels)]
+    intervals = [(result, span(result.interval, result.measure.digits)) for result in (*results, *levels)]
     described = [
-        f"{each.name} {each.mean:.1f}" + (f" (95 % interval {ends}, over {interval_kind([each])})" if ends else "")
+        f"{each.name} {each.show(each.mean)}"
+        + (f" (95 % interval {ends}, over {interval_kind([each])})" if ends else "")
         for each, ends in intervals
     ]
     height = _height_of_rows([result.name for result in results])
-    return picture(name, caption, f"Mean returns: {'; '.join(described)}.", draw, height)
+    return picture(name, caption, f"Mean {measure_name(results)}s: {'; '.join(described)}.", draw, height)
 
 
 def losses_picture(name: str, caption: str, losses: Sequence[Losses]) -> Picture:
@@ -172,11 +173,12 @@ def profiles_picture(name: str, caption: str, scores: Sequence[tuple[str, np.nda
         for score, who in ((0.0, "random"), (1.0, "expert")):
             axes.axvline(score, color=COLOURS[6], linewidth=1)
             axes.annotate(who, (score, 1.02), ha="center", fontsize=8, xycoords=("data", "axes fraction"))
-        axes.set_xlabel("score (random policy 0, expert 1)")
+        axes.set_xlabel("normalised score (random policy 0, expert 1)")
         axes.set_ylabel("fraction of episodes above it")
 
     half = "; ".join(f"{who} {performance_profile(values, np.array([0.5]))[0]:.0%}" for who, values in scores)
-    alt = f"Fraction of episodes with a score above 0.5, halfway from the random policy to the expert: {half}."
+    alt = "Fraction of episodes with a normalised score above 0.5, halfway from the random policy to the expert:"
+    alt += f" {half}."
     return picture(name, caption, alt, draw)
 
 

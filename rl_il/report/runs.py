@@ -13,36 +13,41 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import RunConfig
+from rl_il.envs import env_row
 from rl_il.errors import InputError
 from rl_il.files import named_run, read_csv, reading
+from rl_il.infrastructure.rollouts import EpisodeStatistics
 from rl_il.report.tables import EXPERT_ROW, Result
 from rl_il.runs.folders import read_config, read_record
+from rl_il.types import Measure
 
 # The runs of a variant may differ in the seed, in names, and in settings that do not change the result.
 NOT_COMPARED = ("seed", "logdir", "exp_name", "num_workers", "video_log_freq", "save_params")
 
-Pairs = tuple[np.ndarray, np.ndarray]  # the returns (n,) and the lengths (n,) of the episodes of an evaluation
-
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read from its folder."""
+    """A finished run, read from its folder. The scores are returns unless the environment's row says otherwise."""
 
     folder: Path
     config: RunConfig
     record: dict[str, Any]  # config.json
     summary: dict[str, Any]  # summary.json
     metrics: list[dict[str, float]]  # the last row of each iteration; NaN for an empty cell
-    returns: dict[int, np.ndarray]  # by iteration: the returns in its last evaluation
+    scores: dict[int, np.ndarray]  # by iteration: the scores in its last evaluation
     lengths: dict[int, np.ndarray]
-    by_steps: dict[int, np.ndarray]  # by number of gradient steps so far: the returns of every evaluation
-    expert_returns: np.ndarray
-    expert_lengths: np.ndarray
+    by_steps: dict[int, np.ndarray]  # by number of gradient steps so far: the scores of every evaluation
+    expert: EpisodeStatistics
 
     @property
     def last(self) -> int:
         """Return the last evaluated iteration."""
-        return max(self.returns)
+        return max(self.scores)
+
+    @property
+    def start(self) -> str | int:
+        """Return what decides on which episodes the run was evaluated: the setting `eval_seeds`, or the seed."""
+        return self.config.eval_seeds or self.config.seed
 
 
 def read_run(folder: Path) -> Run:
@@ -61,9 +66,9 @@ def read_run(folder: Path) -> Run:
         raise InputError(f"{path}: {error}") from error
     if not learner:
         raise InputError(f"{path}: has no evaluation episodes; maybe the run was stopped before the first one")
-    for returns, lengths in (expert, *learner.values()):
-        if not (np.isfinite(returns).all() and (lengths >= 0).all()):
-            raise InputError(f"{path}: contains a return that is not finite, or a negative length")
+    for each in (expert, *learner.values()):
+        if not (np.isfinite([each.returns, each.scores]).all() and (each.lengths >= 0).all()):
+            raise InputError(f"{path}: contains a return or score that is not finite, or a negative length")
     if not all(0 <= itr < len(metrics) and "Expert_LabelsSoFar" in metrics[itr] for itr, _ in learner):
         path = folder / "metrics.csv"
         raise InputError(f"{path}: has no row for an iteration in episodes.csv, or no column Expert_LabelsSoFar")
@@ -74,11 +79,10 @@ def read_run(folder: Path) -> Run:
         record,
         summary,
         metrics,
-        returns={itr: returns for itr, (returns, _) in last.items()},
-        lengths={itr: lengths for itr, (_, lengths) in last.items()},
-        by_steps={steps: returns for (_, steps), (returns, _) in learner.items() if steps},
-        expert_returns=expert[0],
-        expert_lengths=expert[1],
+        scores={itr: each.scores for itr, each in last.items()},
+        lengths={itr: each.lengths for itr, each in last.items()},
+        by_steps={steps: each.scores for (_, steps), each in learner.items() if steps},
+        expert=expert,
     )
 
 
@@ -89,15 +93,22 @@ def _last_rows(rows: Sequence[dict[str, str]]) -> list[dict[str, float]]:
     return [last[itr] for itr in range(len(last))]
 
 
-def _evaluations(rows: Sequence[dict[str, str]]) -> tuple[dict[tuple[int, int], Pairs], Pairs]:
+def _evaluations(
+    rows: Sequence[dict[str, str]],
+) -> tuple[dict[tuple[int, int], EpisodeStatistics], EpisodeStatistics]:
     """Return the learner's episodes by iteration and number of gradient steps so far, and the expert's episodes."""
-    found: dict[tuple[str, int, int], list[tuple[float, int]]] = {("expert", 0, 0): []}
+    found: dict[tuple[str, int, int], list[dict[str, str]]] = {("expert", 0, 0): []}
     for row in rows:
         steps = int(row.get("gradient_steps") or 0) if row["policy"] == "learner" else 0
-        episode = float(row["return"]), int(row["length"])
-        found.setdefault((row["policy"], int(row["iteration"]), steps), []).append(episode)
-    pairs = {key: (np.array([r for r, _ in of]), np.array([n for _, n in of], int)) for key, of in found.items()}
-    return {key[1:]: pair for key, pair in pairs.items() if key[0] == "learner"}, pairs["expert", 0, 0]
+        found.setdefault((row["policy"], int(row["iteration"]), steps), []).append(row)
+    numbers = {key: read_episodes(of) for key, of in found.items()}
+    return {key[1:]: each for key, each in numbers.items() if key[0] == "learner"}, numbers["expert", 0, 0]
+
+
+def read_episodes(rows: Sequence[dict[str, str]]) -> EpisodeStatistics:
+    """Return the numbers in rows of episodes.csv. If it has no column `score`, the scores are the returns."""
+    returns, lengths = [float(row["return"]) for row in rows], [int(row["length"]) for row in rows]
+    return EpisodeStatistics.from_lists(returns, lengths, [float(row.get("score", row["return"])) for row in rows])
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
@@ -149,9 +160,14 @@ class Variant:
         return self.runs[0].config
 
     @property
+    def measure(self) -> Measure:
+        """Return what the runs are judged by."""
+        return env_row(self.config.env_name).measure
+
+    @property
     def itrs(self) -> list[int]:
         """Return the iterations in which all runs were evaluated."""
-        return sorted(set.intersection(*({*run.returns} for run in self.runs)))
+        return sorted(set.intersection(*({*run.scores} for run in self.runs)))
 
     @property
     def steps(self) -> list[int]:
@@ -163,7 +179,7 @@ class Variant:
         itrs = [run.last if itr is None else itr for run in self.runs]
         pairs = list(zip(self.runs, itrs, strict=True))
         labels = [run.metrics[itr]["Expert_LabelsSoFar"] for run, itr in pairs]
-        return Result(name, [run.returns[itr] for run, itr in pairs], float(np.mean(labels)))
+        return Result(name, [run.scores[itr] for run, itr in pairs], float(np.mean(labels)), self.measure)
 
     @functools.cached_property
     def curve(self) -> list[Result]:
@@ -172,13 +188,14 @@ class Variant:
 
     def after(self, steps: int) -> Result:
         """Return the result of the runs after this number of gradient steps."""
-        return Result(self.name, [run.by_steps[steps] for run in self.runs])
+        return Result(self.name, [run.by_steps[steps] for run in self.runs], measure=self.measure)
 
     @property
     def expert(self) -> Result | None:
         """Return the result of the live expert in these runs, as one policy, or None if a run had no expert."""
-        returns = [run.expert_returns for run in self.runs]
-        return Result.of_one_policy(EXPERT_ROW, returns) if all(map(len, returns)) else None
+        scores = {run.start: run.expert.scores for run in self.runs}  # equal episodes are counted once
+        known = all(map(len, scores.values()))
+        return Result.of_one_policy(EXPERT_ROW, [*scores.values()], self.measure) if known else None
 
     def metric(self, name: str, itr: int) -> float:
         """Return a value of metrics.csv, as the mean over the seeds, or NaN if it does not exist."""

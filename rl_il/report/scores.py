@@ -11,7 +11,16 @@ from rl_il.infrastructure.progress import progress
 from rl_il.report.page import Note, PageBlock, Table, Text
 from rl_il.report.pictures import in_parts, profiles_picture, results_picture
 from rl_il.report.runs import Variant, compared
-from rl_il.report.tables import PAIRED, Result, interval_caption, interval_cell, interval_heading, results_table, span
+from rl_il.report.tables import (
+    PAIRED,
+    Result,
+    interval_caption,
+    interval_cell,
+    interval_heading,
+    measure_name,
+    results_table,
+    span,
+)
 from rl_il.report.tasks import NO_EXPERT, Task
 from rl_il.statistics import bootstrap_interval, iqm, normalise, optimality_gap, probability_of_improvement
 
@@ -33,17 +42,17 @@ EXPLANATIONS = [
     ),
     Text(
         "The statistics are those of Agarwal et al. (2021), over episodes. The interquartile mean is the mean of the"
-        " middle half of the returns. A score is 0 for the mean return of the random policy, and 1 for that of the"
-        " live expert. The optimality gap is the mean difference between 1 and the scores, where a score above 1"
-        " counts as 1. The probability of improvement is the probability that an episode has a higher return than an"
+        " middle half of the episodes. A normalised score is 0 for the mean of the random policy, and 1 for that of"
+        " the live expert. The optimality gap is the mean difference between 1 and the normalised scores, where one"
+        " above 1 counts as 1. The probability of improvement is the probability that an episode is better than an"
         " episode of the policy in the first row. A tie counts half. The resamples of its interval draw episodes of"
         " both policies."
     ),
 ]
 ONLY_DAGGER = ("do_dagger", "n_iter", "rule", "beta_decay", "batch_size", "batch_episodes")  # not used in iteration 0
 NO_SCORES = Text(
-    "There are no scores without a random policy and a live expert that is better. Then there is no optimality gap"
-    " and no performance profile."
+    "There are no normalised scores without a random policy and a live expert that is better. Then there is no"
+    " optimality gap and no performance profile."
 )
 
 
@@ -82,7 +91,7 @@ def _cloned_alike(one: Variant, other: Variant) -> bool:
     if compared(one.config, *ONLY_DAGGER) != compared(other.config, *ONLY_DAGGER):
         return False
     firsts = [
-        {run.config.seed: run.returns.get(0, np.empty(0)).tolist() for run in each.runs} for each in (one, other)
+        {run.config.seed: run.scores.get(0, np.empty(0)).tolist() for run in each.runs} for each in (one, other)
     ]
     return firsts[0] == firsts[1]
 
@@ -96,18 +105,22 @@ def result_blocks(task: Task) -> list[PageBlock]:
     """Return the table of returns, the table of statistics, and their figures."""
     results, variants = zip(*measured(task), strict=True)
     experts = [task.expert(variant) for variant in variants]
-    scores = [_scores(task, result, expert) for result, expert in zip(results, experts, strict=True)]
-    blocks: list[PageBlock] = [Table(f"Returns in {task.env_name}", _returns(task, results, experts))]
+    normalised = [_normalised(task, result, expert) for result, expert in zip(results, experts, strict=True)]
+    blocks: list[PageBlock] = [
+        Table(f"{measure_name(results).capitalize()}s in {task.env_name}", _returns(task, results, experts))
+    ]
     blocks += [Note(task.note)] if task.note else []
-    blocks.append(Table(f"Statistics in {task.env_name}", _statistics(results, scores)))
-    blocks += [NO_SCORES] if None in scores else []
-    caption = "Mean return, its 95 % interval (bar) and the means of single seeds (small dots)."
+    blocks.append(Table(f"Statistics in {task.env_name}", _statistics(results, normalised)))
+    blocks += [NO_SCORES] if None in normalised else []
+    caption = f"Mean {measure_name(results)}, its 95 % interval (bar) and the means of single seeds (small dots)."
     caption += f" {interval_caption(results)}"
     caption += f" {PAIRED}" if task.experts else ""
     for suffix, part in in_parts(results if len(results) > 1 else [], 12):
         blocks.append(results_picture(file_name(task, "results") + suffix, caption, part, task.levels))
-    shown = [(result.name, np.concatenate(score)) for result, score in zip(results, scores, strict=True) if score]
-    caption = "Performance profiles: the fraction of the episodes of all seeds with a score above each value."
+    shown = [(result.name, np.concatenate(score)) for result, score in zip(results, normalised, strict=True) if score]
+    caption = (
+        "Performance profiles: the fraction of the episodes of all seeds with a normalised score above each value."
+    )
     for suffix, part in in_parts(shown):
         blocks.append(profiles_picture(file_name(task, "profiles") + suffix, caption, part))
     return blocks
@@ -123,11 +136,11 @@ def _returns(task: Task, results: Sequence[Result], experts: Sequence[Result]) -
     return results_table(rows, [first] * len(random) + measured_experts + [*experts], show_experts=not one_for_all)
 
 
-def _scores(task: Task, result: Result, expert: Result) -> list[np.ndarray] | None:
+def _normalised(task: Task, result: Result, expert: Result) -> list[np.ndarray] | None:
     """Return normalised scores, one array for each seed, or None without a random policy and a better expert."""
     if task.random is None or not expert.mean > task.random.mean:
         return None
-    return [normalise(returns, task.random.mean, expert.mean) for returns in result.returns]
+    return [normalise(scores, task.random.mean, expert.mean) for scores in result.scores]
 
 
 def _statistics(results: Sequence[Result], scores: Sequence[list[np.ndarray] | None]) -> list[list[str]]:
@@ -135,15 +148,16 @@ def _statistics(results: Sequence[Result], scores: Sequence[list[np.ndarray] | N
     rows = [["policy", "interquartile mean", heading, "optimality gap", heading]]
     rows[0] += ["probability of improvement", "95 % interval, both drawn again"] if len(results) > 1 else []
     for result, score in progress(zip(results, scores, strict=True), len(results), "statistics"):
-        interval = bootstrap_interval(result.returns, iqm)
-        row = [result.name, f"{iqm(result.episodes):.1f}", interval_cell(interval, [result], results)]
+        interval = bootstrap_interval(result.scores, iqm)
+        row = [result.name, result.show(iqm(result.episodes))]
+        row.append(interval_cell(interval, [result], results, result.measure.digits))
         if score is None:
             row += ["", ""]
         else:
             gap, interval = optimality_gap(np.concatenate(score)), bootstrap_interval(score, optimality_gap)
             row += [f"{gap:.3f}", interval_cell(interval, [result], results, ".3f")]
         if result is not first:
-            probability, interval = probability_of_improvement(result.returns, first.returns)
+            probability, interval = probability_of_improvement(result.scores, first.scores)
             row += [f"{probability:.3f}", span(interval, ".3f")]
         rows.append(row + [""] * (len(rows[0]) - len(row)))
     return rows

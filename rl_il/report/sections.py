@@ -17,7 +17,7 @@ from rl_il.report.page import Commands, Heading, Note, PageBlock, Report, Sectio
 from rl_il.report.pictures import curves_picture, in_parts, lengths_picture, loss_rows_picture, losses_picture
 from rl_il.report.runs import Run, compared, differences
 from rl_il.report.scores import EXPLANATIONS, clone, distinct_clones, file_name, last_result, result_blocks
-from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_caption, number
+from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_caption, measure_name, number
 from rl_il.report.tasks import Task, algorithm, recorded_default, shown_value
 
 MAX_BC_LINES = 3
@@ -121,7 +121,7 @@ def curve_blocks(task: Task) -> list[PageBlock]:
 def band_caption(curves: Sequence[Curve], levels: Sequence[Result]) -> str:
     """Return the caption of a picture with these learning curves."""
     points = [point for curve in curves for point in curve.points]
-    caption = f"Mean return and its 95 % band. {interval_caption(points)}"
+    caption = f"Mean {measure_name(points)} and its 95 % band. {interval_caption(points)}"
     caption += " Dots are the means of single seeds." if not all(point.is_one_policy for point in points) else ""
     paired = any(level.name.startswith(EXPERT_ROW) for level in levels)
     return caption + (f" {PAIRED}" if paired else "")
@@ -161,7 +161,7 @@ def loss_blocks(task: Task) -> list[PageBlock]:
 def length_blocks(task: Task) -> list[PageBlock]:
     """Return histograms of the episode lengths in the last evaluation, with the expert's."""
     lengths = [(v.name, np.concatenate([run.lengths[v.itrs[-1]] for run in v.runs])) for v in task.variants]
-    expert = np.concatenate([run.expert_lengths for run in runs_of([task])])
+    expert = np.concatenate([run.expert.lengths for run in runs_of([task])])
     everything = np.concatenate([expert, *(values for _, values in lengths)])
     shortest, longest = everything.min(), everything.max()
     if shortest == longest:

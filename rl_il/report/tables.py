@@ -16,6 +16,7 @@ from rl_il.statistics import (
     percent_of_expert,
     seed_spread,
 )
+from rl_il.types import RETURN, SCORE, Measure
 
 EXPERT_ROW = "expert, same episodes"  # the name of the live expert, measured on the learner's evaluation episodes
 PAIRED = "The expert was measured on the same episodes as the learner's evaluations."
@@ -25,51 +26,61 @@ SEEDS = "seeds, then episodes"  # what a resample draws if there are several see
 
 @dataclass(frozen=True)
 class Result:
-    """The returns of one policy, or of one method trained with several seeds."""
+    """The scores of one policy, or of one method trained with several seeds. Usually they are returns."""
 
     name: str
-    returns: Sequence[np.ndarray]  # an array of episode returns for each seed; one array for a single policy
+    scores: Sequence[np.ndarray]  # an array of episodes' scores for each seed; one array for a single policy
     expert_labels: float | None = None  # labelled steps of its data, mean over seeds; None: it was not trained
+    measure: Measure = RETURN
 
     @classmethod
-    def of_one_policy(cls, name: str, returns: Sequence[np.ndarray]) -> Result:
+    def of_one_policy(cls, name: str, scores: Sequence[np.ndarray], measure: Measure = RETURN) -> Result:
         """Return the result of a policy that was not trained with seeds, such as the expert, as one array."""
-        return cls(name, [np.concatenate(returns)])
+        return cls(name, [np.concatenate(scores)], measure=measure)
 
     @property
     def is_one_policy(self) -> bool:
         """Return whether there is only one policy, so that resamples draw the episodes of this policy."""
-        return len(self.returns) == 1
+        return len(self.scores) == 1
 
     @property
     def episodes(self) -> np.ndarray:
-        """Return the returns of all episodes, `(n,)`."""
-        return np.concatenate(self.returns)
+        """Return the scores of all episodes, `(n,)`."""
+        return np.concatenate(self.scores)
 
     @property
     def mean(self) -> float:
-        """Return the mean return over all episodes."""
+        """Return the mean score over all episodes."""
         return float(self.episodes.mean())
 
     @property
     def seed_means(self) -> list[float]:
-        """Return the mean return of each seed."""
-        return [float(returns.mean()) for returns in self.returns]
+        """Return the mean score of each seed."""
+        return [float(scores.mean()) for scores in self.scores]
 
     @property
     def episode_std(self) -> float:
         """Return the standard deviation of episodes within a seed (`statistics.episode_spread`)."""
-        return episode_spread(self.returns)
+        return episode_spread(self.scores)
+
+    def show(self, value: float) -> str:
+        """Return a number about the scores as text for a table. The text is empty for NaN."""
+        return number(value, self.measure.digits)
 
     @functools.cached_property
     def interval(self) -> tuple[float, float]:
         """Return the 95 % bootstrap interval of the mean. `interval_kind` says what a resample draws."""
-        return bootstrap_interval(self.returns)
+        return bootstrap_interval(self.scores)
 
 
 def number(value: float, digits: str = ".1f") -> str:
     """Return the number as text for a table. The text is empty for NaN."""
     return "" if np.isnan(value) else f"{value:{digits}}"
+
+
+def measure_name(results: Iterable[Result]) -> str:
+    """Return the name of what was measured: `return` if all results have returns, otherwise `score`."""
+    return (SCORE if any(result.measure is SCORE for result in results) else RETURN).name
 
 
 def span(ends: Sequence[float], digits: str = ".1f") -> str:
@@ -133,24 +144,24 @@ def results_table(
       results: what is compared.
       experts: the expert of all results, or a list with one for each.
       name: the heading of the first column.
-      show_experts: whether the mean returns of the experts are a column.
+      show_experts: whether the mean scores of the experts are a column.
     """
     columns = {
         name: lambda result, _: result.name,
-        "mean return": lambda result, _: number(result.mean),
-        interval_heading(results): lambda result, _: interval_cell(result.interval, [result], results),
-        "std over episodes": lambda result, _: number(result.episode_std),
+        f"mean {measure_name(results)}": lambda result, _: result.show(result.mean),
+        interval_heading(results): lambda r, _: interval_cell(r.interval, [r], results, r.measure.digits),
+        "std over episodes": lambda result, _: result.show(result.episode_std),
     }
     if not all(result.is_one_policy for result in results):
-        columns["std over seeds"] = lambda result, _: number(seed_spread(result.returns))
+        columns["std over seeds"] = lambda result, _: result.show(seed_spread(result.scores))
         columns["seed means, min to max"] = lambda r, _: (
-            "" if r.is_one_policy else span((min(r.seed_means), max(r.seed_means)))
+            "" if r.is_one_policy else span((min(r.seed_means), max(r.seed_means)), r.measure.digits)
         )
     columns["episodes"] = lambda result, _: f"{len(result.episodes):,}"
     if isinstance(experts, Result):
         experts = [experts] * len(results)
     if show_experts:
-        columns[EXPERT_ROW] = lambda _, expert: number(expert.mean)
+        columns[EXPERT_ROW] = lambda _, expert: expert.show(expert.mean)
     columns["% of expert"] = lambda result, expert: number(percent_of_expert(result.mean, expert.mean))
     columns["expert labels"] = lambda r, _: "" if r.expert_labels is None else f"{r.expert_labels:,.0f}"
     return table_of(columns, results, experts)

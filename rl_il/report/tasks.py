@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.envs import env_of
+from rl_il.envs import env_of, env_row
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_actor
 from rl_il.infrastructure.progress import progress
-from rl_il.infrastructure.rollouts import sample_n_trajectories
+from rl_il.infrastructure.rollouts import look_at, sample_n_trajectories
 from rl_il.report.runs import Run, Variant, differences, group_runs
 from rl_il.report.tables import EXPERT_ROW, Result
 from rl_il.seeding import stream
@@ -51,14 +51,18 @@ class Task:
 
         Runs with the same seed measured their expert on the same episodes, so these episodes are counted only once.
         """
-        seeds: dict[tuple, dict[int, np.ndarray]] = {}
+        starts: dict[tuple, dict[str | int, np.ndarray]] = {}
         for variant in self.variants:
-            mine = seeds.setdefault(EXPERT_KEY(variant.config), {})
+            mine = starts.setdefault(EXPERT_KEY(variant.config), {})
             for run in variant.runs:
-                if len(run.expert_returns) > len(mine.get(run.config.seed, ())):
-                    mine[run.config.seed] = run.expert_returns
-        measured = {key: [mine[seed] for seed in sorted(mine)] for key, mine in seeds.items() if mine}
-        return {key: Result.of_one_policy(_expert_name(key, measured), returns) for key, returns in measured.items()}
+                if len(run.expert.scores) > len(mine.get(run.start, ())):
+                    mine[run.start] = run.expert.scores
+        measured = {key: [mine[start] for start in sorted(mine, key=str)] for key, mine in starts.items() if mine}
+        measure = self.variants[0].measure
+        return {
+            key: Result.of_one_policy(_expert_name(key, measured), scores, measure)
+            for key, scores in measured.items()
+        }
 
     def expert(self, variant: Variant) -> Result:
         """Return the expert in the episodes of the variant's evaluations, or `NO_EXPERT`, whose mean is NaN."""
@@ -111,7 +115,8 @@ def measure_random(config: RunConfig, episodes: int) -> Result:
         rng, random = stream(0, "evaluation"), load_actor("random", env)
         rollouts = sample_n_trajectories(env, random, episodes, rng, config.ep_len)
         rollouts = progress(rollouts, episodes, f"{config.env_title}, the random policy")
-        return Result("random policy", [np.array([rollout.episode_return for rollout in rollouts])])
+        scores = look_at(rollouts, config.env_name)[0].scores
+        return Result("random policy", [scores], measure=env_row(config.env_name).measure)
 
 
 def variant_names(variants: Sequence[Variant]) -> list[str]:

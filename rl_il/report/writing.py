@@ -57,7 +57,7 @@ def write_report(
         with atomic_write(paths[-1]) as file:
             file.write(data)
     tables = [table for table in report.blocks(Table) if not table.folded]
-    tables = [table for table in tables if assignment or table.caption.startswith("Returns in ")]
+    tables = [table for table in tables if assignment or table.caption.startswith(("Returns in ", "Scores in "))]
     shown = [f"{table.caption}\n{plain(table.rows)}" for table in tables]
     notes = [f"note: {note.text.replace('`', '')}" for note in report.blocks(Note)]
     return "\n\n".join([*shown, *notes, "\n".join(map(shown_path, paths))])

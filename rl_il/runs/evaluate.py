@@ -16,7 +16,7 @@ from rl_il.config import ENV, RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.npz import read_meta, read_npz
 from rl_il.datasets.writing import check_target, write_demonstrations
-from rl_il.envs import ENVS, env_of
+from rl_il.envs import ENVS, env_of, env_row
 from rl_il.errors import InputError
 from rl_il.experts.loading import SCRIPTED_EXPERTS, find_file, load_actor
 from rl_il.files import named_run, shipped
@@ -24,20 +24,21 @@ from rl_il.infrastructure.progress import progress
 from rl_il.infrastructure.rollouts import begin_episodes, look_at, returns_and_lengths, sample_n_trajectories
 from rl_il.infrastructure.video import check_video_path, record_frames, write_video
 from rl_il.infrastructure.workers import rollout_source
-from rl_il.options import from_json
+from rl_il.options import from_json, seed_range
 from rl_il.plugins import is_own
 from rl_il.runs.folders import read_record
-from rl_il.seeding import stream
+from rl_il.seeding import evaluation_seeds, stream
 from rl_il.statistics import MIN_EPISODES, describe
-from rl_il.types import EXPERT, Trajectory
+from rl_il.types import EXPERT, SCORE, Trajectory
 
 INTERVAL = "95 % interval of this policy"
+EPISODES = 100  # of an evaluation
 
 
 def evaluate(
     policy: str,
     env_name: str | None,
-    episodes: int,
+    episodes: int | None = None,
     seed: int = 0,
     ep_len: int | None = None,
     num_workers: int = 1,
@@ -46,8 +47,12 @@ def evaluate(
     no_normalizer: bool = False,
     env_kwargs: str | None = None,
     wrappers: str | None = None,
+    eval_seeds: str | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a policy on `episodes` whole episodes and return statistics.
+    """Evaluate a policy on `episodes` whole episodes and return statistics of their scores.
+
+    The score is the return, unless the environment's row in `ENVS` has another. Then `measure` says so, and
+    `mean_return` is returned too.
 
     Raise `InputError` before the first episode if the policy cannot be loaded or does not fit the environment.
 
@@ -56,7 +61,15 @@ def evaluate(
       env_name: the environment; None: the one of the policy's run (`task_of`). In the run's environment, the run's
         `ep_len`, arguments and wrappers hold too, unless others are given.
       env_kwargs, wrappers: the environment's arguments and wrappers as text, as in `make_recipe`.
+      episodes, seed: how many episodes (default: 100), and the seed from which the seeds of all are drawn.
+      eval_seeds: the seeds themselves instead, such as `0:100`.
     """
+    fixed = seed_range("--eval_seeds", eval_seeds)
+    if fixed and episodes not in (None, len(fixed)):
+        raise InputError(
+            f"--eval_seeds {eval_seeds} are {len(fixed):,} episodes, but --episodes is {episodes}; drop one"
+        )
+    episodes = len(fixed) if fixed else episodes or EPISODES
     policy = named_run(policy)
     task = _task_in(env_name, policy)
     given = {"ep_len": ep_len, "env_kwargs": env_kwargs, "wrappers": wrappers}
@@ -69,10 +82,16 @@ def evaluate(
     if video:  # recorded first, so that an error in rendering comes before the rollouts
         frames, fps = record_frames(env, actor, int(stream(seed, "video").integers(2**62)), ep_len)
     with rollout_source(env, num_workers) as source:
-        rollouts = sample_n_trajectories(source, actor, episodes, stream(seed, "evaluation"), ep_len)
+        rollouts = sample_n_trajectories(source, actor, episodes, evaluation_seeds(seed, fixed), ep_len)
         rollouts = progress(rollouts, episodes, f"{task.env_title}, evaluating")
-        returns, lengths, success = look_at(rollouts, task.env_name)
-    result = {"policy": policy, **task.env_settings, "seed": seed} | describe(returns, lengths)
+        found, success = look_at(rollouts, task.env_name)
+    result = {"policy": policy, **task.env_settings, **({"eval_seeds": eval_seeds} if fixed else {"seed": seed})}
+    measure = env_row(task.env_name).measure
+    if measure is SCORE:
+        result |= {"measure": measure.name}
+    result |= describe(found.scores, found.lengths)
+    if measure is SCORE:
+        result["mean_return"] = float(found.returns.mean())
     if success is not None:
         result["success_rate"] = float(success.mean())
     if video:
@@ -102,7 +121,7 @@ def task_of(policy: str) -> RunConfig:
     if policy in ("expert", "random"):
         return RunConfig()
     if policy in SCRIPTED_EXPERTS:
-        return RunConfig(env_name=SCRIPTED_EXPERTS[policy][0])
+        return RunConfig(env_name=SCRIPTED_EXPERTS[policy][0][0])
     folder = None if policy.startswith("hf:") or is_own(policy) else find_file(policy).parent
     if folder is None or not (folder / "config.json").is_file():
         raise InputError(f"{policy}: does not name its environment; give --env_name")
@@ -121,12 +140,13 @@ def result_rows(result: dict[str, Any]) -> list[list[str]]:
     """Return the names and the values, as text, of a result of `evaluate`. NaN values are left out."""
     result = dict(result)
     low, high = result.pop("ci95_low"), result.pop("ci95_high")
+    digits = ".3f" if "measure" in result else ".2f"
     rows = []
     for name, value in result.items():
         if name == "min":
-            rows.append([INTERVAL, interval_text(low, high, ".2f")])
+            rows.append([INTERVAL, interval_text(low, high, digits)])
         if not (isinstance(value, float) and math.isnan(value)):
-            rows.append([name, f"{value:.2f}" if isinstance(value, float) else str(value)])
+            rows.append([name, f"{value:{digits}}" if isinstance(value, float) else str(value)])
     return rows
 
 
@@ -138,13 +158,16 @@ def interval_text(low: float, high: float, digits: str = ".1f") -> str:
 EXPERT_COLUMNS = ["environment", "expert", "mean return", INTERVAL, "std", "min", "episodes", "mean length"]
 
 
-def evaluate_experts(episodes: int, seed: int = 0, num_workers: int = 1) -> Iterator[dict[str, Any]]:
+def evaluate_experts(
+    episodes: int | None = None, seed: int = 0, num_workers: int = 1, eval_seeds: str | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the result of every included expert, also the scripted ones, in each of its environments."""
     for env_name, spec in ENVS.items():
-        scripted = [name for name, (own_env, _) in SCRIPTED_EXPERTS.items() if own_env == env_name]
+        scripted = [name for name, (own_envs, _) in SCRIPTED_EXPERTS.items() if env_name in own_envs]
         for expert in dict.fromkeys(filter(None, [spec.expert, *scripted])):
             policy = expert if expert in scripted else "expert"
-            yield evaluate(policy, env_name, episodes, seed, num_workers=num_workers) | {"expert": expert}
+            settings = {"num_workers": num_workers, "eval_seeds": eval_seeds}
+            yield evaluate(policy, env_name, episodes, seed, **settings) | {"expert": expert}
 
 
 def expert_row(result: dict[str, Any]) -> list[str]:

@@ -54,7 +54,7 @@ def run(
       config: the run.
       command_line: the command that started it; kept in config.json.
       verbose: whether to print.
-      expert_episodes: the expert's returns and lengths for this seed, if they were measured already.
+      expert_episodes: the numbers of the expert's episodes for this seed, if they were measured already.
       keep_data: whether to keep the data of each iteration in the folder.
       env, expert, policy, rule: objects to use instead of those that the config names. The environment is not closed,
         and the policy is trained from its present weights. The expert may be a function or an object, as in

@@ -17,7 +17,7 @@ from rl_il.errors import RAISED, InputError, is_interruption
 from rl_il.infrastructure.dagger import Rule
 from rl_il.options import GIVEN, is_given
 from rl_il.plugins import is_own, load_own
-from rl_il.policies.base_policy import BasePolicy
+from rl_il.policies.base_policy import OPTIONS, BasePolicy
 
 if TYPE_CHECKING:  # it imports torch
     from rl_il.policies.mlp_policy import MLPPolicySL
@@ -59,7 +59,7 @@ class Given:
             changes["rule"] = _described(self.rule)
         if self.policy is not None:
             fields = {item.name for item in dataclasses.fields(config)} - {"seed"}
-            own = self.policy.hyperparameters() | {"head": self.policy.head_name}
+            own = OPTIONS | self.policy.hyperparameters() | {"head": self.policy.head_name}
             changes |= {name: value for name, value in own.items() if name in fields}
             changes["policy_class"] = type(self.policy).__name__ + GIVEN
         return dataclasses.replace(config, **changes)

@@ -33,7 +33,7 @@ from rl_il.infrastructure.dagger import Rule
 from rl_il.infrastructure.rollouts import RolloutSource
 from rl_il.infrastructure.workers import rollout_source
 from rl_il.limits import check_memory, memory_here
-from rl_il.plugins import RULES, find
+from rl_il.plugins import AUGMENTATIONS, RULES, find
 from rl_il.runs.given import NOTHING_GIVEN, Given
 from rl_il.seeding import stream
 from rl_il.types import Expert, Trajectory
@@ -133,18 +133,22 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
     """Return a new policy of the config's class for the environment."""
     # These import torch, which takes 1.7 s: a mistake in the arguments is reported without it.
     from rl_il.infrastructure.pytorch_utils import pick_device
+    from rl_il.policies.base_policy import OPTIONS
     from rl_il.policies.cnn_policy import find_policy_class, picture_settings
 
-    pictures = picture_settings(env, config.frame_stack, config.colour, config.whole_picture)
+    pictures = picture_settings(env, config.history, config.colour, config.whole_picture)
     check_picture_flags(config, env, bool(pictures))
-    numbers = math.prod(env.observation_space.shape)
+    numbers = math.prod(env.observation_space.shape) * (config.history or 1)
     if pictures:  # at least: without colours
-        numbers = numbers // 3 * pictures["frame_stack"]
+        numbers = math.prod(env.observation_space.shape) // 3 * pictures["frame_stack"]
     features = 1 if pictures or config.policy_class else numbers  # an encoder may make few of them
     check_memory(config, numbers, memory_here(), features)
-    names = "n_layers size activation head loss learning_rate weight_decay".split()
+    names = "n_layers size activation head modes flow_steps loss learning_rate weight_decay".split()
     policy_class = find_policy_class(config.policy_class, env)
     settings = {name: getattr(config, name) for name in names} | pictures
+    settings |= {"history": config.history} if config.history and not pictures else {}
+    settings |= {"chunk": config.chunk, "execute": config.execute} if config.chunk > 1 else {}
+    settings |= {name: value for name, usual in OPTIONS.items() if (value := getattr(config, name)) != usual}
     settings["seed"] = int(stream(config.seed, "weights").integers(2**62))
     settings["device"] = pick_device("cpu" if config.no_gpu else config.device, config.which_gpu, bool(pictures))
     try:
@@ -159,14 +163,17 @@ def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None
     """Raise `InputError` if a flag does not fit the environment's observations or actions."""
     if pictures and config.normalize_obs:
         raise InputError("--normalize_obs: pixels are always divided by 255; drop the flag")
-    if config.augment and not pictures:
-        raise InputError(f"--augment: {config.env_name} shows no pictures; drop the flag")
+    fitting = [name for name in AUGMENTATIONS if (name != "noise") == pictures]
+    for name in config.augmentations():
+        if name in AUGMENTATIONS and name not in fitting:
+            shows = "pictures" if pictures else "no pictures"
+            raise InputError(f"--augment {name}: {config.env_name} shows {shows}; take {', '.join(fitting)}")
     if "flip_steer" in config.augmentations() and is_discrete(env.action_space):
         raise InputError(f"--augment flip_steer: {config.env_name} has no steering to mirror; drop it")
 
 
 def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
-    """Return how many whole episodes an evaluation has, if `eval_episodes` does not say it.
+    """Return how many whole episodes an evaluation has, if `eval_seeds` and `eval_episodes` do not say it.
 
     The course rolls out until it has enough steps, which favours short episodes. Here its `eval_batch_size` is
     divided by the usual episode length of the expert, or by the time limit if that length is unknown.
@@ -175,4 +182,4 @@ def count_eval_episodes(config: RunConfig, env: gym.Env) -> int:
     if limit is None:
         raise InputError(f"{config.env_name} has no time limit that Gymnasium knows; give one with --ep_len")
     usual = min(env_row(config.env_name).expert_steps or limit, limit)
-    return config.eval_episodes or math.ceil(config.eval_batch_size / usual)
+    return len(config.fixed_seeds or ()) or config.eval_episodes or math.ceil(config.eval_batch_size / usual)

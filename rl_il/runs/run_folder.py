@@ -16,6 +16,7 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories, save_trajectories
+from rl_il.envs import env_row
 from rl_il.errors import InputError, RemovedError
 from rl_il.files import atomic_write, remove_leftovers, write_csv, write_json
 from rl_il.infrastructure.evaluation import Evaluation, return_scalars
@@ -27,7 +28,7 @@ from rl_il.runs.checkpoint import Checkpoint, check_there, checksum, is_plain
 from rl_il.runs.inputs import SETTINGS
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.seeding import stream
-from rl_il.types import Trajectory
+from rl_il.types import SCORE, Trajectory
 
 SECONDS_BETWEEN_CHECKPOINTS = 60  # within an iteration; one more is written after it
 KEPT = ("policy_itr_*.pt", "videos/*.gif", "events.out.tfevents*", "steps/events.out.tfevents*")
@@ -47,7 +48,7 @@ class RunFolder:
 
     Attributes:
       evaluations: the rows of metrics.csv so far.
-      expert: returns and lengths of the expert's evaluation episodes.
+      expert: the numbers of the expert's evaluation episodes.
     """
 
     def __init__(self, path: Path, config: RunConfig, keep_data: bool = True, env: gym.Env | None = None):
@@ -132,7 +133,7 @@ class RunFolder:
         self._describe(0, trainer.demonstrations)
         trainer.load_state_dict(state["trainer"], self._collected())
         self.evaluations = [_from_plain(row) for row in log["evaluations"]]
-        self.expert = (np.array(log["expert"][0], np.float64), np.array(log["expert"][1], int))
+        self.expert = EpisodeStatistics.from_lists(*log["expert"])
         self._losses, self._logged_steps = log["losses"], log["logged_steps"]
         watch.seconds |= log["wall_seconds"]
         watch.begin(log["seconds"])
@@ -241,14 +242,17 @@ class RunFolder:
             {"iteration": row.itr, "gradient_steps": row.gradient_steps, **row.scalars} for row in self.evaluations
         ]
         write_csv(self.path / "metrics.csv", rows)
-        groups = [("expert", 0, 0, *self.expert)]
-        groups += [("learner", row.itr, row.gradient_steps, row.returns, row.lengths) for row in self.evaluations]
+        groups = [("expert", 0, 0, self.expert)]
+        groups += [("learner", row.itr, row.gradient_steps, row) for row in self.evaluations]
+        columns = {"return": "returns", "length": "lengths"}
+        if env_row(self.config.env_name).measure is SCORE:
+            columns["score"] = "scores"
         write_csv(
             self.path / "episodes.csv",
             [
-                {"policy": policy, "iteration": itr, "gradient_steps": steps, "return": value, "length": length}
-                for policy, itr, steps, returns, lengths in groups
-                for value, length in zip(returns.tolist(), lengths.tolist(), strict=True)
+                {"policy": policy, "iteration": itr, "gradient_steps": steps, **dict(zip(columns, row, strict=True))}
+                for policy, itr, steps, of in groups
+                for row in zip(*(getattr(of, name).tolist() for name in columns.values()), strict=True)
             ],
         )
 
@@ -298,10 +302,10 @@ class RunFolder:
 def _to_plain(evaluation: Evaluation) -> dict[str, Any]:
     """Return an evaluation's fields as plain Python numbers and lists."""
     fields = {name: getattr(evaluation, name) for name in ("itr", "gradient_steps", "scalars")}
-    return fields | {"returns": evaluation.returns.tolist(), "lengths": evaluation.lengths.tolist()}
+    return fields | {name: getattr(evaluation, name).tolist() for name in EpisodeStatistics._fields}
 
 
 def _from_plain(fields: dict[str, Any]) -> Evaluation:
     """Return the evaluation whose fields `_to_plain` returned."""
-    arrays = {"returns": np.array(fields["returns"], np.float64), "lengths": np.array(fields["lengths"], int)}
-    return Evaluation(**fields | arrays)
+    lists = {name: fields[name] for name in EpisodeStatistics._fields if name in fields}  # scores are recent
+    return Evaluation(**fields | EpisodeStatistics.from_lists(**lists)._asdict())

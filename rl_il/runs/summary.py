@@ -14,33 +14,29 @@ from rl_il.envs import env_row
 from rl_il.infrastructure.evaluation import Evaluation
 from rl_il.infrastructure.progress import seconds
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
+from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics
 from rl_il.runs.evaluate import INTERVAL, interval_text
 from rl_il.runs.inputs import Input
 from rl_il.runs.provenance import provenance
 from rl_il.runs.run_folder import RunFolder
-from rl_il.statistics import episode_spread, percent_of_expert
+from rl_il.statistics import bootstrap_interval, episode_spread, percent_of_expert
+from rl_il.types import RETURN, Measure
 
 
 def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], status: str) -> dict[str, Any]:
     """Return what summary.json holds. Numbers that do not exist are NaN, which is written as null.
 
-    Standard deviations have the divisor n - 1, unlike the course's scalars in metrics.csv.
+    Standard deviations have the divisor n - 1, unlike the course's scalars in metrics.csv. The scores are the returns
+    unless the environment's row in `ENVS` says otherwise. `percent_of_expert` is of the scores.
     """
     evaluated = [evaluation for evaluation in folder.evaluations if len(evaluation.returns)]
-    last = evaluated[-1] if evaluated else Evaluation(0, returns=np.full(1, np.nan))
-    expert = folder.expert[0] if len(folder.expert[0]) else np.full(1, np.nan)
-    mean, expert_mean = float(last.returns.mean()), float(expert.mean())
+    last = evaluated[-1] if evaluated else NO_STATISTICS
+    learner, expert = _numbers("eval", last), _numbers("expert", folder.expert)
     return {
         **trainer.config.env_settings,
-        "eval_return_mean": mean,
-        "eval_return_std": episode_spread([last.returns]),
-        "eval_return_ci95_low": last.interval[0],
-        "eval_return_ci95_high": last.interval[1],
-        "eval_episodes": len(last.returns) if evaluated else 0,
-        "expert_return_mean": expert_mean,
-        "expert_return_std": episode_spread([expert]),
-        "expert_episodes": len(folder.expert[0]),
-        "percent_of_expert": percent_of_expert(mean, expert_mean),
+        **learner,
+        **expert,
+        "percent_of_expert": percent_of_expert(learner["eval_score_mean"], expert["expert_score_mean"]),
         "expert_labels": trainer.expert_labels,
         "env_steps": trainer.env_steps,
         "iterations": trainer.itr,
@@ -51,16 +47,28 @@ def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], 
     }
 
 
-def line_of(evaluation: Evaluation, block: Block, n_iter: int, elapsed: float) -> str:
+def _numbers(key: str, of: Evaluation | EpisodeStatistics) -> dict[str, float]:
+    """Return the mean, standard deviation and 95 % interval of the returns and of the scores."""
+    numbers: dict[str, float] = {f"{key}_episodes": len(of.returns)}
+    for name, values in (("return", of.returns), ("score", of.scores)):
+        values = values if len(values) else np.full(1, np.nan)
+        low, high = bootstrap_interval([values])
+        numbers |= {f"{key}_{name}_mean": float(values.mean()), f"{key}_{name}_std": episode_spread([values])}
+        numbers |= {f"{key}_{name}_ci95_low": low, f"{key}_{name}_ci95_high": high}
+    return numbers
+
+
+def line_of(evaluation: Evaluation, block: Block, n_iter: int, elapsed: float, measure: Measure = RETURN) -> str:
     """Return an evaluation in one line, with an estimate of the time left from the `elapsed` seconds."""
-    itr, last = evaluation.itr, n_iter - 1
+    itr, last, digits = evaluation.itr, n_iter - 1, measure.digits
     line = f"itr {itr:>{len(str(last))}}/{last} | "
     line += "" if block.ends_iteration else f"step {block.steps:,} | "
     line += f"loss {evaluation.scalars['Training Loss']:.4f}"
     if n := len(evaluation.returns):
         low, high = evaluation.interval
-        interval = "" if math.isnan(low) else f" (this policy's 95 % interval: {low:.1f} to {high:.1f})"
-        line += f" | eval return {evaluation.returns.mean():.1f}{interval} over {n} episode{'s' if n > 1 else ''}"
+        interval = "" if math.isnan(low) else f" (this policy's 95 % interval: {interval_text(low, high, digits)})"
+        line += f" | eval {measure.name} {evaluation.scores.mean():{digits}}{interval}"
+        line += f" over {n} episode{'s' if n > 1 else ''}"
     line += f" | expert labels {block.expert_labels:,} | {seconds(elapsed)}"
     left = elapsed / (itr + 1) * (last - itr)
     return line + (f", about {seconds(left)} left" if itr < last and block.ends_iteration else "")
@@ -68,10 +76,12 @@ def line_of(evaluation: Evaluation, block: Block, n_iter: int, elapsed: float) -
 
 def print_summary(summary: dict[str, Any]) -> None:
     """Print the result as a table, without the rows that have no value in this run."""
-    rows = _return_rows(summary, "return", "eval")
-    rows[INTERVAL] = interval_text(summary["eval_return_ci95_low"], summary["eval_return_ci95_high"])
+    measure = env_row(summary["env_name"]).measure
+    name, digits = measure.name, measure.digits
+    rows = _mean_rows(summary, name, "eval", measure)
+    rows[INTERVAL] = interval_text(summary[f"eval_{name}_ci95_low"], summary[f"eval_{name}_ci95_high"], digits)
     if not math.isnan(summary["expert_return_mean"]):
-        rows |= _return_rows(summary, "expert, same episodes", "expert")
+        rows |= _mean_rows(summary, "expert, same episodes", "expert", measure)
     if not math.isnan(summary["percent_of_expert"]):
         rows["% of expert"] = f"{summary['percent_of_expert']:.1f}"
     rows["expert labels used"] = f"{summary['expert_labels']:,}"
@@ -80,12 +90,11 @@ def print_summary(summary: dict[str, Any]) -> None:
     print(*(f"{name:<{width}}  {value}" for name, value in rows.items()), sep="\n", flush=True)
 
 
-def _return_rows(summary: dict[str, Any], name: str, key: str) -> dict[str, str]:
-    """Return the row of a mean return, with a standard deviation if there are several episodes."""
-    mean, std, n = summary[f"{key}_return_mean"], summary[f"{key}_return_std"], summary[f"{key}_episodes"]
-    if math.isnan(std):
-        return {name: f"{mean:.1f} (1 episode)"}
-    return {f"{name}, mean +- std": f"{mean:.1f} +- {std:.1f} ({n:,} episodes)"}
+def _mean_rows(summary: dict[str, Any], name: str, key: str, measure: Measure) -> dict[str, str]:
+    """Return the row of a mean return or score, with a standard deviation if there are several episodes."""
+    mean, std = (f"{summary[f'{key}_{measure.name}_{of}']:{measure.digits}}" for of in ("mean", "std"))
+    n = summary[f"{key}_episodes"]
+    return {name: f"{mean} (1 episode)"} if n == 1 else {f"{name}, mean +- std": f"{mean} +- {std} ({n:,} episodes)"}
 
 
 def describe_run(

@@ -13,6 +13,7 @@ import numpy as np
 
 from rl_il.commands import command_text
 from rl_il.config import RunConfig
+from rl_il.envs import env_row
 from rl_il.errors import DivergedError, InputError, Interrupted, RemovedError, reported
 from rl_il.infrastructure.dagger import ExpertTeacher
 from rl_il.infrastructure.evaluation import Evaluation, Evaluator
@@ -120,7 +121,8 @@ def _finish_block(parts: Parts, folder: RunFolder, block: Block) -> None:
         evaluation = parts.evaluator(parts.trainer.policy, block.itr, roll_out=due)
     row = folder.save(block, evaluation, parts.trainer, parts.watch)
     if row and parts.verbose:
-        print(line_of(row, block, parts.config.n_iter, parts.watch.elapsed()), flush=True)
+        measure = env_row(parts.config.env_name).measure
+        print(line_of(row, block, parts.config.n_iter, parts.watch.elapsed(), measure), flush=True)
 
 
 def _finish(parts: Parts, folder: RunFolder, status: str) -> RunResult:
@@ -129,7 +131,7 @@ def _finish(parts: Parts, folder: RunFolder, status: str) -> RunResult:
     folder.finish(summary)
     if status == "finished" and parts.verbose:
         print_summary(summary)
-    return RunResult(folder.path, summary, folder.evaluations, folder.expert[0])
+    return RunResult(folder.path, summary, folder.evaluations, folder.expert.returns)
 
 
 def _how_to_continue(folder: RunFolder) -> str:

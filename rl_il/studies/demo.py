@@ -81,14 +81,14 @@ def run_seed(config: RunConfig, out: Path) -> tuple[np.ndarray, Run, Run]:
     """Return the untrained policy's returns, and two runs: BC from 10 demonstrations, and DAgger from 1."""
     print("[1/3] the untrained policy", flush=True)
     env = env_of(config)
-    untrained, _ = measure(build_policy(config, env).actor(), config, env, config.eval_episodes)
+    untrained = measure(build_policy(config, env).actor(), config, env, config.eval_episodes)
     print(f"[2/3] behavioural cloning from {MANY_DEMOS} demonstrations", flush=True)
     cloning, folder = replace(config, do_dagger=False, n_iter=1), out / f"bc_{MANY_DEMOS}_demos_seed_{config.seed}"
     many = run(replace(cloning, logdir=str(folder)))
     print("[3/3] DAgger from 1 demonstration; its iteration 0 is behavioural cloning", flush=True)
     folder = out / f"dagger_seed_{config.seed}"
     dagger = run(replace(config, n_demos=1, logdir=str(folder)), keep_data=False)
-    return untrained, read_run(many.folder), read_run(dagger.folder)
+    return untrained.scores, read_run(many.folder), read_run(dagger.folder)
 
 
 def results_of(untrained: Sequence[np.ndarray], many: Variant, dagger: Variant) -> list[Result]:

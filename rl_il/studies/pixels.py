@@ -73,7 +73,7 @@ def run_pixels(n_laps: Sequence[int], config: RunConfig, out: Path, seed: int, n
         record_demos(config.env_name, laps, n_demos=most, **settings)
     print(f"\nDAgger from {count(most, 'lap')}; its iteration 0 is behavioural cloning", flush=True)
     dagger = finished(config, out / "dagger")
-    clones, expert = {}, (dagger.expert_returns, dagger.expert_lengths)
+    clones, expert = {}, dagger.expert
     for n in fewer:
         print(f"\nbehavioural cloning from {count(n, 'lap')}", flush=True)
         cloning = replace(config, do_dagger=False, n_iter=1, n_demos=n)
@@ -97,7 +97,7 @@ def finished(config: RunConfig, folder: Path, expert_episodes: EpisodeStatistics
 
     Args:
       config: the run's settings; `logdir` is set to `folder`.
-      expert_episodes: the returns and lengths of the expert's episodes. With None, the run measures the expert.
+      expert_episodes: the numbers of the expert's episodes. With None, the run measures the expert.
 
     Raises:
       InputError: the folder holds a run with other settings.
@@ -117,7 +117,7 @@ def finished(config: RunConfig, folder: Path, expert_episodes: EpisodeStatistics
 def results_of(clones: dict[int, Run], dagger: Run) -> list[tuple[Result, str]]:
     """Return the result of each row, with its number of finished laps as text. The last row is the expert's."""
     named = [(f"BC, {count(n, 'lap')}", each, 0) for n, each in clones.items()]
-    named += [(f"DAgger, iteration {itr}", dagger, itr) for itr in sorted(dagger.returns) if itr]
+    named += [(f"DAgger, iteration {itr}", dagger, itr) for itr in sorted(dagger.scores) if itr]
     results = []
     for name, each, itr in named:
         result, rate = Variant([each]).result(name, itr), each.metrics[itr]["Eval_SuccessRate"]
@@ -153,7 +153,7 @@ def make_caption(config: RunConfig, results: Sequence[tuple[Result, str]]) -> st
 
 def plot_results(path: Path, clones: dict[int, Run], dagger: Run, caption: str) -> None:
     """Draw the return of BC against the number of laps, and that of DAgger against its iterations."""
-    expert, rounds = Variant([dagger]).expert, sorted(dagger.returns)
+    expert, rounds = Variant([dagger]).expert, sorted(dagger.scores)
     cloned = [Variant([each]).result("BC", 0) for each in clones.values()]
     improved = [Variant([dagger]).result("DAgger", itr) for itr in rounds]
     with new_figure(2, (10, 4.6)) as (figure, (left, right)):

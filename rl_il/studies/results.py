@@ -32,7 +32,7 @@ SETTINGS = RunConfig(
     scalar_log_freq=20,  # evaluate iteration 0, which is behavioural cloning, and the last iteration
     video_log_freq=-1,
 )
-ENVIRONMENTS = [name for name, spec in ENVS.items() if not (name.endswith("-v4") or spec.picture_rows)]
+ENVIRONMENTS = [name for name, spec in ENVS.items() if spec.demos and not (name.endswith("-v4") or spec.picture_rows)]
 COLUMNS = ["environment", EXPERT_ROW, "BC", "% of expert, BC", "labels, BC"]
 COLUMNS += ["DAgger", "% of expert, DAgger", "seed means, DAgger", "labels, DAgger"]
 CUT_OFF = "*"  # marks an environment whose demonstrations are not whole episodes

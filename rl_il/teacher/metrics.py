@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from rl_il.envs import EnvRow
 from rl_il.errors import InputError
 from rl_il.files import write_csv
-from rl_il.infrastructure.rollouts import RolloutSource, returns_and_lengths, sample_n_trajectories
+from rl_il.infrastructure.rollouts import RolloutSource, look_at, sample_n_trajectories
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.seeding import stream
 from rl_il.statistics import bootstrap_interval
 from rl_il.teacher.session import Episode
 from rl_il.teacher.settings import TeachConfig
-from rl_il.types import LEARNER, Actor
+from rl_il.types import LEARNER, RETURN, Actor, Measure
 
 
 def import_mlflow() -> Any:
@@ -71,17 +72,22 @@ COLUMNS |= {"Snapshot_Updates": "snapshot_updates"}
 UNMEASURED = dict.fromkeys(("snapshot_return", "snapshot_interval", "snapshot_updates"))
 
 
-def row_of(message: dict[str, Any]) -> dict[str, float]:
-    """Return the row of metrics.csv for the page's message about an episode, without unknown values."""
+def row_of(message: dict[str, Any], measure: Measure = RETURN) -> dict[str, float]:
+    """Return the row of metrics.csv for the page's message about an episode, without unknown values.
+
+    Columns with scores are called so, although the message calls them `return`.
+    """
     values = {**message, **message["labels"]}
-    return {column: values[name] for column, name in COLUMNS.items() if values[name] is not None}
+    columns = {name.replace("Return", measure.name.capitalize()): value for name, value in COLUMNS.items()}
+    return {column: values[name] for column, name in columns.items() if values[name] is not None}
 
 
 class Metrics:
     """The metrics: a row for each episode. The messages about episodes are kept in `history`."""
 
-    def __init__(self, folder: Path, tracker: MLflowTracker | None = None):
+    def __init__(self, folder: Path, tracker: MLflowTracker | None = None, row: EnvRow | None = None):
         self.folder, self.events, self.tracker = folder, EventWriter(folder), tracker
+        self.row = row or EnvRow()
         self.history: list[dict[str, Any]] = []
         self._measured: dict[str, Any] = dict(UNMEASURED)  # since the last row
 
@@ -95,7 +101,7 @@ class Metrics:
         message = {
             "type": "episode",
             "episode": episode.number,
-            "return": episode.trajectory.episode_return,
+            "return": self.row.score(episode.trajectory),
             "length": len(episode.trajectory),
             "intervention_rate": float(np.mean(episode.trajectory.source != LEARNER)),
             "labels": labels,
@@ -108,24 +114,24 @@ class Metrics:
         }
         self._measured = dict(UNMEASURED)
         self.history.append(message)
-        write_csv(self.folder / "metrics.csv", [row_of(each) for each in self.history])
-        scalars = row_of(message)
+        write_csv(self.folder / "metrics.csv", [row_of(each, self.row.measure) for each in self.history])
+        scalars = row_of(message, self.row.measure)
         del scalars["iteration"]
         self.events.scalars(episode.number, scalars)
         if self.tracker:
             self.tracker.log(scalars, episode.number)
         return message
 
-    def add_snapshot_return(self, updates: int, returns: np.ndarray) -> dict[str, Any]:
+    def add_snapshot_return(self, updates: int, scores: np.ndarray) -> dict[str, Any]:
         """Keep a snapshot's measurement for the next row, and return the message about it.
 
         The interval is for this one policy. It is None if there are fewer than five episodes.
         """
-        mean, interval = float(returns.mean()), bootstrap_interval([returns])
+        mean, interval = float(scores.mean()), bootstrap_interval([scores])
         known = None if np.isnan(interval).any() else list(interval)
         self._measured = {"snapshot_return": mean, "snapshot_interval": known, "snapshot_updates": updates}
-        about = {"return": mean, "interval": known, "updates": updates}
-        return {"type": "snapshot_return", "episodes": len(returns), **about}
+        about = {"return": mean, "interval": known, "updates": updates, "measure": self.row.measure.name}
+        return {"type": "snapshot_return", "episodes": len(scores), **about}
 
     def close(self) -> None:
         """Close the event file and the tracker."""
@@ -135,10 +141,10 @@ class Metrics:
 
 
 def measure(actor: Actor, source: RolloutSource, config: TeachConfig) -> np.ndarray:
-    """Return `(eval_episodes,)` float64, the returns of whole episodes in which `actor` acts alone.
+    """Return `(eval_episodes,)` float64, the scores of whole episodes in which `actor` acts alone.
 
     All measurements of a session, also that of the expert, use the same episode seeds, so they are paired.
     """
     rng = stream(config.seed, "evaluation")
     episodes = sample_n_trajectories(source, actor, config.eval_episodes, rng, config.ep_len)
-    return returns_and_lengths(list(episodes))[0]
+    return look_at(episodes, config.env_name)[0].scores

@@ -167,7 +167,7 @@ def record_human_demos(
       config: the settings; the mode must be `demonstrate`.
       out: the file to write, or the folder of a Minari data set.
       n_demos: the number of episodes to record.
-      min_return: the smallest return of an episode that counts.
+      min_return: the smallest return or score of an episode that counts.
       command_line: the command that started it, for config.json.
       to: the format of `out`.
 
@@ -195,11 +195,12 @@ def record_human_demos(
 
 
 def write_demos(teaching: Teaching, out: Path, n_demos: int, min_return: float, to: str = "npz") -> list[Trajectory]:
-    """Write the first `n_demos` whole episodes whose return is at least `min_return` to `out`; return them."""
+    """Write the first `n_demos` whole episodes that reach `min_return` to `out`; return them."""
     if not teaching.recording.episodes:
         return []
     episodes = load_trajectories(teaching.folder, teaching.env, may_lack_labels=True)
-    whole = [t for t in episodes if (t.terminated or t.truncated) and t.episode_return >= min_return][:n_demos]
+    score = teaching.metrics.row.score
+    whole = [t for t in episodes if (t.terminated or t.truncated) and score(t) >= min_return][:n_demos]
     if whole:
         meta = teaching.config.run_config().env_settings | {"policy": "human", "seed": teaching.config.seed}
         write_demonstrations(to, out, whole, meta, teaching.env)

@@ -70,6 +70,8 @@ class TeachConfig:
     n_layers: int = option(2, "number of hidden layers", group="policy and optimiser")
     size: int = same_option(RunConfig, "size")
     activation: str = same_option(RunConfig, "activation")
+    layer_norm: bool = same_option(RunConfig, "layer_norm")
+    dropout: float = same_option(RunConfig, "dropout")
     policy_class: str | None = same_option(RunConfig, "policy_class")
     head: str | None = same_option(RunConfig, "head")
     learning_rate: float = option(2e-3, "learning rate of the optimiser, Adam", "lr")

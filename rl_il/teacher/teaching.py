@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from rl_il.envs import env_of, episode_limit, is_picture, key_map, make_env, recipe_of
+from rl_il.envs import env_of, env_row, episode_limit, is_picture, key_map, make_env, recipe_of
 from rl_il.envs.keys import KeyMap
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_expert
@@ -83,7 +83,8 @@ class Teaching:
         self.labels = Labels(config.labels, config.approval_weight, buffer)
         long = config.compiles(episode_limit(env, config.ep_len) or sys.maxsize)
         self.learner = Learner(policy, self.labels, config, long and (policy.compile_pays or config.compile == "on"))
-        self.metrics = Metrics(folder, MLflowTracker(config, folder) if config.tracker else None)
+        tracker = MLflowTracker(config, folder) if config.tracker else None
+        self.metrics = Metrics(folder, tracker, env_row(config.env_name))
         self.unsaved_from = 0  # number of steps of the running episode that are saved
         self._measuring: Future[tuple[int, np.ndarray]] | None = None
         self._measurer = ThreadPoolExecutor(1)
@@ -128,25 +129,25 @@ class Teaching:
         return self._source
 
     def _measure(self, snapshot: Snapshot, source: RolloutSource) -> tuple[int, np.ndarray]:
-        """Return the snapshot's number of gradient steps, and its `(eval_episodes,)` returns."""
+        """Return the snapshot's number of gradient steps, and its `(eval_episodes,)` scores."""
         actor = deepcopy(snapshot.actor)  # the original may be acting in the session
         return snapshot.updates, measure(actor, source, self.config)
 
     def measure_expert(self) -> np.ndarray:
-        """Return the `(eval_episodes,)` returns of the scripted teacher's expert, on the snapshots' episodes."""
+        """Return the `(eval_episodes,)` scores of the scripted teacher's expert, on the snapshots' episodes."""
         return measure(self.expert, self._measuring_source(), self.config)
 
     def collect_measurement(self) -> None:
-        """Log the returns of a measurement, if one has finished."""
+        """Log the scores of a measurement, if one has finished."""
         if self._measuring is None or not (self.scripted or self._measuring.done()):
             return
         measuring, self._measuring = self._measuring, None
         try:
-            updates, returns = measuring.result()
+            updates, scores = measuring.result()
         except InputError as error:  # this error must not end the session
             self.tell(notice(f"the snapshot was not measured: {error}", "error"))
         else:
-            self.tell(self.metrics.add_snapshot_return(updates, returns))
+            self.tell(self.metrics.add_snapshot_return(updates, scores))
 
     @property
     def unsaved_steps(self) -> int:

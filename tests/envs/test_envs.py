@@ -1,5 +1,6 @@
 import os
 import re
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +11,7 @@ from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.envs import ENVS, check_actions, env_row, episode_limit, is_discrete, make_env
 from rl_il.errors import InputError
-from rl_il.experts.loading import load_expert
+from rl_il.experts.loading import load_actor, load_expert
 from rl_il.infrastructure.rollouts import sample_trajectory
 from rl_il.runs.experiment import run
 
@@ -43,7 +44,7 @@ def test_the_demonstrated_actions_are_the_experts(name, shared_env):
     np.testing.assert_allclose(load_expert(None, env).get_action(first.obs[:-1]), first.labels, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ENVS)
+@pytest.mark.parametrize("name", [name for name, row in ENVS.items() if row.expert and row.demos])
 def test_dagger_needs_only_the_name_of_a_shipped_environment(name, tmp_path):
     short = {"ep_len": 8, "batch_size": 8, "eval_episodes": 1, "num_agent_train_steps_per_iter": 2}
     config = RunConfig(
@@ -83,6 +84,21 @@ def test_the_error_for_a_missing_package_names_it():
             make_env("NeedsJax-v0")
     finally:
         del gym.registry["NeedsJax-v0"]
+
+
+def test_the_error_for_push_t_without_its_package_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gym_pusht", None)  # importing it fails
+    with pytest.raises(InputError, match=r"gym_pusht/PushT-v0 needs the package gym_pusht.*make pusht-env"):
+        make_env("gym_pusht/PushT-v0")
+
+
+@pytest.mark.pusht
+def test_push_t_is_made_by_its_name():
+    env = make_env("gym_pusht/PushT-v0")
+    assert (env.observation_space.shape, env.action_space.shape, episode_limit(env)) == ((5,), (2,), 300)
+    episode = sample_trajectory(env, load_actor("random", env), 0)
+    assert env_row("gym_pusht/PushT-v0").score(episode) == episode.rewards.max()
+    assert episode.success is False  # as its info says
 
 
 @pytest.mark.parametrize("observation_space", [POINT, Box(0, 255, (4, 4, 3), np.uint8)])
@@ -190,7 +206,7 @@ def test_mujocos_camera_follows_the_body(name):
     env.close()
 
 
-@pytest.mark.parametrize("env_name", ENVS)
+@pytest.mark.parametrize("env_name", [name for name, row in ENVS.items() if row.expert])
 def test_an_episode_does_not_depend_on_those_before_it(env_name):
     """Otherwise it would depend on the number of worker processes."""
     used, fresh = make_env(env_name), make_env(env_name)

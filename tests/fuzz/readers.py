@@ -73,8 +73,8 @@ def read_run_folder(folder: Path, env_name: str) -> None:
         read_config(folder)
     for variant in group_runs(find_runs([folder])):
         for run in variant.runs:
-            assert run.returns.keys() == run.lengths.keys() and run.last < len(run.metrics)
-            numbers = (run.expert_returns, run.expert_lengths, *run.returns.values(), *run.lengths.values())
+            assert run.scores.keys() == run.lengths.keys() and run.last < len(run.metrics)
+            numbers = (*run.expert, *run.scores.values(), *run.lengths.values())
             assert all(np.isfinite(array).all() for array in numbers)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from rl_il import plugins
 from rl_il.errors import InputError
-from rl_il.infrastructure.augmentation import BRIGHTNESS, SHIFT, augment, brightness, flip_steer, shift
+from rl_il.infrastructure.augmentation import BRIGHTNESS, SHIFT, augment, brightness, flip_steer, noise, shift
 from rl_il.types import Batch
 
 LABELS = torch.tensor([[0.5, 1.0, 0.0], [-0.25, 0.0, 1.0], [0.0, 0.5, 0.5], [1.0, 0.0, 0.0]])
@@ -59,7 +59,7 @@ def test_several_are_applied_in_order_and_the_buffer_does_not_change():
     assert torch.equal(before, kept) and torch.equal(labels, LABELS)
 
 
-@pytest.mark.parametrize("name", plugins.AUGMENTATIONS)
+@pytest.mark.parametrize("name", sorted(plugins.AUGMENTATIONS.keys() - {"noise"}))
 def test_single_pictures_are_changed_like_stacks(name):
     stacked = augment(Batch(pictures(), LABELS), [name], np.random.default_rng(4))
     single = augment(Batch(pictures()[:, 0], LABELS), [name], np.random.default_rng(4))
@@ -85,3 +85,18 @@ CHANGE = None
 
 def odd(obs, acs, rng):
     return CHANGE(obs), acs
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
+def test_noise_has_the_standard_deviation_of_each_number(dtype):
+    before, labels = torch.full((2000, 3), 5, dtype=dtype), torch.zeros(2000, 1)
+    obs, acs, _ = augment(Batch(before, labels), ["noise"], np.random.default_rng(5), torch.tensor([0.0, 1.0, 20.0]))
+    expected = 5 + np.random.default_rng(5).standard_normal((2000, 3), np.float32) * np.float32([0, 1, 20])
+    np.testing.assert_allclose(obs, expected, rtol=1e-6)
+    assert obs.std(dim=0).numpy() == pytest.approx([0, 1, 20], rel=0.05)
+    assert torch.equal(acs, labels) and (before == 5).all()
+
+
+def test_noise_of_stacked_observations_differs_between_them():
+    obs, _ = noise(torch.zeros(4, 2, 3), LABELS, np.random.default_rng(6), torch.ones(3))
+    assert len({*obs.reshape(-1).tolist()}) == 24

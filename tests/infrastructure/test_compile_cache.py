@@ -274,6 +274,7 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert cache_folder().name == "rl_il" and cache_folder().is_absolute()
 
 
+@pytest.mark.slow
 def test_a_cold_and_a_warm_cache_give_equal_weights(monkeypatch, tmp_path):
     buffer, weights = stored(), []
     rows = [*buffer.draws(64, np.random.default_rng(0), 200)]
@@ -304,6 +305,7 @@ exec g++ "$@"
 """
 
 
+@pytest.mark.slow
 def test_many_processes_at_once_compile_one_library(tmp_path):
     (tmp_path / "compiler").write_text(COMPILER)
     (tmp_path / "compiler").chmod(0o755)

@@ -133,6 +133,7 @@ def test_compiled_and_eager_training_agree_for_actions_of_several_integers():
     assert_same(eager, fast)
 
 
+@pytest.mark.slow
 def test_compiled_training_scales_bytes_as_eager_training_does():
     rng, buffer = np.random.default_rng(0), ReplayBuffer()
     buffer.add([Trajectory(rng.integers(0, 256, (101, 4)).astype(np.uint8), rng.integers(0, 3, 100), np.zeros(100))])
@@ -184,7 +185,7 @@ def test_two_policies_of_the_same_shape_do_not_share_a_step():
 
 
 def change_settings(policy, data):
-    policy.optimizer.learning_rate = 0.05
+    policy.optimizer.learning_rate, policy.optimizer.weight_decay = 0.05, 0.1
     policy.fit_normalization(data.obs)
 
 
@@ -290,7 +291,7 @@ def test_a_machine_without_a_compiler(compiler, monkeypatch, tmp_path, capsys):
 
 def test_a_compiled_run_equals_the_eager_one_to_five_digits():
     demonstrations = [walk(length, action=length % 3) for length in range(3, 40)]
-    settings = {"n_iter": 3, "n_epochs": 2, "train_batch_size": 50, "normalize_obs": True}
+    settings = {"n_iter": 3, "n_epochs": 2, "train_batch_size": 8, "normalize_obs": True}
     policies = [network_policy(learning_rate=1e-3) for _ in range(2)]
     runs = [build(p, demonstrations, compile=c, **settings) for p, c in zip(policies, ("off", "on"), strict=True)]
     eager, fast = (np.concatenate([block.losses for block in run.run_training_loop()]) for run in runs)

@@ -55,7 +55,7 @@ def test_the_courses_scalars_by_hand():
 
 @pytest.mark.parametrize(("episodes", "known"), [(1, False), (4, False), (5, True)])
 def test_a_few_episodes_have_no_interval(episodes, known):
-    interval = Evaluation(0, 0, {}, np.arange(float(episodes)), np.ones(episodes, int)).interval
+    interval = Evaluation(0, scores=np.arange(float(episodes))).interval
     assert np.isfinite(interval).tolist() == [known, known]
 
 
@@ -92,9 +92,48 @@ def test_success_is_counted_if_the_environment_defines_it(monkeypatch, expert):
     assert 0 < found.scalars["Eval_SuccessRate"] < 1
 
 
+def said(info):
+    """Return an evaluation in a corridor whose last info is `info` of the number of steps."""
+    evaluator = build()
+    step = evaluator.env.unwrapped.step
+    evaluator.env.unwrapped.step = lambda action: (*step(action)[:4], info(evaluator.env.unwrapped.steps))
+    return evaluator(CountingPolicy(), 0)
+
+
+def test_success_is_counted_if_the_environments_info_says_it():
+    found = said(lambda steps: {"is_success": np.bool_(steps > 4)})
+    assert found.scalars["Eval_SuccessRate"] == np.mean(found.lengths > 4)
+    assert said(lambda steps: {"success": 1.0}).scalars["Eval_SuccessRate"] == 1
+
+
+@pytest.mark.parametrize("value", [None, "yes", 0.5, [1], np.ones(2), float("nan")])
+def test_what_is_neither_true_nor_false_is_no_success(value):
+    assert "Eval_SuccessRate" not in said(lambda _: {"success": value}).scalars
+
+
+def test_a_row_of_the_table_may_have_another_score_than_the_return(monkeypatch):
+    monkeypatch.setitem(ENVS, "Corridor-v0", EnvRow(score=lambda trajectory: len(trajectory) / 10))
+    evaluator = build()
+    found = evaluator(CountingPolicy(action=2), 0)
+    np.testing.assert_array_equal(found.scores, found.lengths / 10)
+    np.testing.assert_array_equal(found.returns, 2 * found.lengths)
+    assert found.interval == bootstrap_interval([found.lengths / 10])
+    assert found.scalars["Eval_AverageScore"] == pytest.approx(found.lengths.mean() / 10)
+    np.testing.assert_array_equal(evaluator.measure(ConstantActor(2)).scores, found.scores)
+
+
+def test_the_seeds_of_the_episodes_can_be_fixed():
+    evaluator = build(eval_seeds="5:11")
+    started = evaluator.env.unwrapped.seeds
+    evaluator(CountingPolicy(), 0)
+    evaluator.measure(ConstantActor(2))
+    assert started == [*range(5, 11)] * 2
+
+
 def test_the_expert_is_measured_by_hand():
     expert = ConstantActor(2)
-    returns, lengths = build().measure(expert)
+    returns, lengths, scores = build().measure(expert)
+    np.testing.assert_array_equal(scores, returns)
     assert lengths.tolist() == [corridor_length(seed) for seed in expert.seeds]
     np.testing.assert_array_equal(returns, 2 * lengths)
 

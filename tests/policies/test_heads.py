@@ -13,7 +13,6 @@ from rl_il.config import RunConfig
 from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.experts.weights import load_weights
-from rl_il.infrastructure.compiled import CompiledUpdate
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import sample_n_trajectories
 from rl_il.policies.actors import NumpyActor
@@ -60,19 +59,6 @@ def test_a_new_head_trains_saves_loads_and_acts(jumping, tmp_path):
         (episode,) = sample_n_trajectories(env, actor, 1, np.random.default_rng(5))
         episodes.append(episode.acs.tolist())
     assert episodes[0] == episodes[1] and set(episodes[0]) <= {0, 1, 2}
-
-
-def test_the_compiled_step_takes_the_noise_too(jumping):
-    eager, fast = (MLPPolicySL((2,), 3, True, size=8, seed=4, head="jumping") for _ in range(2))
-    buffer = ReplayBuffer()
-    buffer.add([walk(20, action=1)])
-    noise = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
-    obs, acs, _ = buffer.batch(torch.arange(20))
-    assert eager.loss(obs, acs, noise) != eager.loss(obs, acs, 0 * noise)
-    step = CompiledUpdate(fast, 20).on(buffer, lambda rows: buffer.batch(rows)._replace(noise=noise))
-    for _ in range(5):
-        expected = eager.update(obs, acs, noise)["Training Loss"]
-        assert step(torch.arange(20)).item() == pytest.approx(expected, rel=1e-5)
 
 
 CLOSE_LOGITS = [([0, 1e-9], 1), ([1000, 1000.0001], 1), ([7, 7 + 4e-7, 7], 1), ([-1e-9, 0, 0], 1), ([2, 2], 0)]

@@ -26,15 +26,15 @@ from rl_il.policies.policy_file import load_policy
 from rl_il.types import Batch
 
 
-def layer_norm_network(features: int, outputs: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(features, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, outputs))
+def normed_network(features: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(features, 8), nn.GroupNorm(2, 8), nn.ReLU(), nn.Linear(8, outputs))
 
 
 class Normed(MLPPolicySL):
     """A policy with its own network by the hook."""
 
     def build_network(self, features, outputs):
-        return layer_norm_network(features, outputs)
+        return normed_network(features, outputs)
 
 
 class Replaced(MLPPolicySL):
@@ -42,14 +42,14 @@ class Replaced(MLPPolicySL):
 
     def __init__(self, *settings, **named):
         super().__init__(*settings, **named)
-        self.head.network = layer_norm_network(self.encoder.n_features, 3)
+        self.head.network = normed_network(self.encoder.n_features, 3)
 
 
 class Early(MLPPolicySL):
     """A policy whose network is made before the constructor of its parent runs."""
 
     def __init__(self, *settings, **named):
-        network = layer_norm_network(2, 3)
+        network = normed_network(2, 3)
         super().__init__(*settings, **named)
         self.head.network = network
 
@@ -149,7 +149,7 @@ from rl_il.policies.mlp_policy import MLPPolicySL
 
 class LayerNormPolicy(MLPPolicySL):
     def build_network(self, features, outputs):
-        return nn.Sequential(nn.Linear(features, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, outputs))
+        return nn.Sequential(nn.Linear(features, 8), nn.GroupNorm(2, 8), nn.ReLU(), nn.Linear(8, outputs))
 
 
 class Loud(MLPPolicySL):

@@ -12,7 +12,6 @@ from fakes import ConstantActor as Constant
 from rl_il.envs import make_env
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_actor
-from rl_il.infrastructure.compiled import CompiledUpdate
 from rl_il.infrastructure.evaluation import agreement
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import sample_trajectory
@@ -84,19 +83,6 @@ def test_a_usual_policys_hyperparameters_are_those_of_before():
     for settings in ((3, True), (2, False)):
         assert MLPPolicySL((2,), *settings).hyperparameters().keys() == names
     assert MLPPolicySL((2,), 3, True, ac_start=(1,)).hyperparameters().keys() == names | {"ac_start"}
-
-
-def test_the_function_that_is_compiled_learns_several_integers(monkeypatch):
-    # The compiler takes 9 s, and gets the same operations as for one integer.
-    monkeypatch.setattr("torch._inductor.standalone_compile", lambda graph, *_, **__: graph)
-    eager, fast = (MLPPolicySL((2,), (2, 3), True, size=8, seed=4) for _ in range(2))
-    buffer = ReplayBuffer(to_labels=eager.to_labels)
-    acs = np.stack([np.arange(20) % 2, np.arange(20) % 3], axis=1).astype(np.int8)
-    buffer.add([walk(20, acs=acs)])
-    obs, labels, _ = buffer.batch(torch.arange(20))
-    step = CompiledUpdate(fast, 20).on(buffer, buffer.batch)
-    for _ in range(5):
-        assert step(torch.arange(20)) == pytest.approx(eager.update(obs, labels)["Training Loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize(("head", "message"), [("categorical", "integers of 2, 3"), ("gaussian", "integers of 2, 3")])

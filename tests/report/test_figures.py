@@ -55,14 +55,14 @@ def level_lines(axes) -> int:
 
 def test_other_policies_are_level_lines_with_their_scores():
     axes = drawn_on([Curve("curve", range(3), curve_of(10, 50, 90))], [EXPERT, CLONE])
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["curve", "expert (200)", "clone (25)"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["curve", "expert (200.0)", "clone (25.0)"]
     assert level_lines(axes) == 2
 
 
 def test_a_policy_far_below_does_not_compress_the_curve():
     untrained = Result("untrained", [np.array([-5000.0, -5000.0])])
     axes = drawn_on([Curve("curve", range(3), curve_of(10, 50, 90))], [untrained])
-    assert "untrained (-5000, " in axes.get_legend().get_texts()[-1].get_text()
+    assert "untrained (-5000.0, " in axes.get_legend().get_texts()[-1].get_text()
     assert axes.get_ylim()[0] > -200
     assert level_lines(axes) == 0
 

@@ -238,7 +238,7 @@ def test_an_environment_with_other_arguments_is_another_task(tmp_path):
     write_run(tmp_path / "b", replace(lander, env_kwargs="gravity=-1.0"), {0: [4, 6]})
     earth, moon = tasks_of(find_runs([tmp_path]), 1)
     assert (earth.env_name, moon.env_name) == ("LunarLander-v3", "LunarLander-v3 gravity=-1.0")
-    assert earth.random.returns[0] != moon.random.returns[0]
+    assert earth.random.scores[0] != moon.random.scores[0]
 
 
 def test_experts_that_differ_have_different_names(tmp_path):

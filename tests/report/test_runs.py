@@ -21,11 +21,11 @@ def test_a_run_is_read_back(tmp_path):
     run = read_run(write_run(tmp_path / "run", DAGGER, returns, expert=[10, 20, 60]))
     assert (run.config, run.last) == (DAGGER, 2)
     # An iteration's last evaluation counts as its own.
-    assert {itr: values.tolist() for itr, values in run.returns.items()} == {0: [5, 7], 2: [8, 10]}
+    assert {itr: values.tolist() for itr, values in run.scores.items()} == {0: [5, 7], 2: [8, 10]}
     assert run.lengths[0].tolist() == [105, 107]
     assert {n: values.tolist() for n, values in run.by_steps.items()} == {100: [1, 3], 300: [5, 7], 400: [8, 10]}
-    assert run.expert_returns.tolist() == [10, 20, 60]
-    assert run.expert_lengths.tolist() == [7, 7, 7]
+    assert run.expert.scores.tolist() == [10, 20, 60]
+    assert run.expert.lengths.tolist() == [7, 7, 7]
     assert [row["Expert_LabelsSoFar"] for row in run.metrics] == [50, 51, 52]
     assert run.metrics[0]["gradient_steps"] == 300
     assert np.isnan(run.metrics[1]["Eval_AverageReturn"])
@@ -34,7 +34,7 @@ def test_a_run_is_read_back(tmp_path):
 
 def test_a_run_without_an_expert_or_steps(tmp_path):
     run = read_run(write_run(tmp_path / "run", BC, {0: [1, 3]}, expert=[]))
-    assert run.expert_returns.shape == run.expert_lengths.shape == (0,)
+    assert run.expert.scores.shape == run.expert.lengths.shape == (0,)
     assert run.by_steps == {}
     assert group_runs([run])[0].expert is None
 

@@ -69,7 +69,7 @@ def test_the_interval_of_several_seeds_redraws_seeds():
 
 def test_a_policy_that_no_seed_trained_is_one_array():
     expert = Result.of_one_policy("expert", [np.array([0.0, 2.0]), np.array([4.0])])
-    assert [returns.tolist() for returns in expert.returns] == [[0, 2, 4]]
+    assert [returns.tolist() for returns in expert.scores] == [[0, 2, 4]]
     assert expert.is_one_policy and expert.episode_std == 2
 
 

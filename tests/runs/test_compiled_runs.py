@@ -17,14 +17,14 @@ from rl_il.runs.experiment import resume
 
 def test_the_run_folder_says_whether_steps_were_compiled(tmp_path):
     for choice, compiled in (("on", True), ("off", False), ("auto", False)):
-        run_in(tmp_path / choice, corridor(tmp_path / "files", compile=choice, n_iter=1, do_dagger=False))
+        run_in(tmp_path / choice, corridor(tmp_path / "files", compile=choice, n_layers=1, n_iter=1, do_dagger=False))
         record = json.loads((tmp_path / choice / "config.json").read_text())
         assert record["defaults"]["compile"] == ("on" if compiled else "off")
         assert json.loads((tmp_path / choice / "summary.json").read_text())["compiled"] is compiled
 
 
 def test_a_resumed_run_stays_compiled(tmp_path, monkeypatch):
-    config = corridor(tmp_path / "files", compile="on")
+    config = corridor(tmp_path / "files", compile="on", n_layers=1)
     run_in(tmp_path / "whole", config)
     stop_after(monkeypatch, tmp_path / "stopped", config, 2)
     resume(tmp_path / "stopped", verbose=False)
@@ -33,7 +33,7 @@ def test_a_resumed_run_stays_compiled(tmp_path, monkeypatch):
 
 def test_without_a_compiler_it_is_refused_or_goes_on_if_the_user_accepts_that(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "stopped"
-    stop_after(monkeypatch, folder, corridor(tmp_path / "files", compile="on"), 2)
+    stop_after(monkeypatch, folder, corridor(tmp_path / "files", compile="on", n_layers=1), 2)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match="--accept_changes"):
@@ -44,7 +44,7 @@ def test_without_a_compiler_it_is_refused_or_goes_on_if_the_user_accepts_that(tm
 
 
 def test_an_eager_run_stays_eager(tmp_path, monkeypatch):
-    folder, config = tmp_path / "stopped", corridor(tmp_path / "files", compile="on")
+    folder, config = tmp_path / "stopped", corridor(tmp_path / "files", compile="on", n_layers=1)
     with monkeypatch.context() as patch:  # no compiler
         patch.setenv("PATH", str(tmp_path))
         patch.delenv("CXX", raising=False)
@@ -83,6 +83,7 @@ def test_a_signal_ends_a_run_that_waits_for_the_compiler(number, tmp_path):
 COMPILER = ("torch._dynamo", "torch._inductor", "sympy")
 
 
+@pytest.mark.slow
 def test_a_run_whose_step_is_in_the_cache_imports_no_compiler(tmp_path):
     flags = "--num_agent_train_steps_per_iter 20 --n_demos 1 --eval_episodes 1 --ep_len 50 --video_log_freq -1"
     command = [sys.executable, "-X", "importtime", str(REPOSITORY / "scripts" / "run_hw1.py"), "--compile", "on"]

@@ -170,7 +170,7 @@ def test_a_mistake_is_named_before_the_rollouts(monkeypatch, policy, env_name, s
 
 
 def test_every_expert_is_measured_in_each_of_its_environments(monkeypatch):
-    def measured(policy, env_name, episodes, seed, num_workers):
+    def measured(policy, env_name, episodes, seed, num_workers, eval_seeds):
         return dict.fromkeys(NUMBERS, 1.25) | {"policy": policy, "env_name": env_name, "episodes": episodes}
 
     monkeypatch.setattr("rl_il.runs.evaluate.evaluate", measured)

@@ -235,7 +235,8 @@ def demo_file(tmp_path):
         ({"expert_data": {"observations": np.full((4, 2), np.nan)}, "n_demos": None}, "NaN"),
         ({"expert_data": {"actions": np.array([0, 1, 3, 0])}, "n_demos": None}, r"\[0, 3\)"),
         ({"loss": "mse"}, "mse"),  # the actions are discrete
-        ({"augment": "shift"}, "--augment"),
+        ({"augment": "shift"}, "--augment shift.*noise"),
+        ({"normalize_acs": True}, "--normalize_acs"),
     ],
 )
 def test_nothing_is_written_for_bad_input(working_folder, demo_file, changes, message):

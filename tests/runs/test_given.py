@@ -62,12 +62,14 @@ def test_a_given_rule_chooses_the_labels(tmp_path):
 
 
 def test_a_given_policy_is_trained_and_its_settings_are_recorded(tmp_path):
-    policy = MLPPolicySL.for_env(make_env("Corridor-v0"), n_layers=1, size=5, learning_rate=0.02, seed=3)
+    settings = {"n_layers": 1, "size": 5, "learning_rate": 0.02, "layer_norm": True}
+    policy = MLPPolicySL.for_env(make_env("Corridor-v0"), **settings, seed=3)
     before = policy.head.network[0].weight.clone()
-    start(corridor(tmp_path / "files"), tmp_path / "run", policy=policy)
+    start(corridor(tmp_path / "files", dropout=0.5), tmp_path / "run", policy=policy)
     assert not (policy.head.network[0].weight == before).all()
     config = read_config(tmp_path / "run")
-    assert (config.n_layers, config.size, config.learning_rate, config.seed) == (1, 5, 0.02, 1)
+    assert {name: getattr(config, name) for name in settings} == settings
+    assert (config.seed, config.dropout) == (1, 0)
 
 
 def test_an_environment_with_arguments_is_recorded_and_found_again(tmp_path):

@@ -90,7 +90,6 @@ def test_installed_modules_and_those_of_the_package_are_not_listed(tmp_path, mon
     monkeypatch.setitem(sys.modules, "generated", types.ModuleType("generated"))  # as torch's compiler makes some
     sys.modules["generated"].__file__ = str(files / "pilot.py")
     names = {item.given for item in read_inputs(config, [], config) if item.setting == "module"}
-    assert "test_inputs" in names  # a program's own modules are listed
     assert not {"__main__", "json", "torch.nn", "numpy", "pytest", "rl_il.infrastructure.dagger", "generated"} & names
 
 
@@ -308,7 +307,7 @@ def test_accepted_settings_that_do_not_fit_the_checkpoint_are_refused(tmp_path, 
 @pytest.mark.parametrize("removed", [NAMED["expert_policy_file"], "pilot.py", "shown:load"])
 def test_an_entry_that_was_removed_from_config_json_is_noticed(tmp_path, monkeypatch, files, removed):
     record = begin(monkeypatch, tmp_path / "run", files, 1, **(NAMED if removed == "expert.npz" else OWN))
-    kept = [item for item in record["inputs"] if not (item["file"] or item["given"]).endswith(removed)]
+    kept = [item for item in record["inputs"] if Path(item["file"] or item["given"]).name != removed]
     assert len(kept) == len(record["inputs"]) - 1
     (tmp_path / "run/config.json").write_text(json.dumps(record | {"inputs": kept}))
     with pytest.raises(InputError, match=f"{removed} is not in config.json.*--accept_changes"):

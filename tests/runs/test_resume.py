@@ -30,6 +30,19 @@ from rl_il.runs.run_folder import RunFolder
 from rl_il.runs.tensorboard import EventWriter
 
 TINY = replace(TINY_DAGGER, eval_interval="8")  # 3 blocks an iteration
+OPTIONS = replace(
+    TINY,
+    env_name="LunarLanderContinuous-v3",
+    loss="nll",
+    normalize_obs=True,
+    normalize_acs=True,
+    layer_norm=True,
+    dropout=0.2,
+    lr_schedule="cosine",
+    average_weights=True,
+    augment="noise",
+    val_fraction=0.2,
+)
 VARIANTS = {
     "validation": replace(TINY, val_fraction=0.2, normalize_obs=True, weight_decay=0.01),
     "small buffer": replace(TINY, max_replay_buffer_size=250),
@@ -67,6 +80,12 @@ def whole(tmp_path_factory, config) -> Path:
     return run_in(tmp_path_factory.mktemp("whole") / "run", config).folder
 
 
+@pytest.fixture(scope="module")
+def with_options(tmp_path_factory) -> Path:
+    """Return a run with all training options, without a stop."""
+    return run_in(tmp_path_factory.mktemp("options") / "run", OPTIONS).folder
+
+
 @pytest.fixture
 def stopped(tmp_path, monkeypatch, config) -> Path:
     """Return the run, stopped after 16 steps of its second iteration."""
@@ -102,6 +121,13 @@ def test_every_kind_of_run_can_be_resumed(tmp_path, monkeypatch, name):
     stop_after(monkeypatch, tmp_path / "run", VARIANTS[name], 4)
     resume(tmp_path / "run", verbose=False)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("blocks", [1, 3, 4])
+def test_all_training_options_can_be_resumed_with_other_workers(tmp_path, monkeypatch, with_options, blocks):
+    stop_after(monkeypatch, tmp_path / "run", OPTIONS, blocks)
+    resume(tmp_path / "run", num_workers=2, verbose=False)
+    assert_same_run(tmp_path / "run", with_options)
 
 
 def test_a_double_precision_file_is_standardised_in_single_precision(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from rl_il.infrastructure.evaluation import Evaluation
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rl_trainer import Block
+from rl_il.infrastructure.rollouts import EpisodeStatistics
 from rl_il.runs.run_folder import RunFolder
 from rl_il.runs.tensorboard import EventWriter, read_events
 
@@ -42,7 +43,8 @@ def block(steps, losses, ends=False, itr=0, before=0, trajectories=()):
 
 
 def evaluation(itr=0, mean=2.0):
-    return Evaluation(itr, 0, {"Eval_AverageReturn": mean}, np.array([mean - 1, mean + 1]), np.array([3, 4]))
+    episodes = EpisodeStatistics.from_lists([mean - 1, mean + 1], [3, 4])
+    return Evaluation(itr, 0, {"Eval_AverageReturn": mean}, *episodes)
 
 
 # Curves and tables ---------------------------------------------------------------------------------------
@@ -83,7 +85,7 @@ def test_a_rows_loss_is_the_mean_of_the_last_hundred(tmp_path, n_steps, mean):
 
 def test_evaluations_by_gradient_step_and_iterations_by_number(tmp_path):
     folder = begun(tmp_path, RunConfig(video_log_freq=-1, do_dagger=True, n_iter=2))
-    folder.log_expert((np.array([9.0]), np.array([5])))
+    folder.log_expert(EpisodeStatistics.from_lists([9.0], [5]))
     watch, trainer = Watch(), Idle()
     trainer.itr = 2
     folder.save(block(5, [1.0] * 5, trajectories=[walk(3), walk(5)]), evaluation(0, 2), trainer, watch)
@@ -106,7 +108,7 @@ def test_evaluations_by_gradient_step_and_iterations_by_number(tmp_path):
         ("Eval_AverageReturn", (0, 3))  # an iteration's point is that of its end; the second iteration was not due
     }
     episodes = [tuple(row.values()) for row in rows_of(tmp_path, "episodes.csv")]
-    first = [("expert", "0", "0", "9.0", "5"), ("learner", "0", "5", "1", "3"), ("learner", "0", "5", "3", "4")]
+    first = [("expert", "0", "0", "9.0", "5"), ("learner", "0", "5", "1.0", "3"), ("learner", "0", "5", "3.0", "4")]
     assert (len(episodes), episodes[:3]) == (7, first)
 
 

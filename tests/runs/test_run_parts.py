@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 import torch
 import zarr
+from fakes import walk
 from small_runs import TINY, corridor, run_in
 
 from rl_il.config import RunConfig
@@ -127,3 +128,27 @@ def test_a_run_that_needs_more_memory_than_there_is_makes_no_folder(tmp_path, mo
     with pytest.raises(InputError, match="--size 9000 "):
         run_in(tmp_path / "run", corridor(tmp_path / "files"), size=9000)
     assert not (tmp_path / "run").exists()
+
+
+def test_noise_is_not_for_pictures_and_the_users_own_augmentation_is_for_both():
+    pictures, vectors = make_env("PictureCorridor-v0"), make_env("CorridorContinuous-v0")
+    with pytest.raises(InputError, match=r"--augment noise.*shift, brightness, flip_steer"):
+        build_policy(RunConfig(env_name="PictureCorridor-v0", augment="noise"), pictures)
+    for env in (pictures, vectors):
+        assert build_policy(RunConfig(augment="my_changes:darken"), env).ac_dim == 2
+
+
+def test_training_options_reach_the_policy():
+    config = RunConfig(env_name="CorridorContinuous-v0", normalize_acs=True, dropout=0.3, layer_norm=True)
+    policy = build_policy(config, make_env("CorridorContinuous-v0"))
+    assert (policy.normalize_acs, policy.dropout, policy.layer_norm) == (True, 0.3, True)
+
+
+def test_the_statistics_of_standardised_actions_are_those_of_the_labels_of_iteration_0():
+    config = RunConfig(env_name="CorridorContinuous-v0", normalize_acs=True, val_fraction=0.5)
+    env = make_env("CorridorContinuous-v0")
+    labels = np.array([[90, 1], [110, 1], [0, 0]], np.float32)
+    data = walk(3, acs=np.zeros((3, 2), np.float32), expert_acs=labels, labelled=np.array([True, True, False]))
+    policy = build_policy(config, env)
+    RLTrainer(config, env, policy, (data,))
+    assert policy.head.ac_mean.tolist() == [100, 1] and policy.head.ac_std.tolist() == [10, 1]

@@ -87,8 +87,8 @@ MISTAKES = {  # the command, and words that its message must have: the wrong fla
     "run_hw1 --n_iter 0": "--n_iter 0",
     "TRAIN --logdir FILES/occupied": "--logdir occupied",
     "run_hw1 --env_name CarRacing-v3 --normalize_obs": "--normalize_obs",
-    "run_hw1 --env_name CarRacing-v3 --frame_stack 65": "--frame_stack 65",
-    "TRAIN --frame_stack 2 --colour": "--frame_stack --colour MountainCar-v0",
+    "run_hw1 --env_name CarRacing-v3 --frame_stack 65": "--history 65",
+    "TRAIN --frame_stack 2 --colour": "--colour MountainCar-v0",
     "run_hw1 --env_name CartPole-v1 --do_dagger --n_iter 2": "CartPole-v1",
     # run_hw1: demonstrations and experts (tests/datasets, tests/experts and tests/runs have more faults)
     "TRAIN --expert_data FILES/nowhere.npz": "nowhere.npz",

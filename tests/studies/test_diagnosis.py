@@ -200,7 +200,7 @@ def test_a_corridor_by_hand(corridor):
     assert (one.name, two.name) == ("always_1", "always_2")
     lengths = lengths_of(9)
     assert len({*lengths}) > 2
-    assert one.returns.tolist() == lengths and two.returns.tolist() == [2 * n for n in lengths]
+    assert one.scores.tolist() == lengths and two.scores.tolist() == [2 * n for n in lengths]
     for drifted, agrees in ((one, 1), (two, 2)):
         for states in (drifted.own, drifted.experts):  # the visited states do not depend on the actions here
             assert [list(e) for e in states.errors] == [[float(t % 3 != agrees) for t in range(n)] for n in lengths]
@@ -227,21 +227,34 @@ def test_the_table_and_the_files_say_the_same(corridor):
 
 @pytest.fixture
 def continuous_corridor(tmp_path, monkeypatch):
-    """Return a function that diagnoses a policy with the action [3, -1] against an expert with [0, 0]."""
+    """Return a function that diagnoses a policy against an expert with [0, 0]: by default one with [3, -1]."""
     save_trajectories(tmp_path / "demos.npz", [walk(4, acs=np.zeros((4, 2), np.float32))])
     monkeypatch.setattr("rl_il.studies.diagnosis.diagnose.load_expert", lambda *_: ConstantActor(np.float32([0, 0])))
-    policies, demos = [always(tmp_path, [3, -1])], str(tmp_path / "demos.npz")
-    return lambda: diagnose(policies, env_name="CorridorContinuous-v0", episodes=3, demos=demos, out=tmp_path / "out")
+    demos, usual = str(tmp_path / "demos.npz"), always(tmp_path, [3, -1])
+
+    def call(policy: str = usual, env_name: str = "CorridorContinuous-v0", **kwargs):
+        return diagnose([policy], env_name=env_name, episodes=3, demos=demos, out=tmp_path / "out", **kwargs)
+
+    return call
 
 
 def test_continuous_actions_are_compared_unclipped(continuous_corridor, undrawn):
     result = continuous_corridor()
     (drifted,) = result.drifts
-    assert drifted.returns.tolist() == lengths_of(3)  # 1 for each step, so the action 3 was clipped
+    assert drifted.scores.tolist() == lengths_of(3)  # 1 for each step, so the action 3 was clipped
     assert {*np.concatenate(drifted.own.errors)} == {5.0}
     assert drifted.own.disagreement(discrete=False) == 5**0.5
     assert (drifted.loss_name, drifted.own.loss, drifted.demonstrated.loss) == ("mse", 5.0, 5.0)
     assert "2.236" in result.table
+
+
+def test_the_draws_of_a_policy_do_not_depend_on_earlier_ones(continuous_corridor, undrawn, tmp_path):
+    MLPPolicySL((2,), 2, False, size=8, head="mixture").save(tmp_path / "draws.pt")
+    found = {
+        continuous_corridor(str(tmp_path / "draws.pt"), "fakes:CorridorContinuous-v0", num_workers=workers).table
+        for workers in (1, 2)
+    }
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(("times", "limit"), [(3, "6.71"), (0.5, "1.12")])
@@ -288,8 +301,8 @@ def test_without_frames_the_other_files_are_written(corridor, monkeypatch, capsy
 def test_another_seed_or_length_gives_other_episodes(corridor, undrawn):
     first, other, short = (corridor("Corridor-v0", 1, **changes) for changes in ({}, {"seed": 4}, {"ep_len": 2}))
     assert [r.folder.name for r in (first, other, short)] == ["out", "out_2", "out_3"]
-    assert other.drifts[0].returns.tolist() == lengths_of(9, seed=4) != first.drifts[0].returns.tolist()
-    assert {*short.drifts[0].returns} == {2}
+    assert other.drifts[0].scores.tolist() == lengths_of(9, seed=4) != first.drifts[0].scores.tolist()
+    assert {*short.drifts[0].scores} == {2}
 
 
 # A run folder ---------------------------------------------------------------------------------------------

@@ -65,9 +65,7 @@ def test_demonstrations_are_kept_only_in_the_buffer():
 
 def test_the_settings_reach_the_trainer():
     env = make_env("CarRacing-v3")
-    config = RunConfig(
-        env_name="CarRacing-v3", do_dagger=True, n_iter=2, beta_decay=0.3, frame_stack=3, torch_threads=2
-    )
+    config = RunConfig(env_name="CarRacing-v3", do_dagger=True, n_iter=2, beta_decay=0.3, history=3, torch_threads=2)
     parts = build(config, Inputs(env, env, CarDriver((96, 96, 3)), [], 1, 0.0, find_rule(config)), verbose=False)
     trainer = parts.trainer
     assert trainer.fit.config.torch_threads == 2

@@ -60,8 +60,8 @@ def test_all_policies_drive_the_same_tracks(made):
     for folder, itr in (("bc_1", 0), ("dagger", 0), ("dagger", 1)):
         policy = str(out / folder / f"policy_itr_{itr}.pt")
         driven = evaluate(policy, TINY.env_name, TINY.eval_episodes, seed=3, ep_len=TINY.ep_len)
-        assert driven["mean"] == read_run(out / folder).returns[itr].mean()
-    assert (read_run(out / "bc_1").expert_returns == read_run(out / "dagger").expert_returns).all()
+        assert driven["mean"] == read_run(out / folder).scores[itr].mean()
+    assert (read_run(out / "bc_1").expert.scores == read_run(out / "dagger").expert.scores).all()
 
 
 def test_the_caption_says_that_all_drove_the_same_tracks():

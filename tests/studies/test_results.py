@@ -44,14 +44,14 @@ def test_a_row_holds_the_numbers_of_its_runs(made):
     row, mountain_car = rows_of(made / "all.md")
     runs = [read_run(path) for path in sorted((made / "runs/runs/env_name=LunarLander-v3").iterdir())]
     assert len(runs) == 3
-    bc, dagger = (np.mean([run.returns[itr] for run in runs]) for itr in (0, 2))
-    expert = np.mean([run.expert_returns for run in runs])
+    bc, dagger = (np.mean([run.scores[itr] for run in runs]) for itr in (0, 2))
+    expert = np.mean([run.expert.scores for run in runs])
     labels = [np.mean([run.metrics[itr]["Expert_LabelsSoFar"] for run in runs]) for itr in (0, 2)]
     assert row["environment"] == "LunarLander-v3"
     assert row["expert, same episodes"].startswith(f"{expert:.1f} (")
     assert row["BC"].startswith(f"{bc:,.1f} (") and row["DAgger"].startswith(f"{dagger:,.1f} (")
     assert [row["labels, BC"], row["labels, DAgger"]] == [f"{n:,.0f}" for n in labels]
-    means = [run.returns[2].mean() for run in runs]
+    means = [run.scores[2].mean() for run in runs]
     assert row["seed means, DAgger"] == f"{min(means):,.1f} to {max(means):,.1f}"
     assert row["% of expert, DAgger"] == (f"{100 * dagger / expert:.1f}" if min(dagger, expert) >= 0 else "")
     assert mountain_car["environment"] == "MountainCar-v0"

@@ -207,7 +207,7 @@ def test_without_an_episode_no_demonstrations_are_written(tmp_path, monkeypatch)
 def test_an_environment_that_fails_keeps_the_labels_and_says_how_to_go_on(by_hand, monkeypatch, scripted):
     teaching = by_hand()
     teaching.scripted = scripted
-    monkeypatch.setattr(run, "noted_signals", lambda: nullcontext(lambda: None))
+    monkeypatch.setattr(run, "noted_signals", lambda grace: nullcontext(lambda: None))
 
     def work(check_signals):
         steps(teaching, 3, "Digit1")

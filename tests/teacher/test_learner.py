@@ -162,7 +162,8 @@ def test_check_raises_the_error_that_ended_the_thread():
         ({"teacher": "scripted", "episodes": 5}, 749, False),
         ({"teacher": "scripted"}, 375, True),  # 10 episodes
         ({"episodes": 5}, 10**9, False),
-        ({"compile": "on"}, 1, True),
+        ({"teacher": "scripted", "compile": "on"}, 1, True),
+        ({"compile": "on"}, 10**9, False),  # with a person, eager steps are fast enough
         ({"teacher": "scripted", "compile": "off"}, 10**9, False),
     ],
 )

@@ -32,13 +32,14 @@ from rl_il.runs.parts import (
     find_expert,
     load_demonstrations,
 )
-from rl_il.seeding import stream
+from rl_il.seeding import evaluation_seeds
 from rl_il.types import Actor
 
 COMPILED_GAIN = 4.0  # speed of a compiled step, relative to an eager one
 GRADIENT_STEPS = 50  # the number that is timed for the estimate
 GRAPH = (*ENV, "expert_data", "policy_class", "head", "loss", "n_layers", "size", "activation", "train_batch_size")
-GRAPH += ("torch_threads", "frame_stack", "colour", "whole_picture")
+GRAPH += ("torch_threads", "history", "chunk", "modes", "flow_steps", "colour", "whole_picture")
+GRAPH += ("normalize_acs", "layer_norm", "dropout", "augment")
 """The settings on which a compiled step depends."""
 
 
@@ -54,7 +55,7 @@ def train(config: RunConfig, expert_episodes: EpisodeStatistics | None, outdir: 
     """Train one run in its folder below `outdir`; resume it if it was interrupted.
 
     Args:
-      expert_episodes: the returns and lengths of the expert's episodes. With None, the run measures the expert.
+      expert_episodes: the numbers of the expert's episodes. With None, the run measures the expert.
     """
     if not outdir.is_dir():  # removed since the ablation began; a new one would hold a part of it
         raise RemovedError(outdir)
@@ -80,6 +81,7 @@ def reference_folder(config: RunConfig) -> str:
     """Return the folder of a run's reference returns. Its name contains everything that they depend on."""
     decisive = (config.expert_policy_file, config.expert_activation, config.ep_len, config.eval_batch_size)
     decisive += ("no_normalizer",) if config.no_normalizer else ()
+    decisive += (config.eval_seeds,) if config.eval_seeds else ()
     if len(config.env_settings) > 1 or safe_name(config.env_name) != config.env_name:
         decisive += tuple(config.env_settings.values())
     episodes = (config.eval_episodes, env_row(config.env_name).expert_steps)
@@ -103,16 +105,16 @@ def measure_reference(config: RunConfig, outdir: Path) -> None:
 
 
 def measure(actor: Actor, config: RunConfig, env: gym.Env, n_episodes: int) -> EpisodeStatistics:
-    """Return the returns and lengths of an actor's episodes, on the seeds of the run's evaluations."""
-    episodes = sample_n_trajectories(env, actor, n_episodes, stream(config.seed, "evaluation"), config.ep_len)
-    return look_at(episodes, config.env_name)[:2]
+    """Return the numbers of an actor's episodes, on the seeds of the run's evaluations."""
+    seeds = evaluation_seeds(config.seed, config.fixed_seeds)
+    return look_at(sample_n_trajectories(env, actor, n_episodes, seeds, config.ep_len), config.env_name)[0]
 
 
 def read_reference(config: RunConfig, outdir: Path) -> dict[str, EpisodeStatistics]:
     """Return what `measure_reference` wrote: the episodes of `random` and, if there is one, of `expert`."""
     measured = json.loads((outdir / reference_folder(config) / "summary.json").read_text(encoding="utf-8"))
     del measured["status"]
-    return {name: (np.array(returns), np.array(lengths)) for name, (returns, lengths) in measured.items()}
+    return {name: EpisodeStatistics.from_lists(*lists) for name, lists in measured.items()}
 
 
 def with_one_compile(configs: Sequence[RunConfig], outdir: Path) -> list[RunConfig]:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from rl_il.config import ENV, RunConfig
+from rl_il.envs import env_row
 from rl_il.files import atomic_write, read_csv, write_csv
 from rl_il.report.figures import Curve, add_caption, draw_curves, new_figure, save
-from rl_il.report.runs import Run, Variant, read_run
-from rl_il.report.tables import PAIRED, Result, count, interval_caption, latex, markdown, results_table
+from rl_il.report.runs import Run, Variant, read_episodes, read_run
+from rl_il.report.tables import PAIRED, Result, count, interval_caption, latex, markdown, measure_name, results_table
 from rl_il.runs.folders import is_finished
 from rl_il.statistics import episode_spread, normalise
 from rl_il.studies.ablation.grid import STEPS, Ablation, variant_name
@@ -44,9 +45,11 @@ def gather(ablation: Ablation, outdir: Path) -> list[VariantResult]:
         configs = [ablation.config(values, seed) for seed in ablation.seeds]
         done = [config for config in configs if has_result(config, outdir)]
         if done:
-            returns = [read_reference(config, outdir)["random"][0] for config in done]
-            random = Result.of_one_policy("random policy", returns)
             runs = [read_run(outdir / config.logdir) for config in done]
+            read = [read_reference(config, outdir)["random"] for config in done]
+            episodes = {run.start: each for run, each in zip(runs, read, strict=True)}
+            scores, measure = [each.scores for each in episodes.values()], env_row(done[0].env_name).measure
+            random = Result.of_one_policy("random policy", scores, measure)
             runs = [at_length(run, values[STEPS]) for run in runs] if ablation.lengths else runs
             results.append(VariantResult(values, Variant(runs), random))
     return results
@@ -67,8 +70,8 @@ def at_length(run: Run, steps: int) -> Run:
         run,
         config=replace(run.config, num_agent_train_steps_per_iter=steps, eval_interval=None),
         metrics=[{name: float(cell) if cell else np.nan for name, cell in row.items()} for row in rows],
-        returns={0: np.array([float(row["return"]) for row in episodes])},
-        lengths={0: np.array([int(row["length"]) for row in episodes])},
+        scores={0: read_episodes(episodes).scores},
+        lengths={0: read_episodes(episodes).lengths},
     )
 
 
@@ -90,13 +93,14 @@ def write_results(ablation: Ablation, results: Sequence[VariantResult], outdir: 
 
 
 def _run_row(run: Run, outdir: Path) -> dict[str, Any]:
-    returns, metrics = run.returns[run.last], run.metrics[run.last]
+    scores, metrics, expert = run.scores[run.last], run.metrics[run.last], run.expert.scores
+    measure = env_row(run.config.env_name).measure.name
     return {
         "seed": run.config.seed,
-        "eval_return_mean": float(returns.mean()),
-        "eval_return_std": episode_spread([returns]) if len(returns) > 1 else "",
-        "eval_episodes": len(returns),
-        "expert_return_mean": float(run.expert_returns.mean()) if len(run.expert_returns) else "",
+        f"eval_{measure}_mean": float(scores.mean()),
+        f"eval_{measure}_std": episode_spread([scores]) if len(scores) > 1 else "",
+        "eval_episodes": len(scores),
+        f"expert_{measure}_mean": float(expert.mean()) if len(expert) else "",
         "expert_labels": int(metrics["Expert_LabelsSoFar"]),
         "training_loss": metrics["Training Loss"],
         "validation_loss": metrics.get("Validation Loss", ""),
@@ -133,7 +137,7 @@ def make_caption(ablation: Ablation, results: Sequence[VariantResult]) -> str:
     where = "" if {*ENV} & {*varied} else f"{config.env_title}, "
     finals = [result.final for result in results]
     n_seeds = _counted({len(result.variant.runs) for result in results}, "seed")
-    episodes = _counted({len(returns) for final in finals for returns in final.returns}, "new episode")
+    episodes = _counted({len(scores) for final in finals for scores in final.scores}, "new episode")
     dots = (
         "" if all(final.is_one_policy for final in finals) else " Dots in the figure are the means of single seeds."
     )
@@ -176,7 +180,9 @@ def plot(ablation: Ablation, results: Sequence[VariantResult], caption: str, *pa
         axes.set_xticks(list(positions.values()), [str(label) for label in labels])
         axes.set_xlabel(axis)
         if across:
-            axes.set_ylabel("return, from 0 (random policy) to 1 (expert)")
+            axes.set_ylabel(
+                f"{measure_name([result.final for result in results])}, from 0 (random policy) to 1 (expert)"
+            )
         axes.set_title("" if across else results[0].variant.config.env_title)
         add_caption(figure, caption)
         save(figure, *paths)
@@ -191,7 +197,7 @@ def _axis(ablation: Ablation) -> str:
 def _score(result: VariantResult) -> Result:
     expert = result.variant.expert
     low, high = result.random.mean, expert.mean if expert else np.nan
-    return Result(result.final.name, [normalise(returns, low, high) for returns in result.final.returns])
+    return Result(result.final.name, [normalise(scores, low, high) for scores in result.final.scores])
 
 
 def _levels(results: Sequence[VariantResult]) -> list[Result]:

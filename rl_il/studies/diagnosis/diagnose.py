@@ -19,7 +19,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_il.config import RunConfig
-from rl_il.envs import env_of, env_row, is_discrete, name_of
+from rl_il.envs import EnvRow, env_of, env_row, is_discrete, name_of
 from rl_il.experts.loading import load_expert
 from rl_il.files import atomic_write, data_folder
 from rl_il.infrastructure.progress import progress
@@ -111,8 +111,9 @@ def diagnose(
             )
             rolled.append(list(progress(rollouts, episodes, f"{name}, rolling out")))
     experts, *own = rolled
+    row = env_row(config.env_name)
     discrete, scale = is_discrete(env.action_space), state_scale(states_of(subjects[0].demonstrations))
-    drifts = [measure(*each, experts, judge, scale, discrete) for each in zip(subjects, own, strict=True)]
+    drifts = [measure(*each, experts, judge, scale, discrete, row) for each in zip(subjects, own, strict=True)]
     table, caption = markdown(drift_table(drifts)), drift_caption(config.env_title, drifts)
     files = draw_drift(folder, f"{config.env_title}: where drift comes from", drifts, caption)
     files.append(folder / "losses.md")
@@ -132,11 +133,13 @@ def measure(
     expert: Expert,
     scale: np.ndarray,
     discrete: bool,
+    row: EnvRow,
 ) -> Drift:
     """Return the measurements of one policy on its own episodes, on the expert's, and on the demonstrations."""
 
     def on_states(trajectories: Sequence[Trajectory], acs: np.ndarray | None = None, whose: str = "") -> OnStates:
         obs = np.concatenate([t.obs[:-1] for t in trajectories])
+        subject.actor.reset()  # its draws must not depend on the process that rolled out the last episode
         acs = subject.actor.get_action(obs) if acs is None else acs
         labels = expert.get_action(obs)
         ends = np.cumsum([len(t) for t in trajectories])[:-1]
@@ -148,7 +151,8 @@ def measure(
 
     return Drift(
         subject.name,
-        returns=np.array([t.episode_return for t in own]),
+        scores=np.array([row.score(t) for t in own]),
+        measure=row.measure,
         own=on_states(own, np.concatenate([t.labels for t in own]), whose="its own"),
         experts=on_states(experts, whose="the expert's"),
         demonstrated=on_states(subject.demonstrations),
@@ -168,11 +172,11 @@ def film_divergence(
     expert: Expert,
     seed: int,
 ) -> Strip | None:
-    """Return frames around the first divergence in the policy's episode of median return.
+    """Return frames around the first divergence in the policy's episode of median score.
 
     Print a note and return None if the environment cannot be drawn.
     """
-    number = int(np.argsort(drift.returns, kind="stable")[(len(own) - 1) // 2])
+    number = int(np.argsort(drift.scores, kind="stable")[(len(own) - 1) // 2])
     episode, errors = own[number], drift.own.errors[number]
     limit = 0.5 if drift.discrete else TIMES * drift.experts.disagreement(False)
     step, diverges = first_divergence(errors if drift.discrete else np.sqrt(errors), limit)
@@ -195,8 +199,9 @@ def film_divergence(
     else:
         window += f"that differ by more than {limit:.2f} on average, {TIMES} times the value on the expert's states"
     caption = (
-        f"{config.env_title}, seed {seed}: the episode of {subject.name} with the median return of {len(own)},"
-        f" {episode.episode_return:.1f} after {len(episode)} steps. First divergence: step {step}. "
+        f"{config.env_title}, seed {seed}: the episode of {subject.name} with the median {drift.measure.name} of"
+        f" {len(own)}, {drift.scores[number]:{drift.measure.digits}} after {len(episode)} steps."
+        f" First divergence: step {step}. "
     )
     if diverges:
         caption += f"It is the first such step in the first {window}."

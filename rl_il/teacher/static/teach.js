@@ -41,8 +41,9 @@ function onMessage(message) {
   if (message.type === "snapshot_return") {
     history.addAlone(message.return);
     history.draw();
-    const { return: mean, episodes: n } = message;
-    notice("info", `The newest snapshot, acting alone: mean return ${Math.round(mean)} in ${n} episode${n === 1 ? "" : "s"}.`);
+    const { return: mean, episodes: n, measure } = message;
+    const shown = measure === "return" ? Math.round(mean) : mean.toFixed(3);
+    notice("info", `The newest snapshot, acting alone: mean ${measure} ${shown} in ${n} episode${n === 1 ? "" : "s"}.`);
   }
 }
 

@@ -72,7 +72,7 @@ def test_there_is_a_row_for_each_run(sizes):
     for row in rows:
         record = read_run(outdir / row["folder"])
         assert float(row["eval_return_mean"]) == record.summary["eval_return_mean"]
-        assert float(row["expert_return_mean"]) == record.expert_returns.mean()
+        assert float(row["expert_return_mean"]) == record.expert.scores.mean()
         assert int(row["expert_labels"]) == record.summary["expert_labels"]
     assert (outcome.failures, outcome.missing) == ({}, 0)
 
@@ -82,7 +82,7 @@ def test_the_tables_numbers_are_those_of_the_episodes(sizes):
     header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in outcome.table.splitlines()]
     for size, row in zip(("8", "16"), rows, strict=True):
         cells = dict(zip(header, row, strict=True))
-        returns = [read_run(outdir / f"runs/size={size}/seed_{seed}").returns[0] for seed in (1, 2)]
+        returns = [read_run(outdir / f"runs/size={size}/seed_{seed}").scores[0] for seed in (1, 2)]
         assert (cells["size"], cells["episodes"]) == (size, "6")
         assert cells["mean return"] == f"{np.mean(returns):.1f}"
         assert cells["std over seeds"] == f"{np.std([r.mean() for r in returns], ddof=1):.1f}"
