@@ -89,6 +89,7 @@ def results_picture(name: str, caption: str, results: Sequence[Result], levels: 
     """Draw a row for each policy: its mean, the 95 % interval, and the means of its seeds as small dots."""
 
     def draw(axes: Axes) -> None:
+        """Draw a row for each result, and the levels."""
         for y, result in enumerate(results):
             axes.plot(result.interval, [y, y], color=COLOURS[0], linewidth=3, solid_capstyle="butt", alpha=0.6)
             axes.plot(result.mean, y, "o", color=COLOURS[0])
@@ -112,6 +113,7 @@ def losses_picture(name: str, caption: str, losses: Sequence[Losses]) -> Picture
     """Draw the training loss (solid lines) and the validation loss (dashed lines) against the iteration."""
 
     def draw(axes: Axes) -> None:
+        """Draw the two lines of each variant."""
         for i, (variant, itrs, training, validation) in enumerate(losses):
             style = {**marked(i), "markersize": 5}
             axes.plot(itrs, training, **style, label=f"{variant}, training")
@@ -145,6 +147,7 @@ def lengths_picture(
     """Draw histograms of episode lengths, as fractions of the episodes. Only the expert's histogram is filled."""
 
     def draw(axes: Axes) -> None:
+        """Draw the histograms over the same bins."""
         if len(expert):
             weights = np.full(len(expert), 1 / len(expert))
             axes.hist(expert, edges, weights=weights, color=COLOURS[6], alpha=0.4, label=EXPERT_ROW)

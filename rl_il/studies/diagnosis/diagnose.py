@@ -138,6 +138,7 @@ def measure(
     """Return the measurements of one policy on its own episodes, on the expert's, and on the demonstrations."""
 
     def on_states(trajectories: Sequence[Trajectory], acs: np.ndarray | None = None, whose: str = "") -> OnStates:
+        """Return how far the actions on these states are from the expert's, how new the states are, and the loss."""
         obs = np.concatenate([t.obs[:-1] for t in trajectories])
         subject.actor.reset()  # its draws must not depend on the process that rolled out the last episode
         acs = subject.actor.get_action(obs) if acs is None else acs

@@ -34,6 +34,7 @@ def compared_with_environment(check: Check) -> Check:
     """
 
     def compare(demos: Demos) -> Iterator[Finding]:
+        """Yield the findings of the check, with the environment's numbers where they can be compared."""
         for finding in check(demos):
             comparable = demos.env and finding.numbers["of"] == "observation"
             if not comparable or demos.trajectories[0].obs.shape[1:] != demos.env.observation_space.shape:
