@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The operations of a small network are too short to share among threads, and two tests run at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels teaching tutorial chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-slow test-pusht test-wheel test-browser test-browser-slow page-picture test-experts pusht-env lint clean
+.PHONY: browser help setup demo study results ablations drift pixels bird pusht labels teaching tutorial chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-slow test-pusht test-wandb test-wheel test-browser test-browser-slow page-picture test-experts pusht-env lint clean
 
 help: ## print this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -64,6 +64,17 @@ pusht-env: setup ## install the environment Push-T (gym_pusht/PushT-v0)
 pixels: setup ## CarRacing from pictures (under an hour; can be stopped and continued)
 	$(BIN)/python scripts/pixels.py --out data/results/CarRacing-v3
 
+bird: setup ## mse, mixture and flow on a bird that may take either gap (5 minutes; can be stopped and continued)
+	$(BIN)/python scripts/heads.py bird
+
+# DEMOS is a file of demonstrations, or the folder where they are found or downloaded to.
+DEMOS := data
+pusht: pusht-env ## mse, mixture and flow on Push-T (20 minutes; can be stopped and continued; DEMOS=file of demonstrations)
+	$(BIN)/python scripts/heads.py pusht --demos $(DEMOS)
+
+labels: setup ## what a label buys: rules of DAgger on five environments (about 3 hours; can be stopped and continued)
+	$(BIN)/python scripts/label_cost.py
+
 TAUGHT := data/results/teacher
 teaching: setup ## the curves of teaching with a scripted teacher (3 minutes)
 	rm -rf $(TAUGHT)/*/
@@ -106,6 +117,10 @@ test-slow: setup ## compile the steps of more heads, also in many processes at o
 test-pusht: pusht-env ## the row of Push-T in ENVS (installs gym-pusht, 80 MB)
 	$(BIN)/python -m pytest -q -m pusht
 
+test-wandb: setup ## a run that Weights & Biases records without a network (installs it, 100 MB)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[wandb]"
+	$(BIN)/python -m pytest -q -m wandb
+
 test-wheel: setup ## build a wheel, install it into a new environment, and use it in another folder (2 minutes)
 	$(BIN)/python -m pytest -q -m wheel
 
@@ -135,4 +150,4 @@ lint: setup ## check code and format with ruff, as CI does
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and all run folders
-	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick
+	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick data/labels_quick

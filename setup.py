@@ -9,8 +9,8 @@ from setuptools.command.build_py import build_py
 SHIPPED = {
     "experts": ["*.npz"],
     "data/demos": ["*.npz"],
-    "scripts": """run_hw1.py evaluate.py record_demos.py convert.py doctor.py run_ablation.py diagnose.py report.py
-        teach.py demo.py results.py pixels.py""".split(),
+    "scripts": """run_hw1.py run_pusht.py evaluate.py record_demos.py convert.py doctor.py run_ablation.py
+        diagnose.py report.py teach.py demo.py results.py pixels.py heads.py label_cost.py""".split(),
 }
 """The files outside the package that a wheel contains, in `rl_il/shipped/`. A checkout uses them where they are."""
 
@@ -67,6 +67,7 @@ setup(
         "experts": ["sbx-rl>=0.24"],
         "ray": ["ray>=2.40"],
         "mlflow": ["mlflow>=2.14"],
+        "wandb": ["wandb>=0.17"],
         "browser": ["playwright>=1.50"],
         "hdf5": ["h5py>=3.10"],
         "zarr": ["zarr>=2.18"],

@@ -13,6 +13,7 @@ from rl_il.files import in_checkout
 PROGRAM = "rl-il"
 COMMANDS = {
     "run": "run_hw1",
+    "pusht": "run_pusht",
     "evaluate": "evaluate",
     "record": "record_demos",
     "convert": "convert",
@@ -24,6 +25,8 @@ COMMANDS = {
     "demo": "demo",
     "results": "results",
     "pixels": "pixels",
+    "heads": "heads",
+    "labels": "label_cost",
 }
 """The commands of `rl-il`, and the script of each, in `scripts/`."""
 

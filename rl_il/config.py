@@ -6,12 +6,13 @@ import math
 import os
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
+from rl_il.checks import COMPILE, check_settings
 from rl_il.errors import InputError
 from rl_il.files import named_run
-from rl_il.limits import MAX_EVALUATIONS, check_counts, check_memory
+from rl_il.limits import MAX_EVALUATIONS
 from rl_il.options import (
-    check_choices,
     check_types,
     expand_paths,
     named_values,
@@ -21,13 +22,14 @@ from rl_il.options import (
     values_text,
     worker_count,
 )
-from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, RULES, check_name
+from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, RULES
 
 DEVICES = ("auto", "cpu", "cuda")
+ENSEMBLE_MINIBATCHES = ("own", "shared")
 LR_SCHEDULES = ("constant", "cosine")
+TRACKERS = ("mlflow", "wandb")
 MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
 COMPILE_FROM = 15_000  # gradient steps: in two runs of so many, compiled steps save the time to compile them once
-COMPILE = "RL_IL_COMPILE"  # the environment variable with the user's default of `compile`
 ENV = ("env_name", "env_kwargs", "wrappers")
 """The settings that say which environment it is."""
 READING = ("keys", "obs_keys", "split_every")
@@ -82,6 +84,9 @@ class RunConfig:
     n_demos: int | None = option(
         None, "number of demonstrated episodes to learn from, chosen at random (default: all)"
     )
+    thin_demos: int | None = option(
+        None, "keep only this many labelled steps of the demonstrations, spread evenly over them (default: all)"
+    )
     expert_policy_file: str | None = option(
         None,
         "the expert. It labels states in DAgger, and the policy is compared with it. Accepted: weights (.npz), a"
@@ -127,6 +132,17 @@ class RunConfig:
     )
     modes: int | None = option(None, "Gaussian distributions of the head mixture (default: 5)")
     flow_steps: int | None = option(None, "steps from noise to an action of the head flow (default: 10)")
+    ensemble: int = option(
+        1,
+        "networks in the policy. Several, which begin with different weights, act by their mean, or by a vote if"
+        " actions are integers, and their disagreement says how sure the policy is",
+    )
+    ensemble_minibatches: str = option(
+        "own",
+        "what the networks of --ensemble are trained on. own: each draws its own minibatches. shared: all get the"
+        " same ones, so that they differ by their initial weights only",
+        choices=ENSEMBLE_MINIBATCHES,
+    )
     normalize_obs: bool = option(
         False, "standardise each number of an observation by its mean and standard deviation in the demonstrations"
     )
@@ -201,9 +217,23 @@ class RunConfig:
     rule: str = option(
         "dagger",
         "who acts while data are collected, and which visited states are labelled. dagger: the policy acts, and all"
-        " visited states are labelled. module:Name: your own",
+        f" visited states are labelled. Others that need fewer labels: {', '.join([*RULES][1:])}; rl-il list rules"
+        " explains them. module:Name: your own",
         choices=RULES,
         own=True,
+    )
+    rule_kwargs: str | None = option(
+        None, "arguments of the rule's constructor, such as threshold=0.3 release=0.1", words=True
+    )
+    labels_per_iter: int | None = option(
+        None,
+        "the most labels that the rule may ask for in each iteration after the first; it chooses among all states"
+        " that were visited in it (default: no limit)",
+    )
+    max_labels: int | None = option(
+        None,
+        "end the run after the iteration in which so many labels are reached, those of the demonstrations included;"
+        " that iteration gets only the labels that are left (default: no limit)",
     )
     beta_decay: float = option(
         0.0,
@@ -261,6 +291,17 @@ class RunConfig:
         1, "evaluate every N iterations, and after the last one. -1: only after the last one"
     )
     video_log_freq: int = option(5, "save a video every N iterations, and after the last one. -1: no videos")
+    log_interval: int | None = option(
+        None,
+        "also write log.csv, as CS285's homework of 2026 does: the loss of every N-th gradient step (train/loss), and"
+        " the mean score of each evaluation (eval/mean_reward)",
+    )
+    tracker: str | None = option(
+        None,
+        "also send settings and metrics to MLflow or Weights & Biases; needs `pip install mlflow` or `pip install"
+        " wandb`",
+        choices=TRACKERS,
+    )
     exp_name: str | None = option(None, "a word in the name of the run folder (default: bc or dagger)", "exp")
     logdir: str | None = option(
         None,
@@ -304,16 +345,7 @@ class RunConfig:
         self._spell_env()
         expand_paths(self)
         check_types(RunConfig, vars(self))
-        self._check_iterations()
-        self._check_choices()
-        self._check_signs()
-        check_counts(self)
-        check_memory(self)
-        self._check_augment()
-        self._check_eval_interval()
-        self._check_eval_seeds()
-        self._check_ranges()
-        self._check_contradictions()
+        check_settings(self)
 
     def _spell_env(self) -> None:
         """Write the arguments and the wrappers in one way, so that equal ones are equal texts. Accept a dict."""
@@ -321,87 +353,11 @@ class RunConfig:
             given = self.env_kwargs
             values = given if isinstance(given, dict) else named_values("--env_kwargs", given)
             object.__setattr__(self, "env_kwargs", values_text(values))
+        if self.rule_kwargs is not None:
+            object.__setattr__(self, "rule_kwargs", values_text(self.rule_values()))
         if self.wrappers is not None:
             words = split_words("--wrappers", self.wrappers)
             object.__setattr__(self, "wrappers", shlex.join(words) or None)
-
-    def _check_iterations(self) -> None:
-        if self.n_iter < 1:
-            raise InputError(f"--n_iter must be 1 or more, got {self.n_iter}")
-        if self.do_dagger and self.n_iter == 1:
-            raise InputError(
-                "--do_dagger needs at least two iterations, since the first is behavioural cloning; give --n_iter 2"
-                " or more"
-            )
-        if not self.do_dagger and self.n_iter > 1:
-            raise InputError(
-                f"behavioural cloning has one iteration (--n_iter 1), got {self.n_iter}; add --do_dagger for more"
-            )
-
-    def _check_choices(self) -> None:
-        if self.compile == os.environ.get(COMPILE) and self.compile not in ("auto", "on", "off"):
-            raise InputError(f"the environment variable {COMPILE} must be auto, on or off, got {self.compile!r}")
-        check_choices(self)
-
-    def _check_signs(self) -> None:
-        positive = "num_agent_train_steps_per_iter batch_size train_batch_size max_replay_buffer_size size"
-        positive += " learning_rate eval_batch_size num_workers ep_len n_demos n_epochs eval_episodes history"
-        positive += " batch_episodes torch_threads split_every chunk execute modes flow_steps augment_noise"
-        for name in positive.split():
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"--{name} must be above 0, got {value}")
-        for name in ("n_layers", "weight_decay", "seed", "which_gpu"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"--{name} must be 0 or more, got {getattr(self, name)}")
-
-    def _check_augment(self) -> None:
-        for name in self.augmentations():
-            check_name("--augment", AUGMENTATIONS, name)
-
-    def _check_eval_interval(self) -> None:
-        counts = self._eval_counts()
-        if not all(counts) or counts != sorted({*counts}):
-            raise InputError(
-                "--eval_interval must be a number of gradient steps above 0, or several in increasing order with"
-                f" commas between them (500,1000,5000), got {self.eval_interval!r}"
-            )
-        if self.n_epochs is None:
-            self.evaluation_steps(self.num_agent_train_steps_per_iter)
-
-    def _check_eval_seeds(self) -> None:
-        seeds = self.fixed_seeds
-        if seeds and self.eval_episodes not in (None, len(seeds)):
-            raise InputError(
-                f"--eval_seeds {self.eval_seeds} are {len(seeds):,} episodes, but --eval_episodes is"
-                f" {self.eval_episodes}; drop one"
-            )
-
-    def _check_ranges(self) -> None:
-        for name in ("learning_rate", "weight_decay", "augment_noise"):
-            if math.isinf(getattr(self, name)):
-                raise InputError(f"--{name} must be finite, got {getattr(self, name)}")
-        for name in ("video_log_freq", "scalar_log_freq"):
-            if getattr(self, name) == 0 or getattr(self, name) < -1:
-                least = "no videos" if name == "video_log_freq" else "only the last iteration"
-                raise InputError(f"--{name} must be -1 ({least}) or above 0, got {getattr(self, name)}")
-        for name in ("val_fraction", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"--{name} must be 0 or more and less than 1, got {getattr(self, name)}")
-        if not 0 <= self.beta_decay <= 1:
-            raise InputError(f"--beta_decay must be between 0 and 1, got {self.beta_decay}")
-
-    def _check_contradictions(self) -> None:
-        if self.execute is not None and self.execute > self.chunk:
-            raise InputError(f"--execute must be at most --chunk {self.chunk}, got {self.execute}")
-        if self.device == "cuda" and self.no_gpu:
-            raise InputError("--device cuda and --no_gpu contradict each other; drop one")
-        for name in ("dropout", "layer_norm"):
-            if getattr(self, name) and self.n_layers == 0 and self.policy_class is None:
-                raise InputError(f"--{name} has no effect without hidden layers (--n_layers 0); drop one")
-        noise = RunConfig.__dataclass_fields__["augment_noise"].default
-        if self.augment_noise != noise and "noise" not in self.augmentations():
-            raise InputError("--augment_noise has no effect without --augment noise; add that, or drop it")
 
     @property
     def env_settings(self) -> dict[str, str]:
@@ -422,6 +378,19 @@ class RunConfig:
     def fixed_seeds(self) -> range | None:
         """Return the seeds of the evaluations' episodes if `eval_seeds` fixes them, or None."""
         return seed_range("--eval_seeds", self.eval_seeds)
+
+    def rule_values(self) -> dict[str, Any]:
+        """Return the arguments of the rule's constructor that `rule_kwargs` gives."""
+        return {} if self.rule_kwargs is None else named_values("--rule_kwargs", self.rule_kwargs)
+
+    def label_budget(self, used: int) -> int | None:
+        """Return how many labels the next iteration may get if `used` were given so far; None: no limit.
+
+        A chosen state brings the labels of a whole chunk, so a rest that is smaller than a chunk is no label.
+        """
+        left = None if self.max_labels is None else max(self.max_labels - used, 0)
+        budget = min((n for n in (self.labels_per_iter, left) if n is not None), default=None)
+        return None if budget is None else budget // self.chunk * self.chunk
 
     def augmentations(self) -> list[str]:
         """Return the names of the augmentations in `augment`."""
@@ -457,9 +426,12 @@ class RunConfig:
     def evaluation_steps(self, total: int) -> list[int]:
         """Return the gradient steps of an iteration after which the policy is evaluated; the last is `total`.
 
-        Raise `InputError` if one of them is beyond `total`.
+        Raise `InputError` if one of them is beyond `total`, which is unknown beforehand with `n_epochs`: then an
+        interval may be longer.
         """
-        steps = self._eval_counts() or [total]
+        steps = self.eval_counts() or [total]
+        if self.n_epochs and len(steps) == 1:
+            steps = [min(steps[0], total)]
         if steps[-1] > total:
             raise InputError(f"--eval_interval {self.eval_interval}: an iteration has only {total} gradient steps")
         if len(steps) == 1:
@@ -471,7 +443,13 @@ class RunConfig:
             steps = list(range(steps[0], total, steps[0]))
         return [step for step in steps if step < total] + [total]
 
-    def _eval_counts(self) -> list[int]:
-        """Return the numbers in `eval_interval`, with 0 for a text that is not a number; none by default."""
+    def eval_counts(self) -> list[int]:
+        """Return the numbers in `eval_interval`. Raise `InputError` if they are not above 0 and in order."""
         texts = [] if self.eval_interval is None else self.eval_interval.split(",")
-        return [int(text) if text.strip().isdecimal() else 0 for text in texts]
+        counts = [int(text) if text.strip().isdecimal() else 0 for text in texts]
+        if not all(counts) or counts != sorted({*counts}):
+            raise InputError(
+                "--eval_interval must be a number of gradient steps above 0, or several in increasing order with"
+                f" commas between them (500,1000,5000), got {self.eval_interval!r}"
+            )
+        return counts

@@ -21,6 +21,7 @@ LIMITS = {
     "updates_per_step": (10**6, "so many take more than a minute at each environment step"),
     "history": (1000, "each step of an evaluation reads so many observations"),
     "chunk": (10_000, "the network predicts so many actions at once"),
+    "ensemble": (10_000, "each network is trained and acts in every step"),
     "modes": (10_000, "each has a mean and a standard deviation of every number of an action"),
     "flow_steps": (10_000, "each action takes so many evaluations of the network"),
 }
@@ -54,12 +55,13 @@ def check_memory(config: Any, numbers: int = 1, memory: int = LARGEST_MACHINE, f
     run needs is counted, so none is refused wrongly.
     """
     weights = (features + 1) * config.size + (config.n_layers - 1) * config.size**2 if config.n_layers else 0
+    weights *= config.ensemble
     row = 8 * min(STEPS_AT_ONCE, config.num_agent_train_steps_per_iter)  # the numbers of the drawn rows
     row += 4 * (numbers + config.size * config.n_layers)  # observation, hidden layers
     rows = config.train_batch_size if config.n_epochs is None else 0  # a pass has at most the rows of the data
     steps = config.batch_size if config.do_dagger and config.batch_episodes is None else 0
     for names, needed in (
-        (("size", "n_layers"), weights * BYTES_PER_WEIGHT),
+        (("size", "n_layers", *(("ensemble",) if config.ensemble > 1 else ())), weights * BYTES_PER_WEIGHT),
         (("train_batch_size",), rows * row),
         (("batch_size",), steps * (BYTES_PER_STEP + numbers)),
         (("batch_episodes",), (config.batch_episodes or 0) * BYTES_PER_EPISODE),

@@ -15,7 +15,11 @@ def flags_without_effect(config: RunConfig) -> list[str]:
     dagger = config.do_dagger
     cases = (
         (not config.expert_data, " ".join(READING), "without --expert_data"),
-        (not dagger, "rule beta_decay batch_size batch_episodes scalar_log_freq", "without --do_dagger"),
+        (
+            not dagger,
+            "rule rule_kwargs beta_decay labels_per_iter max_labels batch_size batch_episodes scalar_log_freq",
+            "without --do_dagger",
+        ),
         (dagger and config.batch_episodes, "batch_size", "with --batch_episodes"),
         (config.n_epochs, "num_agent_train_steps_per_iter", "with --n_epochs, which decides how long to train"),
         (config.n_layers == 0, "size activation", "with --n_layers 0"),

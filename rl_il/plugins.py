@@ -29,6 +29,7 @@ ACTIVATIONS = {
 POLICIES = {
     "MLPPolicySL": "rl_il.policies.mlp_policy:MLPPolicySL",
     "CNNPolicySL": "rl_il.policies.cnn_policy:CNNPolicySL",
+    "EnsemblePolicySL": "rl_il.policies.ensemble:EnsemblePolicySL",
 }
 """Policy classes that a policy file may name even if their module has not been imported."""
 
@@ -58,6 +59,14 @@ AUGMENTATIONS = {
 
 RULES = {
     "dagger": "rl_il.infrastructure.dagger:DAgger",
+    "random": "rl_il.infrastructure.rules.choosing:Random",
+    "kcentre": "rl_il.infrastructure.rules.choosing:KCentre",
+    "disagreement": "rl_il.infrastructure.rules.choosing:Disagreement",
+    "hg": "rl_il.infrastructure.rules.takeover:HGDAgger",
+    "safe": "rl_il.infrastructure.rules.safe:SafeDAgger",
+    "ensemble_dagger": "rl_il.infrastructure.rules.takeover:EnsembleDAgger",
+    "thrifty": "rl_il.infrastructure.rules.thrifty:ThriftyDAgger",
+    "dart": "rl_il.infrastructure.rules.dart:DART",
 }
 """Collection rules (DAgger and its variants): who acts while data are collected, and which steps get a label."""
 

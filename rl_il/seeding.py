@@ -29,6 +29,7 @@ PURPOSES = (
     "selection",
     "noise",
     "torch",
+    "rule",
 )
 
 

@@ -148,12 +148,14 @@ class Actor(ABC):
       remembers: whether an action also depends on earlier observations of the episode. Such an actor must get the
         observations of an episode one by one, in order.
       reads_simulator: whether it reads the state of the environment, which it gets in `watch` before `reset`.
+      ensemble: how many networks decide together. Above 1, there is `disagreement`.
     """
 
     ob_shape: tuple[int, ...]
     form: ActionForm | None = None
     remembers: bool = False
     reads_simulator: bool = False
+    ensemble: int = 1
 
     @property
     def answers_recorded(self) -> bool:
@@ -175,6 +177,21 @@ class Actor(ABC):
 
         They are the environment's own: int64, or float32 that is not clipped to the action space.
         """
+
+    def features(self, obs: np.ndarray) -> np.ndarray:
+        """Return the outputs of the last hidden layer, `(N, d)` float32, for recorded observations `(N, *ob_shape)`.
+
+        Raise `InputError` if this actor has no such layer, or sees several observations at once.
+        """
+        raise InputError(f"a {type(self).__name__} has no features of a single observation")
+
+    def disagreement(self, obs: np.ndarray) -> np.ndarray:
+        """Return how much the networks of an ensemble disagree: one float32 for one observation, or `(N,)` for N.
+
+        Like `get_action`, an actor that remembers takes each observation of an episode once. Raise `InputError` if
+        there is only one network.
+        """
+        raise InputError("one network cannot disagree with itself; train several with --ensemble 5")
 
 
 PER_STEP = ("rewards", "expert_acs", "labelled", "source", "consulted")

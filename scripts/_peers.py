@@ -6,16 +6,19 @@ With an expert, which must have discrete actions, it makes a DAgger run, else it
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import count, islice
+from itertools import count, islice, pairwise
 
 N_ITER = 10  # of a DAgger run
 BATCH_SIZE = 1000  # environment steps that it collects in each iteration
+CHUNK, MINIBATCH, HIDDEN = 8, 128, (256, 256, 256)  # of the heads that are compared
+MODES = 5
 
 
 class CoursePolicy:
@@ -99,6 +102,77 @@ def loader_training(obs, acs, policy: CoursePolicy, n_steps: int) -> float:
             batch = next(batches)
         policy.update(*batch)
     return time.perf_counter() - start + share * shuffling
+
+
+class HeadLoop:
+    """A plain PyTorch loop that trains a head for chunks: `gaussian` (mean squared error), `mixture` or `flow`.
+
+    All data are a tensor, rows are drawn with replacement, and Adam has torch's default settings.
+    """
+
+    def __init__(self, head: str, obs, acs):
+        import torch
+
+        self.torch, self.obs = torch, torch.from_numpy(obs[: len(obs) - CHUNK + 1])
+        windows = torch.from_numpy(acs).unfold(0, CHUNK, 1)  # (N, ac_dim, CHUNK)
+        self.labels = windows.transpose(1, 2).flatten(1).contiguous()
+        numbers = self.labels.shape[1]
+        extra = numbers + 1 if head == "flow" else 0  # a point and a time
+        outputs = MODES * (1 + 2 * numbers) if head == "mixture" else numbers
+        self.widths = (self.obs.shape[1] + extra, *HIDDEN, outputs)
+        *hidden, last = (torch.nn.Linear(*ends) for ends in pairwise(self.widths))
+        self.network = torch.nn.Sequential(*(part for layer in hidden for part in (layer, torch.nn.ReLU())), last)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), 5e-3)
+        self.loss = getattr(self, f"{head}_loss")
+
+    def train(self, n_steps: int) -> None:
+        """Make the gradient steps."""
+        for rows in self.torch.randint(len(self.obs), (n_steps, MINIBATCH)):
+            loss = self.loss(self.obs[rows], self.labels[rows])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            loss.item()
+
+    def gaussian_loss(self, obs, labels):
+        """Return the mean squared error."""
+        return self.torch.nn.functional.mse_loss(self.network(obs), labels)
+
+    def mixture_loss(self, obs, labels):
+        """Return the negative log-likelihood of a mixture of Gaussians, for each number of a chunk."""
+        numbers = labels.shape[1]
+        logits, means, log_stds = self.network(obs).split([MODES, MODES * numbers, MODES * numbers], dim=1)
+        scales = log_stds.clamp(-4, 2).exp().unflatten(1, (MODES, numbers))
+        distances = (labels[:, None] - means.unflatten(1, (MODES, numbers))) / scales
+        logs = (-distances.square() / 2 - scales.log() - math.log(2 * math.pi) / 2).sum(2)
+        return -self.torch.logsumexp(logits.log_softmax(1) + logs, 1).mean() / numbers
+
+    def flow_loss(self, obs, labels):
+        """Return the error of the velocity at a random point between noise and label."""
+        start, t = self.torch.randn_like(labels), self.torch.rand(len(labels), 1)
+        inputs = self.torch.cat((obs, (1 - t) * start + t * labels, t), 1)
+        return self.torch.nn.functional.mse_loss(self.network(inputs), labels - start)
+
+
+def matrix_products(widths: Sequence[int]) -> Callable[[int], None]:
+    """Return a function that makes only the matrix products of `n` gradient steps of a network with these widths.
+
+    Each layer has three: of its outputs, of the gradient of its weights and, but for the first, of its inputs.
+    """
+    import torch
+
+    values = [torch.randn(MINIBATCH, width) for width in widths]
+    layers = [(torch.randn(a, b), x, y) for (a, b), (x, y) in zip(pairwise(widths), pairwise(values), strict=True)]
+
+    def multiply(n: int) -> None:
+        for _ in range(n):
+            for i, (weight, inputs, outputs) in enumerate(layers):
+                torch.mm(inputs, weight)
+                torch.mm(inputs.T, outputs)
+                if i:
+                    torch.mm(outputs, weight.T)
+
+    return multiply
 
 
 def course_episodes(env, policy: CoursePolicy, seeds: Iterable[int], draw: bool) -> Iterator[dict]:

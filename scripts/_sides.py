@@ -16,10 +16,13 @@ from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
-from _peers import CoursePolicy, course_episodes, fused_training, replay
+from _peers import CHUNK, MINIBATCH, CoursePolicy, HeadLoop, course_episodes, fused_training, matrix_products, replay
 from _shell import SCRIPTS, printed, seconds
 
 from rl_il.config import RunConfig
+
+CHUNKED = "LunarLanderContinuous-v3"  # 8 numbers to 2; with chunks of 8, the network is about that of Push-T
+HEAD_SETTINGS = {"chunk": CHUNK, "n_layers": 3, "size": 256, "activation": "relu", "train_batch_size": MINIBATCH}
 
 Sides = tuple[Callable[[], float], Callable[[], float]]
 """A function that measures this project, and one that measures the other side."""
@@ -40,16 +43,33 @@ def training(env_name: str, rows: int, loop: Callable, steps: int) -> Iterator[S
     yield partial(training_speed, trainer), partial(loop_speed, loop, obs, acs, peer, steps)
 
 
+def head_training(head: str, rows: int = 20_000, steps: int = 1000) -> Iterator[Sides]:
+    """Yield the gradient steps/s of a head for chunks, compiled, and of a plain loop with PyTorch's Adam."""
+    trainer, obs, acs = filled_trainer(CHUNKED, rows, steps=steps, head=head, **HEAD_SETTINGS)
+    peer = HeadLoop(head, obs, acs)
+    yield partial(training_speed, trainer), partial(loop_speed, HeadLoop.train, peer, steps)
+
+
+def head_limit(head: str, rows: int = 20_000, steps: int = 1000) -> Iterator[Sides]:
+    """Yield the gradient steps/s of a head for chunks, compiled, and those if only its matrix products took time."""
+    trainer, obs, acs = filled_trainer(CHUNKED, rows, steps=steps, head=head, **HEAD_SETTINGS)
+    products = matrix_products(HeadLoop(head, obs, acs).widths)
+    yield partial(training_speed, trainer), partial(loop_speed, products, steps)
+
+
 def imitation_training(python: str) -> Iterator[Sides]:
     """Yield the gradient steps/s of compiled training with imitation's loss, and of imitation's `BC.train`."""
     trainer, _, _ = filled_trainer("HalfCheetah-v5", 20_000, loss="nll")
     yield partial(training_speed, trainer), partial(printed, [python, SCRIPTS / "_imitation.py", "bc"])
 
 
-def loop_speed(loop: Callable, obs, acs, peer, steps: int) -> float:
-    """Return gradient steps/s of another loop. The loop may return the seconds to be counted."""
-    start = time.perf_counter()
-    taken = loop(obs, acs, peer, steps)
+def loop_speed(loop: Callable, *args) -> float:
+    """Return gradient steps/s of another loop; its last argument is how many it makes.
+
+    The loop may return the seconds to be counted.
+    """
+    start, steps = time.perf_counter(), args[-1]
+    taken = loop(*args)
     return steps / (taken or time.perf_counter() - start)
 
 
@@ -64,18 +84,18 @@ def training_speed(trainer) -> float:
 
 
 @lru_cache(maxsize=1)  # for the next row
-def filled_trainer(env_name: str, rows: int, loss: str | None = None, steps: int = 3000, compile: str = "on"):
+def filled_trainer(env_name: str, rows: int, steps: int = 3000, compile: str = "on", **settings):
     """Return a trainer with `rows` rows of random numbers in its buffer, and these observations and actions."""
     import numpy as np
 
     from rl_il.envs import make_env
     from rl_il.infrastructure.rl_trainer import RLTrainer
-    from rl_il.policies.mlp_policy import MLPPolicySL
+    from rl_il.runs.parts import build_policy
     from rl_il.types import Trajectory
 
     env, rng = make_env(env_name), np.random.default_rng(0)
-    config = RunConfig(env_name=env_name, num_agent_train_steps_per_iter=steps, compile=compile, loss=loss)
-    policy = MLPPolicySL.for_env(env, loss=loss)
+    config = RunConfig(env_name=env_name, num_agent_train_steps_per_iter=steps, compile=compile, **settings)
+    policy = build_policy(config, env)
     obs = rng.standard_normal((rows + 1, *policy.ob_shape), np.float32)
     if policy.discrete:
         acs = rng.integers(policy.ac_dim, size=rows)

@@ -98,6 +98,7 @@ def all_rows(imitation: str | None) -> list[Row]:
     """Return the rows of the table. Those that compare with imitation need the Python that has it."""
     return [
         *training_rows(),
+        *head_rows(),
         *rollout_rows(),
         *dagger_rows(),
         *shell_rows(),
@@ -119,6 +120,15 @@ def training_rows() -> Iterator[Row]:
         ):
             what = f"training: gradient steps/s, {loss}, {rows:,} rows, against {against}"
             yield Row(what, "steps/s", AT_LEAST, target, partial(sides.training, env_name, rows, loop, steps))
+
+
+def head_rows() -> Iterator[Row]:
+    """Yield the rows of gradient steps/s of the heads for chunks of actions."""
+    for head, name in (("gaussian", "mse"), ("mixture", "mixture"), ("flow", "flow")):
+        what = f"training: gradient steps/s, {name}, chunks of 8, 3 x 256 relu, minibatch 128, against"
+        both = partial(sides.head_training, head)
+        yield Row(f"{what} a plain loop with Adam", "steps/s", AT_LEAST, 1.8, both)
+        yield Row(f"{what} only its matrix products", "steps/s", AT_LEAST, None, partial(sides.head_limit, head))
 
 
 def rollout_rows() -> Iterator[Row]:

@@ -1,14 +1,13 @@
 """Run a grid of settings with several seeds each; write a table, a figure and a CSV file."""
 
-import argparse
-import re
 import sys
 
 from rl_il.config import RunConfig
-from rl_il.errors import InputError, go_on_without_output, run_command
+from rl_il.errors import go_on_without_output, run_command
 from rl_il.files import data_folder, safe_name
+from rl_il.flags import add_launch_flags, launching
 from rl_il.notes import flags_without_effect
-from rl_il.options import CommandParser, add_arguments, from_arguments, path, positive_integer, worker_count
+from rl_il.options import CommandParser, add_arguments, from_arguments, path, positive_integer
 
 EXAMPLES = """examples:
   the number of gradient steps, 5 seeds (one training for each seed, evaluated at each number):
@@ -24,15 +23,6 @@ EXAMPLES = """examples:
 If a command was stopped, the same command continues. In the list of flags above, those up to --shard belong to the
 ablation. The others are flags of run_hw1.py and hold for all runs. --seed is the first of the seeds.
 """
-
-
-def shard(text: str) -> tuple[int, int]:
-    """Return `(i, n)` from the text `i/n`. It is an argparse type."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    part, parts = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= part <= parts:
-        raise argparse.ArgumentTypeError(f"must be i/n with i from 1 to n (such as 1/2), got {text!r}")
-    return part, parts
 
 
 def main() -> None:
@@ -60,20 +50,11 @@ def main() -> None:
         type=path,
         help="folder of runs and results (default: ablation_ENV_PARAM in ./data or $RL_IL_DATA)",
     )
-    add("--launcher", choices=("local", "ray"), default="local", help="processes on this machine, or Ray tasks")
-    add("--ray_address", help="address of a Ray cluster, such as auto or ray://HOST:10001 (default: start one here)")
-    add(
-        "--processes",
-        type=worker_count,
-        default="auto",
-        help="runs at a time, each with one thread (default: auto, one for each core)",
-    )
-    add("--shard", type=shard, default=(1, 1), metavar="I/N", help="make only part I of N parts of the runs")
+    add_launch_flags(parser)
     add_arguments(parser, RunConfig, without=("logdir", "exp_name", "num_workers", "eval_batch_size"))
     parser.set_defaults(eval_episodes=20, video_log_freq=-1)
     args = parser.parse_args()
-    if args.ray_address and args.launcher != "ray":
-        raise InputError("--ray_address has no effect without --launcher ray; add it, or drop --ray_address")
+    how = launching(args)
 
     from rl_il.studies.ablation.grid import Ablation, parse_params
     from rl_il.studies.ablation.sweep import run_ablation
@@ -84,7 +65,7 @@ def main() -> None:
     name = safe_name(f"ablation_{args.env_name}_{'_'.join(ablation.params)}")
     outdir = args.outdir or data_folder() / name
     go_on_without_output()
-    outcome = run_ablation(ablation, outdir, args.launcher, args.processes, args.ray_address, args.shard)
+    outcome = run_ablation(ablation, outdir, **how)
     sys.exit(1 if outcome.failures else 0)
 
 

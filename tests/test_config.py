@@ -154,10 +154,12 @@ def test_the_steps_of_an_evaluation_interval(interval, steps):
 
 
 def test_an_interval_longer_than_an_iteration_is_refused():
-    config = RunConfig(n_epochs=2, eval_interval="50")  # the number of steps depends on the data
-    assert config.evaluation_steps(60) == [50, 60]
     with pytest.raises(InputError, match=r"--eval_interval 50.*20"):
-        config.evaluation_steps(20)
+        RunConfig(num_agent_train_steps_per_iter=20, eval_interval="50")
+    config = RunConfig(n_epochs=2, eval_interval="50")  # the number of steps depends on the data
+    assert config.evaluation_steps(60) == [50, 60] and config.evaluation_steps(20) == [20]
+    with pytest.raises(InputError, match=r"--eval_interval 10,50.*20"):
+        RunConfig(n_epochs=2, eval_interval="10,50").evaluation_steps(20)
 
 
 @pytest.mark.parametrize("interval", ["0", "-5", "x", "", "5,5", "10,5", "5,", "1.5", "0,5", "1001", "5,1001"])

@@ -15,7 +15,7 @@ SCRIPTS = sorted((REPOSITORY / "scripts").glob("[!_]*.py"))
 
 ROOMS = [
     # the shared modules are one room
-    "errors types limits commands options statistics seeding plugins files config notes flags",
+    "errors types limits commands options statistics seeding plugins files config checks notes flags",
     "envs",
     "datasets",
     "infrastructure.pytorch_utils",  # its place has the course's name, but policies import it

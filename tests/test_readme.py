@@ -34,6 +34,8 @@ HEAVY = """
     teacher.run.teach teacher.run.settings_to_go_on teacher.run.record_human_demos
     studies.ablation.sweep.run_ablation report.runs.find_runs studies.diagnosis.diagnose.diagnose
     studies.doctor.examine.examine studies.demo.run_demo studies.results.make_results studies.pixels.run_pixels
+    studies.heads.study_pusht studies.heads.study_bird
+    studies.label_cost.study.run_label_cost
 """.split()
 
 
@@ -58,7 +60,7 @@ def is_accepted(monkeypatch, command: str) -> bool:
         reached.append(args)
         sys.exit()
 
-    if Path(script).stem in ("train_expert", "benchmark", "chaos", "soak"):
+    if Path(script).stem in ("run_pusht", "train_expert", "benchmark", "chaos", "soak"):
         parse = ArgumentParser.parse_args
         monkeypatch.setattr(ArgumentParser, "parse_args", lambda parser: parse(parser) and work())
     for function in HEAVY:

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ from rl_il.types import Trajectory
 
 AS_FOUND = ReadOptions()  # the user says nothing about the file
 SESSION = "session"  # the folder of a teaching run that holds one file for each episode
+
+V4_ZEROS = [45] * 10 + [175] * 6 + [253] * 6 + [270] * 6
+"""Before which numbers of Humanoid-v5's observation Humanoid-v4 has zeros: the world's inertia, velocity and contact
+forces, and the forces of actuators on the torso."""
 
 
 def session_files(run_folder: Path) -> list[Path]:
@@ -73,10 +77,11 @@ def load_trajectories(
         if not (may_lack_labels or any(t.labelled_steps.any() for t in trajectories)):
             raise InputError("has no step with a label")
         shape = trajectories[0].obs.shape[1:]
-        if env and has_contact_forces(shape, env):
-            note = f"observations in {path} have {shape[0]} numbers, those of {name_of(env)} 27"
-            print(f"note: {note}; the contact forces are cut off", file=sys.stderr)
-            trajectories = [dataclasses.replace(t, obs=t.obs[:, :27]) for t in trajectories]
+        if env and (adapted := adaptation(shape, env)):
+            how, adapt = adapted
+            numbers = f"{shape[0]} numbers, those of {name_of(env)} {env.observation_space.shape[0]}"
+            print(f"note: observations in {path} have {numbers}; {how}", file=sys.stderr)
+            trajectories = [dataclasses.replace(t, obs=adapt(t.obs)) for t in trajectories]
         if env:
             trajectories = [_fit(dataclasses.replace(t, obs=flat_rows(t.obs, env)), env) for t in trajectories]
     for note in notes:  # of a file that is refused, only the reason is said
@@ -84,12 +89,20 @@ def load_trajectories(
     return trajectories
 
 
-def has_contact_forces(shape: tuple[int, ...], env: gym.Env) -> bool:
-    """Return whether observations of this shape are an Ant's 27 numbers and contact forces, and `env` observes 27.
+def adaptation(shape: tuple[int, ...], env: gym.Env) -> tuple[str, Callable[[np.ndarray], np.ndarray]] | None:
+    """Return how observations of this shape, of another version, are adapted to the environment; None if not.
 
-    The course's Ant-v4 observes 84 contact forces, and Ant-v5 observes 78. Gymnasium's Ant-v4 observes none.
+    It is given in words and as a function. The course's Ant-v4 observes 84 contact forces, and Ant-v5 observes 78.
+    Gymnasium's Ant-v4 observes none.
     """
-    return name_of(env).startswith("Ant-") and shape in ((111,), (105,)) and env.observation_space.shape == (27,)
+    name, own = name_of(env), env.observation_space.shape
+    if name.startswith("Ant-") and shape in ((111,), (105,)) and own == (27,):
+        rewards = "; the rewards are those of Ant-v5" if shape == (105,) else ""
+        return f"the contact forces are cut off{rewards}", lambda obs: obs[..., :27]
+    if name.startswith("Humanoid-") and shape == (348,) and own == (376,):
+        how = "the zeros that Humanoid-v5 leaves out are added; the rewards are those of Humanoid-v5"
+        return how, lambda obs: np.insert(obs, V4_ZEROS, 0, axis=-1)
+    return None
 
 
 @contextmanager

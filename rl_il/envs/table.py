@@ -26,7 +26,7 @@ def task_done(trajectory: Trajectory) -> bool:
 
 
 def largest_reward(trajectory: Trajectory) -> float:
-    """Return the largest reward of the episode: on Push-T, the largest share of the goal that the block covered."""
+    """Return the largest reward of the episode: on Push-T, the covered share of the goal / 0.95, at most 1."""
     return float(trajectory.rewards.max())
 
 
@@ -88,7 +88,7 @@ ENVS: dict[str, EnvRow] = {
     "Ant-v5": EnvRow("Ant-v5.npz", "Ant-v5.npz", camera="track"),
     "Ant-v4": EnvRow("Ant-v5.npz", "Ant-v5.npz", camera="track"),
     "Humanoid-v5": EnvRow("Humanoid-v5.npz", "Humanoid-v5.npz", camera="track"),
-    "Humanoid-v4": EnvRow("Humanoid-v5.npz", "Humanoid-v4.npz", camera="track"),
+    "Humanoid-v4": EnvRow("Humanoid-v5.npz", "Humanoid-v5.npz", camera="track"),
     "Bird-v0": EnvRow("bird_pilot"),
     "BirdHard-v0": EnvRow("bird_pilot"),
     "gym_pusht/PushT-v0": EnvRow(score=largest_reward, success=task_done, package=("gym_pusht", "make pusht-env")),

@@ -28,12 +28,13 @@ from torch import Tensor
 
 from rl_il.errors import InputError
 from rl_il.files import atomic_write
+from rl_il.infrastructure.compile_check import agrees
 from rl_il.infrastructure.progress import clock
 from rl_il.infrastructure.recorded import describe_graph
 
 CACHE = "RL_IL_CACHE"  # the environment variable that names the folder
 MAX_BYTES = 200 * 10**6  # of all libraries; one has about 1.5 MB
-VERSION = 1  # of `build`: another one makes other libraries of the same graph
+VERSION = 2  # of `build`: another one makes other libraries of the same graph
 NAME = re.compile(r"[0-9a-f]{32}-([0-9a-f]{32}\.\w+|failed\.txt)")  # of a file in the cache
 OPTIONS = {
     # Else the inductor compiles two programs to find out which instructions the processor knows. Torch knows it.
@@ -49,7 +50,10 @@ CRASHES = [getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGILL
 TRIAL_SECONDS = 120
 TRIAL = """
 import sys, torch
-torch._C._aoti.AOTIModelContainerRunnerCpu(sys.argv[1], 1).run(torch.load(sys.argv[2]))
+torch.manual_seed(0)
+tensors = torch.load(sys.argv[2])
+results = torch._C._aoti.AOTIModelContainerRunnerCpu(sys.argv[1], 1).run(tensors)
+torch.save([*tensors, *results], sys.argv[2])
 """
 Step = Callable[..., tuple[Tensor, ...]]
 Library = Callable[[list[Tensor]], list[Tensor]]
@@ -86,7 +90,7 @@ def _compile(step: Step, inputs: Sequence[Tensor], rewrites: dict[Any, Callable]
             return library
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
             built = build(step, inputs, rewrites, scratch)
-            try_out(built, inputs, folder / f"{name}{FAILED}")
+            try_out(built, step, inputs, folder / f"{name}{FAILED}")
             return open_library(keep(built, folder, name))
 
 
@@ -132,7 +136,7 @@ def build(step: Step, inputs: Sequence[Tensor], rewrites: dict[Any, Callable], s
     from torch.fx.experimental.proxy_tensor import make_fx
 
     options = {name: value for name, value in OPTIONS.items() if name in torch._inductor.list_options()}
-    with _environment("TORCHINDUCTOR_CACHE_DIR", scratch), warnings.catch_warnings():
+    with _environment("TORCHINDUCTOR_CACHE_DIR", scratch), warnings.catch_warnings(), _changes_in_order():
         warnings.simplefilter("ignore")  # torch's notes for its developers
         graph = make_fx(step, decomposition_table=rewrites, tracing_mode="fake")(*inputs)
         try:
@@ -142,28 +146,56 @@ def build(step: Step, inputs: Sequence[Tensor], rewrites: dict[Any, Callable], s
             return Path(torch._inductor.aot_compile(graph, tuple(inputs), options=options))
 
 
-def try_out(library: Path, inputs: Sequence[Tensor], failure: Path) -> None:
+@contextmanager
+def _changes_in_order() -> Iterator[None]:
+    """Mend a fault of torch 2.13 in the `with` block: https://github.com/pytorch/pytorch/issues/185509.
+
+    When two loops become one, the inductor may forget that the second one reads a tensor after it was changed in
+    place. With dropout after layer normalisation, a layer then used its mask before the mask was drawn.
+    """
+    from torch._inductor.scheduler import SchedulerNode
+
+    recompute = SchedulerNode.recompute_size_and_body
+
+    def recompute_and_rename(node: SchedulerNode, *args: Any, **named: Any) -> None:
+        recompute(node, *args, **named)
+        node.set_read_writes(node.read_writes.rename(node.mutation_renames))
+
+    SchedulerNode.recompute_size_and_body = recompute_and_rename
+    try:
+        yield
+    finally:
+        SchedulerNode.recompute_size_and_body = recompute
+
+
+def try_out(library: Path, step: Step, inputs: Sequence[Tensor], failure: Path) -> None:
     """Call the library in another process, since it may crash, for instance if libstdc++ is linked into it.
 
-    Raise `CompileError` if it fails. If it crashed, also write the reason to the file `failure`, so that it is not
-    compiled again in each run.
+    Raise `CompileError` if it fails. If it crashed, or computed something else than `step`, also write the reason to
+    the file `failure`, so that it is not compiled again in each run.
     """
-    torch.save([*inputs], library.with_suffix(".inputs"))
-    command = [sys.executable, "-c", TRIAL, str(library), str(library.with_suffix(".inputs"))]
+    file = library.with_suffix(".tensors")
+    torch.save([*inputs], file)
+    command = [sys.executable, "-c", TRIAL, str(library), str(file)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     try:
         status = subprocess.run(command, cwd=library.parent, timeout=TRIAL_SECONDS, **quiet).returncode
     except subprocess.TimeoutExpired as error:
         raise CompileError(f"the compiled step did not answer within {TRIAL_SECONDS} s") from error
     if -status in CRASHES:
-        reason = (
-            f"the compiled step crashes on this machine (signal {-status}); to compile it again, remove {failure}"
-        )
-        with suppress(InputError), atomic_write(failure) as file:
-            file.write(reason.encode())
-        raise CompileError(reason)
+        _refuse(f"crashes on this machine (signal {-status})", failure)
     if status:
         raise CompileError(f"the compiled step fails on this machine (status {status})")
+    if not agrees(torch.load(file), step, inputs):
+        _refuse("computes something else than the eager step", failure)
+
+
+def _refuse(problem: str, failure: Path) -> None:
+    """Write to the file `failure` what is wrong with the compiled step, and raise `CompileError`."""
+    reason = f"the compiled step {problem}; to compile it again, remove {failure}"
+    with suppress(InputError), atomic_write(failure) as file:
+        file.write(reason.encode())
+    raise CompileError(reason)
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class CompiledUpdate:
         The function is valid until `on` is called again, or until a parameter is replaced, frozen or unfrozen. Raise
         `CompileError` if the step cannot be compiled.
         """
-        some = _tensors(batch(torch.zeros(self.batch_rows, dtype=torch.int64, device=buffer.device)))
+        some = _tensors(batch(torch.arange(self.batch_rows, device=buffer.device) % len(buffer)))
         self.policy.check_labels(some[1], self.batch_rows)
         try:
             with torch.random.fork_rng(devices=[]):  # the loss may draw random numbers

@@ -1,6 +1,6 @@
 """Collection rules, which decide who acts and which states get a label, and teachers, which give the labels.
 
-To add a variant of DAgger, write a subclass of `Rule` and add a row to `plugins.RULES`.
+The variants of DAgger are in `rules/`. To add one, write a subclass of `Rule` and add a row to `plugins.RULES`.
 """
 
 from __future__ import annotations
@@ -98,9 +98,17 @@ class Rule:
 
     Attributes:
       settings: the names of those settings in `RunConfig` that are arguments of the constructor.
+      has_budget: whether `--labels_per_iter` must be given (True), may be given (None), or must not be given (False).
+      needs_ensemble: whether it asks the learner for the disagreement of its networks.
+      asks_learner: whether it asks the learner about single observations, outside the order of an episode.
+      stays: the names of attributes that are not sent to worker processes, since they are not needed while it acts.
     """
 
     settings: tuple[str, ...] = ()
+    has_budget: bool | None = None
+    needs_ensemble: bool = False
+    asks_learner: bool = False
+    stays: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, config: RunConfig) -> Rule:
@@ -110,7 +118,33 @@ class Rule:
         """
         if config.beta_decay and "beta_decay" not in cls.settings:
             raise InputError(f"--beta_decay has no effect with --rule {config.rule}; drop it")
-        return cls(**{name: getattr(config, name) for name in cls.settings})
+        rule = cls(**{name: getattr(config, name) for name in cls.settings}, **config.rule_values())
+        rule.check_budget(config)
+        return rule
+
+    def check_budget(self, config: RunConfig) -> None:
+        """Raise `InputError` if `--labels_per_iter` is missing, or has no place."""
+        if self.has_budget and config.labels_per_iter is None:
+            raise InputError(
+                f"--rule {config.rule} chooses a number of states; give it with --labels_per_iter, such as 50"
+            )
+        if self.has_budget is False and config.labels_per_iter is not None:
+            raise InputError(
+                f"--rule {config.rule} labels all visited states; for --labels_per_iter give --rule random"
+            )
+
+    def check(self, config: RunConfig, learner: Actor) -> None:
+        """Raise `InputError` if the run lacks something that the rule needs. Nothing was written yet."""
+        rule = f"--rule {config.rule}"
+        self.check_budget(config)
+        if self.needs_ensemble and learner.ensemble == 1:
+            raise InputError(f"{rule} asks how much the networks of an ensemble disagree; give --ensemble 5")
+        if self.asks_learner and not learner.answers_recorded:
+            raise InputError(f"{rule} asks the policy about single states, so it needs --history 1 and no pictures")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes that are sent to worker processes."""
+        return {name: value for name, value in vars(self).items() if name not in self.stays}
 
     def begin_round(self, snapshot: Actor, data: ReplayBuffer, itr: int) -> None:
         """Prepare for the episodes of an iteration.
@@ -139,7 +173,8 @@ class Rule:
 
         Args:
           trajectories: the whole episodes of the iteration. Their `labelled_steps` say which states may get a label.
-          budget: the maximum number of states to choose, or None for no limit, which is what a run gives.
+          budget: the maximum number of states to choose, or None for no limit. If more are chosen, some of them are
+            dropped at random.
           rng: the generator for random choices.
         """
         return [np.ones(len(trajectory), bool) for trajectory in trajectories]
@@ -162,14 +197,15 @@ class DAgger(Rule):
     """
 
     settings = ("beta_decay",)
+    has_budget = False
 
     def __init__(self, beta_decay: float = 0.0):
-        self.beta_decay, self.beta = beta_decay, 0.0
+        self.beta_decay, self._beta = beta_decay, 0.0
         self._rng = np.random.default_rng()
 
     def begin_round(self, snapshot: Actor, data: ReplayBuffer, itr: int) -> None:
         """Set beta to the iteration's value."""
-        self.beta = self.beta_decay**itr
+        self._beta = self.beta_decay**itr
 
     def begin_episode(self, seed: int) -> None:
         """Start the episode's own random stream."""
@@ -177,10 +213,10 @@ class DAgger(Rule):
 
     def decide(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> Decision:
         """Return the learner's action or, with probability beta, the expert's action."""
-        if not self.beta:
+        if not self._beta:
             return Decision(own, LEARNER)
         answer = teacher.act(ob)  # asked at every step, since the expert may remember the episode
-        return Decision(answer, teacher.source) if self._rng.random() < self.beta else Decision(own, LEARNER)
+        return Decision(answer, teacher.source) if self._rng.random() < self._beta else Decision(own, LEARNER)
 
 
 def label_round(
@@ -189,12 +225,17 @@ def label_round(
     teacher: Teacher,
     rng: np.random.Generator,
     budget: int | None = None,
+    chunk: int = 1,
 ) -> list[Trajectory]:
     """Return the iteration's trajectories with the teacher's labels for the states that the rule selects.
 
-    Raise `InputError` if the teacher's answers are not actions, or if the rule's selection is not a bool array.
+    With a chunk of K, a selected state brings the labels of the K states from it on, or of the episode's last K.
+    Chunks with a state that may not be labelled are left out, since no policy could learn from them. If there are
+    more than `budget` labels, selected states are dropped at random. Raise `InputError` if the teacher's answers are
+    not actions, or if the rule's selection is not a bool array.
     """
-    chosen, name = rule.select(trajectories, budget, rng), f"{type(rule).__name__}.select"
+    starts = None if budget is None else budget // chunk
+    chosen, name = rule.select(trajectories, starts, rng), f"{type(rule).__name__}.select"
     if not isinstance(chosen, Sequence) or len(chosen) != len(trajectories):
         raise InputError(f"{name} must return a list of {len(trajectories)} arrays, got {chosen!r:.100}")
     for trajectory, mask in zip(trajectories, chosen, strict=True):
@@ -204,7 +245,39 @@ def label_round(
                 f"{name} must return a bool array of shape ({len(trajectory)},) for an episode of {len(trajectory)}"
                 f" steps, got {got}"
             )
-    return [label(trajectory, mask, teacher) for trajectory, mask in zip(trajectories, chosen, strict=True)]
+    may = [trajectory.labelled_steps for trajectory in trajectories]
+    masks = [with_chunks(mask, may_be, chunk) for mask, may_be in zip(chosen, may, strict=True)]
+    if budget is not None and sum(int(mask.sum()) for mask in masks) > budget:
+        chosen = drop_surplus([mask & may_be for mask, may_be in zip(chosen, may, strict=True)], starts, rng)
+        masks = [with_chunks(mask, may_be, chunk) for mask, may_be in zip(chosen, may, strict=True)]
+    return [label(trajectory, mask, teacher) for trajectory, mask in zip(trajectories, masks, strict=True)]
+
+
+def drop_surplus(masks: Sequence[np.ndarray], budget: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the bool arrays with at most `budget` true values in all. The others are dropped at random."""
+    chosen = np.flatnonzero(np.concatenate(masks))
+    kept = rng.choice(chosen, min(budget, len(chosen)), replace=False)
+    return split_like(np.isin(np.arange(sum(map(len, masks))), kept), masks)
+
+
+def split_like(values: np.ndarray, parts: Sequence[Any]) -> list[np.ndarray]:
+    """Return the values `(sum of lengths, ...)` in pieces that are as long as the parts."""
+    return np.split(values, np.cumsum([len(part) for part in parts])[:-1])
+
+
+def with_chunks(chosen: np.ndarray, may: np.ndarray, chunk: int) -> np.ndarray:
+    """Return `(T,)` bool: the chosen steps that may have a label, each with the `chunk` - 1 steps after it.
+
+    For a step near the end of the episode, these are the last `chunk` steps, since a policy learns whole chunks.
+    Chunks with a step that may not have a label are left out.
+    """
+    if chunk == 1 or len(chosen) < chunk:
+        return chosen & may
+    starts = np.minimum(np.flatnonzero(chosen), len(chosen) - chunk)
+    steps = starts[:, None] + np.arange(chunk)
+    widened = np.zeros(len(chosen), bool)
+    widened[steps[may[steps].all(axis=1)]] = True
+    return widened
 
 
 def label(trajectory: Trajectory, chosen: np.ndarray, teacher: Teacher) -> Trajectory:

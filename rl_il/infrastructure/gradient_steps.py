@@ -17,7 +17,7 @@ from rl_il.errors import DivergedError, InputError
 from rl_il.infrastructure.augmentation import augment
 from rl_il.infrastructure.averaging import AveragedWeights
 from rl_il.infrastructure.compiled import CompiledUpdate, CompileError
-from rl_il.infrastructure.pytorch_utils import seeded, threads
+from rl_il.infrastructure.pytorch_utils import seeded, threads, without_denormals
 from rl_il.infrastructure.replay_buffer import ReplayBuffer, with_noise
 from rl_il.policies.adam import AdamW
 from rl_il.policies.base_policy import BasePolicy
@@ -53,7 +53,7 @@ class GradientSteps:
         self._base_rate = 0.0  # the learning rate without the schedule, in a block of gradient steps
         self.itr = self.step = 0  # of the current minibatch
         self._update: Callable[[Tensor], float | Tensor] | None = None
-        self._update_itr: int | None = None  # the iteration of `_update`; later ones have more data
+        self._made_for_few = False  # whether `_update` is for a buffer of less than a minibatch
 
     def __call__(self, minibatches: Iterable[Tensor], itr: int, first_step: int) -> np.ndarray:
         """Make a gradient step on each minibatch, and return the losses before the steps, `(n,)` float64.
@@ -70,7 +70,7 @@ class GradientSteps:
         losses: list[float | Tensor] = []
         rng = stream(self.config.seed, "torch", itr, first_step)
         seed = int(rng.integers(2**62))  # for dropout
-        with threads(self.config.torch_threads), seeded(seed), self._base_rate_kept(), self._trained_weights():
+        with self._base_rate_kept(), self._trained_weights(), self._fast(), seeded(seed):
             update = self.update_of(itr)
             for rows in minibatches:
                 self.step = first_step + len(losses)
@@ -111,29 +111,40 @@ class GradientSteps:
         """Make one gradient step on the rows with these numbers, and return the loss before it, finite or not."""
         drops = self.config.dropout > 0  # seeding takes longer than a compiled step
         seed = int(stream(self.config.seed, "torch", itr, step).integers(2**62)) if drops else 0
-        with threads(self.config.torch_threads), seeded(seed) if drops else nullcontext():
+        with self._fast(), seeded(seed) if drops else nullcontext():
             update, self.step = self.update_of(itr), step
             return float(update(rows))
+
+    @contextmanager
+    def _fast(self) -> Iterator[None]:
+        with threads(self.config.torch_threads), without_denormals():
+            yield
 
     def update_of(self, itr: int) -> Callable[[Tensor], float | Tensor]:
         """Return a function that takes row numbers, makes a gradient step on these rows and returns their loss.
 
-        It is for this iteration. `config.torch_threads` must be torch's number of threads, since a step is compiled
-        for it. Raise `InputError` if the step must be compiled and cannot be.
+        It uses the random streams of this iteration until the next call. `config.torch_threads` must be torch's
+        number of threads, since a step is compiled for it. Raise `InputError` if the step must be compiled and cannot
+        be.
         """
         self.itr = itr
-        if self._update_itr != itr:
-            self._update, self._update_itr = self._with_options(self._make_update()), itr
+        few = self._has_few()
+        if self._update is None or few != self._made_for_few:
+            self._update, self._made_for_few = self._with_options(self._make_update()), few
         return self._update
+
+    def _has_few(self) -> bool:
+        """Return whether no minibatch of a pass over the data has as many rows as a compiled step needs."""
+        return self.config.n_epochs is not None and len(self.buffer) < self.config.train_batch_size
 
     def _make_update(self) -> Callable[[Tensor], float | Tensor]:
         if self.scheduled:  # so that a captured step reads the rate from a tensor
             self.policy.optimizer.learning_rate = self.policy.optimizer.learning_rate
         plain = not self.config.augmentations() and not self.policy.noise_shape
         batch = self.buffer.batch if plain else self.batch
-        rows = self.config.train_batch_size
-        if self.compiles and not (self.config.n_epochs and len(self.buffer) < rows):  # else no minibatch has so many
+        if self.compiles and not self._has_few():
             try:
+                rows = self.config.train_batch_size * self.policy.minibatches
                 update = CompiledUpdate(self.policy, rows).on(self.buffer, batch)
                 self.must_compile = not on_gpu(self.policy)
                 return update

@@ -32,5 +32,5 @@ def noise_std(config: RunConfig, policy: BasePolicy, demonstrations: Sequence[Tr
 
 
 def _observations(demonstrations: Sequence[Trajectory]) -> np.ndarray:
-    """Return the observations at which an action was taken, `(N, *ob_shape)`."""
-    return np.concatenate([t.obs[:-1] for t in demonstrations])
+    """Return the observations that have a label, `(N, *ob_shape)`."""
+    return np.concatenate([t.obs[:-1][t.labelled_steps] for t in demonstrations])

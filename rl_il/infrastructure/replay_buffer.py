@@ -83,6 +83,17 @@ class ReplayBuffer:
         """Return the stored labels, `(rows, *shape of a label)`, without copying them."""
         return self._acs[: self._kept]
 
+    def labelled_obs(self) -> torch.Tensor:
+        """Return the stored observations that have a label, `(rows, *ob_shape)`, without stacks."""
+        return self.obs[self._labelled_rows()]
+
+    def labelled_acs(self) -> torch.Tensor:
+        """Return the stored labels, `(rows, *shape of a label)`, without chunks."""
+        return self.acs[self._labelled_rows()]
+
+    def _labelled_rows(self) -> torch.Tensor | slice:
+        return self._ahead[: self._kept] >= 0 if self.has_windows else slice(None)
+
     def add(self, trajectories: Sequence[Trajectory], continued: bool = False) -> None:
         """Append the labelled steps of each trajectory. With stacks or chunks, also append the unlabelled steps.
 
@@ -98,6 +109,16 @@ class ReplayBuffer:
             self._append(self.view(trajectory.obs[:-1][keep]), labels, labelled[keep])
             continued = False
         self._drawable = None
+
+    def count_drawable(self, trajectories: Sequence[Trajectory]) -> int:
+        """Return how many steps could be drawn from these whole trajectories alone, without storing them."""
+        ahead = np.concatenate([labels_ahead(t.labelled_steps, self.chunk) for t in trajectories])
+        stored = ahead if self.has_windows else ahead[ahead >= 0]
+        return int((stored[-self.max_size :] >= self._fewest_ahead).sum())
+
+    @property
+    def _fewest_ahead(self) -> int:
+        return 0 if self.pad else self.chunk - 1
 
     def batch(self, rows: torch.Tensor) -> Batch:
         """Return the minibatch with these row numbers `(N,)`."""
@@ -133,6 +154,21 @@ class ReplayBuffer:
         for _ in range(n_epochs):
             yield from self._rows(rng.permutation(len(self))).split(batch_rows)
 
+    def minibatches(
+        self, batch_rows: int, rng: np.random.Generator, n_steps: int, n_epochs: int | None = None, together: int = 1
+    ) -> Iterator[torch.Tensor]:
+        """Return an iterator over the row numbers for each gradient step, of `n_steps` draws or `n_epochs` passes.
+
+        With `together` above 1, a step gets the row numbers of so many independent minibatches in a row.
+        """
+
+        def one() -> Iterator[torch.Tensor]:
+            if n_epochs is None:
+                return self.draws(batch_rows, rng, n_steps)
+            return self.passes(batch_rows, rng, n_epochs)
+
+        return one() if together == 1 else map(torch.cat, zip(*[one() for _ in range(together)], strict=True))
+
     def in_order(self, batch_rows: int) -> Iterator[torch.Tensor]:
         """Return an iterator over the row numbers of one pass, in the order of storage, in minibatches."""
         return iter(self._rows(np.arange(len(self))).split(batch_rows))
@@ -146,7 +182,7 @@ class ReplayBuffer:
         """Return the numbers of the rows that can be drawn. Compute them only when they are needed."""
         if self._drawable is None:
             ahead = torch.empty(0) if self._ahead is None else self._ahead[: self._kept]
-            self._drawable = (ahead >= (0 if self.pad else self.chunk - 1)).nonzero()[:, 0]
+            self._drawable = (ahead >= self._fewest_ahead).nonzero()[:, 0]
         return self._drawable
 
     def _append(self, obs: np.ndarray, acs: np.ndarray, labelled: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.infrastructure.counting import Counts, count_collected, count_demonstrations
 from rl_il.infrastructure.dagger import Rule, Teacher, label_round
 from rl_il.infrastructure.gradient_steps import GradientSteps, pays
 from rl_il.infrastructure.normalisation import fit_normalisation, noise_std
@@ -31,11 +32,16 @@ class Block:
     steps: int  # of the iteration so far
     ends_iteration: bool
     evaluate: bool  # whether an evaluation is due after it
+    last_iteration: bool  # whether no iteration follows
     gradient_steps: int  # of the run so far
-    env_steps: int  # collected so far, without the steps of the demonstrations
-    expert_labels: int  # labels so far, with those of the demonstrations and of held-out steps
+    counts: Counts  # of the run so far
     losses: np.ndarray  # (n,) loss before each gradient step of the block
     trajectories: Sequence[Trajectory]  # the iteration's data if this is its first block, else empty
+
+    @property
+    def ends_run(self) -> bool:
+        """Return whether it is the last block of the run."""
+        return self.last_iteration and self.ends_iteration
 
 
 class RLTrainer:
@@ -72,7 +78,7 @@ class RLTrainer:
         fit_normalisation(config, policy, demonstrations)
         self.fit = GradientSteps(config, policy, self.buffer, compiles, noise_std(config, policy, demonstrations))
         self.itr = self.steps_done = 0  # the iteration, and the number of its gradient steps so far
-        self.gradient_steps = self.env_steps = self.expert_labels = 0
+        self.gradient_steps, self.counts = 0, Counts()
 
     def run_training_loop(self) -> list[Block]:
         """Train to the end, and return all blocks."""
@@ -80,8 +86,8 @@ class RLTrainer:
 
     def blocks(self) -> Iterator[Block]:
         """Train, and yield after each block of gradient steps. A run is evaluated, saved and stopped only there."""
-        for itr in range(self.itr, self.config.n_iter):
-            trajectories: Sequence[Trajectory] = ()
+        while self.steps_done or self.itr == 0 or not self.is_last(self.itr - 1):
+            itr, trajectories = self.itr, ()
             if self.steps_done == 0:
                 trajectories = self.demonstrations if itr == 0 else self.collect(itr)
                 self.add(itr, trajectories)
@@ -98,13 +104,12 @@ class RLTrainer:
         episodes = begin_episodes(self.env, learner, rng, config.ep_len, **ask)
         trajectories = enough(self.watch(episodes, "collect", itr), config.batch_size, config.batch_episodes)
         episodes.close()  # worker processes have started more of them
-        rng = stream(config.seed, "selection", itr)
-        return label_round(trajectories, self.rule, self.teacher, rng)
+        rng, budget = stream(config.seed, "selection", itr), config.label_budget(self.counts.expert_labels)
+        return label_round(trajectories, self.rule, self.teacher, rng, budget, self.policy.chunk)
 
     def add(self, itr: int, trajectories: Sequence[Trajectory]) -> None:
         """Add the labelled steps to the buffer, except those that are held out for validation."""
-        self.env_steps += sum(map(len, trajectories)) if itr else 0
-        self.expert_labels += sum(int(t.labelled_steps.sum()) for t in trajectories)
+        self.counts += count_collected(trajectories) if itr else count_demonstrations(trajectories)
         if self.config.val_fraction > 0:
             rng, fraction = stream(self.config.seed, "validation", itr), self.config.val_fraction
             trajectories, held = hold_out(trajectories, fraction, rng, whole_ends=self.buffer.has_windows)
@@ -119,10 +124,7 @@ class RLTrainer:
         """Yield the minibatches of each block, as row numbers, and the number of minibatches in the iteration."""
         config, rng = self.config, stream(self.config.seed, "training", itr)
         total, rows = config.steps_per_iteration(len(self.buffer)), config.train_batch_size
-        if config.n_epochs is None:
-            minibatches = self.buffer.draws(rows, rng, total)
-        else:
-            minibatches = self.buffer.passes(rows, rng, config.n_epochs)
+        minibatches = self.buffer.minibatches(rows, rng, total, config.n_epochs, self.policy.minibatches)
         minibatches, done = islice(minibatches, self.steps_done, None), self.steps_done
         while done < total:
             end = config.block_end(done, total)
@@ -133,27 +135,33 @@ class RLTrainer:
         self, itr: int, minibatches: Sequence[Tensor], total: int, trajectories: Sequence[Trajectory] = ()
     ) -> Block:
         """Make a gradient step on each minibatch, and return the block. The iteration has `total` steps."""
-        watched = self.watch(minibatches, "train", itr, total, self.steps_done)
-        losses = self.fit(watched, itr, self.steps_done)
+        losses = self.fit(self.watch(minibatches, "train", itr, total, self.steps_done), itr, self.steps_done)
         steps, self.gradient_steps = self.steps_done + len(losses), self.gradient_steps + len(losses)
-        last = steps == total
-        self.itr, self.steps_done = (itr + 1, 0) if last else (itr, steps)
-        counts = (self.gradient_steps, self.env_steps, self.expert_labels)
+        self.itr, self.steps_done = (itr + 1, 0) if steps == total else (itr, steps)
         due = steps in self.config.evaluation_steps(total)
-        return Block(itr, steps, last, due, *counts, losses, trajectories)
+        return Block(
+            itr, steps, steps == total, due, self.is_last(itr), self.gradient_steps, self.counts, losses, trajectories
+        )
+
+    def is_last(self, itr: int) -> bool:
+        """Return whether no iteration follows: it is the last of all, or has used up `max_labels`."""
+        return itr == self.config.n_iter - 1 or (itr > 0 and self.config.label_budget(self.counts.expert_labels) == 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that is needed to continue, without the data of the iterations so far."""
         state = {name: getattr(self, name) for name in ("itr", "steps_done", "gradient_steps")}
-        parts = {"policy": self.policy, "optimizer": self.policy.optimizer, "rule": self.rule, "fit": self.fit}
-        return state | {name: part.state_dict() for name, part in parts.items() if part is not None}
+        return state | {name: part.state_dict() for name, part in _parts(self).items()}
 
     def load_state_dict(self, state: dict[str, Any], collected: Iterable[Sequence[Trajectory]]) -> None:
         """Restore the state that `state_dict` returned. `collected` has the data of each iteration from 1 on."""
         for itr, trajectories in enumerate(chain([self.demonstrations], collected)):
             self.add(itr, trajectories)
-        parts = {"policy": self.policy, "optimizer": self.policy.optimizer, "rule": self.rule, "fit": self.fit}
-        for name, part in parts.items():
-            if part is not None:
-                part.load_state_dict(state[name] if name != "fit" else state.get(name, {}))  # older runs lack it
+        for name, part in _parts(self).items():
+            part.load_state_dict(state.get(name, {}))  # older runs lack some of them
         self.itr, self.steps_done, self.gradient_steps = state["itr"], state["steps_done"], state["gradient_steps"]
+
+
+def _parts(trainer: RLTrainer) -> dict[str, Any]:
+    """Return the parts of a trainer that have a state, by their names in a checkpoint."""
+    policy, rule = trainer.policy, trainer.rule or Rule()
+    return {"policy": policy, "optimizer": policy.optimizer, "rule": rule, "fit": trainer.fit}

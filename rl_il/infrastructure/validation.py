@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from rl_il.errors import InputError
+from rl_il.infrastructure.dagger import split_like
 from rl_il.infrastructure.replay_buffer import ReplayBuffer, with_noise
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.types import Trajectory
@@ -42,6 +44,20 @@ def hold_out(
         kept.append(replace(trajectory, labelled=trajectory.labelled_steps & ~chosen))
         held.append(replace(trajectory, labelled=trajectory.labelled_steps & chosen))
     return kept, held
+
+
+def thin_out(trajectories: Sequence[Trajectory], n: int) -> list[Trajectory]:
+    """Return the trajectories with only `n` of their labels, spread evenly over all labelled steps.
+
+    Raise `InputError` if they have fewer.
+    """
+    labelled = np.flatnonzero(np.concatenate([t.labelled_steps for t in trajectories]))
+    if n > len(labelled):
+        raise InputError(f"--thin_demos {n:,}: the demonstrations have only {len(labelled):,} labelled steps")
+    kept = np.zeros(sum(map(len, trajectories)), bool)
+    kept[labelled[np.linspace(0, len(labelled) - 1, n).round().astype(int)]] = True
+    masks = split_like(kept, trajectories)
+    return [replace(t, labelled=mask) for t, mask in zip(trajectories, masks, strict=True) if mask.any()]
 
 
 def validate(policy: BasePolicy, held: ReplayBuffer, rng: np.random.Generator) -> dict[str, float]:

@@ -34,6 +34,7 @@ class BasePolicy(Actor):
         stacks made by the replay buffer, `(N, frame_stack, *view's shape)`.
       chunk: how many successive actions the policy predicts together. Above 1, the labels of a minibatch are
         `(N, chunk, *shape of one label)`.
+      minibatches: how many minibatches a gradient step takes, one after the other in one batch.
       noise_shape: the shape of the random numbers that the loss needs for each row. It is empty if it needs none.
       compile_pays: whether, on a CPU, a compiled gradient step is much faster than an eager one.
       compilable: whether a gradient step consists only of the gradient of `loss`, AdamW's step and `constrain`. Then
@@ -50,6 +51,7 @@ class BasePolicy(Actor):
     head_name: str | None = None
     frame_stack: int = 1
     chunk: int = 1
+    minibatches: int = 1
     noise_shape: tuple[int, ...] = ()
     compile_pays: bool = True
     compilable: bool = False

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rl_il.errors import InputError
-from rl_il.policies.heads import DistributionHead, Head
+from rl_il.policies.heads import Head
 
 
 class DrawingHead(Head):
@@ -21,7 +21,6 @@ class DrawingHead(Head):
 
     DECIDES = (*Head.DECIDES, "draw", "decide")
     discrete, chunks = False, True
-    _layers_in_numpy = DistributionHead._layers_in_numpy
 
     @property
     def numbers(self) -> int:

@@ -138,6 +138,23 @@ class Head(Part, ABC):
             return {"Validation Accuracy": right.float().mean().item()}
         return {"Validation MAE": (predicted - labels).abs().mean().item()}
 
+    def _layers_in_numpy(self, output: str) -> dict[str, Any] | None:
+        """Return the layers for a `NumpyActor`, or None if it cannot compute what the network does."""
+        hooked = any(each._forward_hooks or each._forward_pre_hooks for each in self.network.modules())
+        if type(self.network) is not nn.Sequential or hooked:
+            return None
+        modules = [module for module in self.network if type(module) is not nn.Dropout]  # it has no effect on acting
+        every = 3 if any(type(module) is nn.LayerNorm for module in modules) else 2
+        linear, norms, hidden = modules[::every], modules[1::every] if every == 3 else [], modules[every - 1 :: every]
+        kinds = {name: load(path) for name, (path, _) in ACTIVATIONS.items()}
+        names = [name for name, kind in kinds.items() if all(_is_default(module, kind) for module in hidden)]
+        biased = all(type(module) is nn.Linear and module.bias is not None for module in linear)
+        if not (biased and names and all(map(_is_usual_norm, norms)) and len(modules) == every * len(hidden) + 1):
+            return None
+        settings: dict[str, Any] = {"layers": [(to_numpy(layer.weight.T), to_numpy(layer.bias)) for layer in linear]}
+        settings["norms"] = [(to_numpy(norm.weight), to_numpy(norm.bias)) for norm in norms]
+        return settings | {"activation": names[0], "output": output}
+
 
 class DistributionHead(Head):
     """A head whose `forward` returns a distribution of actions.
@@ -169,23 +186,6 @@ class DistributionHead(Head):
     def act(self, features: Tensor, rng: torch.Generator) -> Tensor:
         """Return the most likely action of each row: the mode of the distribution."""
         return self(features).mode
-
-    def _layers_in_numpy(self, output: str) -> dict[str, Any] | None:
-        """Return the layers for a `NumpyActor`, or None if it cannot compute what the network does."""
-        hooked = any(each._forward_hooks or each._forward_pre_hooks for each in self.network.modules())
-        if type(self.network) is not nn.Sequential or hooked:
-            return None
-        modules = [module for module in self.network if type(module) is not nn.Dropout]  # it has no effect on acting
-        every = 3 if any(type(module) is nn.LayerNorm for module in modules) else 2
-        linear, norms, hidden = modules[::every], modules[1::every] if every == 3 else [], modules[every - 1 :: every]
-        kinds = {name: load(path) for name, (path, _) in ACTIVATIONS.items()}
-        names = [name for name, kind in kinds.items() if all(_is_default(module, kind) for module in hidden)]
-        biased = all(type(module) is nn.Linear and module.bias is not None for module in linear)
-        if not (biased and names and all(map(_is_usual_norm, norms)) and len(modules) == every * len(hidden) + 1):
-            return None
-        settings: dict[str, Any] = {"layers": [(to_numpy(layer.weight.T), to_numpy(layer.bias)) for layer in linear]}
-        settings["norms"] = [(to_numpy(norm.weight), to_numpy(norm.bias)) for norm in norms]
-        return settings | {"activation": names[0], "output": output}
 
 
 def draw(probs: Tensor, rng: torch.Generator) -> Tensor:

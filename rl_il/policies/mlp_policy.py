@@ -118,7 +118,7 @@ class MLPPolicy(nn.Module, BasePolicy):
         with seeded(self.seed):
             self.encoder = self.build_encoder()
             chunks = {"chunk": self.chunk} if self.chunk > 1 else {}  # a head of the user's need not have it
-            self.head: Head = head_class(self._make_network, self.ac_dim, loss, **own, **chunks)
+            self.head: Head = self.build_head(head_class, loss, **own, **chunks)
         self.head_settings = {name: getattr(self.head, name) for name in self.head.settings}
         if self.normalize_acs:
             self.head = StandardisedHead(self.head)
@@ -156,6 +156,10 @@ class MLPPolicy(nn.Module, BasePolicy):
         """
         settings = (self.n_layers, self.size, self.activation, self.dropout, self.layer_norm)
         return build_mlp(features, outputs, *settings)
+
+    def build_head(self, head_class: type[Head], loss: str | None, **settings: int) -> Head:
+        """Return the head of this class, whose network `build_network` makes."""
+        return head_class(self._make_network, self.ac_dim, loss, **settings)
 
     def _make_network(self, outputs: int, extra_inputs: int = 0) -> nn.Module:
         """Return the network of `build_network`. Raise `InputError` if it does not make the outputs."""

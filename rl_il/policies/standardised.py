@@ -13,6 +13,8 @@ from rl_il.infrastructure.pytorch_utils import to_numpy
 from rl_il.policies.heads import Head
 
 MIN_STD = 1e-6  # of a number whose mean is 1
+COPIED = ("ac_dim", "loss_name", "discrete", "several", "losses", "noise_shape", "chunk", "chunks", "settings")
+"""The attributes that a head of other heads has from them, besides their settings and `numpy_actor`."""
 
 
 class StandardisedHead(Head):
@@ -27,8 +29,7 @@ class StandardisedHead(Head):
 
     def __init__(self, head: Head):
         torch.nn.Module.__init__(self)  # the other head has the layers
-        names = "ac_dim loss_name discrete several losses noise_shape chunk chunks settings numpy_actor"
-        for name in names.split():
+        for name in (*COPIED, "numpy_actor"):
             setattr(self, name, getattr(head, name))
         self.head = head
         self.register_buffer("ac_mean", torch.zeros(self.ac_dim))

@@ -70,7 +70,7 @@ class WindowActor(Actor):
         self, inner: Actor, ob_shape: tuple[int, ...], form: ActionForm, chunk: int, history: int, execute: int
     ):
         self.inner, self.ob_shape, self.form, self.chunk = inner, tuple(ob_shape), form, chunk
-        self.remembers = history > 1
+        self.remembers, self.ensemble = history > 1, inner.ensemble
         self.window = Window(history, execute)
 
     def reset(self, seed: int = 0) -> None:
@@ -81,6 +81,12 @@ class WindowActor(Actor):
     def drop_plan(self) -> None:
         """Forget the planned actions."""
         self.window.drop_plan()
+
+    def disagreement(self, obs: np.ndarray) -> np.ndarray:
+        """Return how much the plans of an ensemble disagree: one float32 for one observation, or `(N,)` for N."""
+        obs, single = as_batch(obs, self.ob_shape)
+        stacks = self.window.stack(obs)
+        return self.inner.disagreement(stacks[0] if single else stacks)
 
     def get_action(self, obs: np.ndarray) -> np.ndarray:
         """Return the next planned action for one observation, or the first actions of N new plans for N."""

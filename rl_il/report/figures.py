@@ -53,11 +53,12 @@ def marked(i: int) -> dict[str, str]:
 
 @contextmanager
 def new_figure(
-    columns: int = 1, size: tuple[float, float] = (8, 5), formulas: bool = True
+    columns: int = 1, size: tuple[float, float] = (8, 5), formulas: bool = True, rows: int = 1
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """Yield a figure with `columns` axes side by side. Unless `formulas`, a dollar sign in a text is a dollar sign.
+    """Yield a figure with `columns` axes side by side in each of `rows` rows.
 
-    It is for files and needs no display. `pyplot` does not know it, so a user's notebook keeps its own figures.
+    Unless `formulas`, a dollar sign in a text is a dollar sign. The figure is for files and needs no display.
+    `pyplot` does not know it, so a user's notebook keeps its own figures.
     """
     matplotlib = import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -68,7 +69,7 @@ def new_figure(
     with matplotlib.rc_context(look | {"text.parse_math": formulas}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        yield figure, list(figure.subplots(1, columns, squeeze=False)[0])
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def import_matplotlib() -> ModuleType:
@@ -185,7 +186,12 @@ def draw_levels(axes: Axes, levels: Sequence[Result], ends: Any, n_curves: int, 
 
 
 def add_caption(figure: Figure, caption: str) -> None:
-    """Write the caption below the figure, in a few lines."""
+    """Write the caption below the figure, in a few lines. The figure must be complete."""
+    if figure.legends:  # their place depends on the size of the picture, so that they would move onto the caption
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for legend in figure.legends:
+            legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
     width = int(figure.get_figwidth() * 16)
     figure.text(0.01, -0.02, textwrap.fill(caption, width), fontsize=8, va="top")
 
@@ -202,7 +208,16 @@ def encode(figure: Figure, format: str, **settings: Any) -> bytes:
     picture = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if format == "svg" else {"Software": None}
     figure.savefig(picture, format=format, dpi=120, bbox_inches="tight", metadata=metadata, **settings)
-    return picture.getvalue()
+    return with_palette(picture) if format == "png" else picture.getvalue()
+
+
+def with_palette(png: io.BytesIO) -> bytes:
+    """Return a PNG file with a palette of at most 256 colours, which has about a third of the bytes."""
+    from PIL import Image  # matplotlib needs it too
+
+    smaller = io.BytesIO()
+    Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(smaller, "PNG", optimize=True)
+    return smaller.getvalue()
 
 
 def inline_svg(figure: Figure, alt: str) -> str:

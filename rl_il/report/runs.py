@@ -22,7 +22,7 @@ from rl_il.runs.folders import read_config, read_record
 from rl_il.types import Measure
 
 # The runs of a variant may differ in the seed, in names, and in settings that do not change the result.
-NOT_COMPARED = ("seed", "logdir", "exp_name", "num_workers", "video_log_freq", "save_params")
+NOT_COMPARED = "seed logdir exp_name num_workers video_log_freq save_params tracker log_interval".split()
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,27 @@ from rl_il.infrastructure.progress import progress
 from rl_il.report.figures import Curve
 from rl_il.report.page import Commands, Heading, Note, PageBlock, Report, Section, Table, Text, Video, shown_path
 from rl_il.report.pictures import curves_picture, in_parts, lengths_picture, loss_rows_picture, losses_picture
-from rl_il.report.runs import Run, compared, differences
+from rl_il.report.runs import Run, Variant, compared, differences
 from rl_il.report.scores import EXPLANATIONS, clone, distinct_clones, file_name, last_result, result_blocks
 from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_caption, measure_name, number
 from rl_il.report.tasks import Task, algorithm, recorded_default, shown_value
 
 MAX_BC_LINES = 3
+LABELS = "Expert_LabelsSoFar"
+AXES = {
+    "iteration": ("iteration (0 is behavioural cloning)", ""),
+    "steps": ("environment steps collected", "Train_EnvstepsSoFar"),
+    "labels": ("expert labels used", LABELS),
+    "consulted": ("steps at which the expert was consulted", "Expert_ConsultedSoFar"),
+    "expert_steps": ("steps at which the expert acted", "Expert_StepsSoFar"),
+    "takeovers": ("takeovers of the expert", "Expert_TakeoversSoFar"),
+}
+"""The x axes of DAgger's learning curves, by the names in their files: a label, and a column of metrics.csv."""
+EXTRA_AXES = (
+    "consulted",
+    "expert_steps",
+    "takeovers",
+)  # drawn if a rule's counts differ from those of vanilla DAgger
 LOSSES = Text(
     "Training Loss is the mean loss of the last 100 minibatches of the iteration. Validation Loss is the loss on the"
     " steps that were held out with `--val_fraction`, if there are any. Both are losses on states in the data, not on"
@@ -93,21 +108,20 @@ def setting_blocks(tasks: Sequence[Task]) -> list[PageBlock]:
 def curve_blocks(task: Task) -> list[PageBlock]:
     """Return the learning curves.
 
-    DAgger is drawn against iterations, environment steps and expert labels. Behavioural cloning is drawn against
-    gradient steps, if it was evaluated several times.
+    DAgger is drawn against iterations, environment steps and expert labels, and against what else its rule used, if
+    that differs. Behavioural cloning is drawn against gradient steps, if it was evaluated several times.
     """
     levels, left_out = level_lines(task)
     more = f" {count(left_out, 'more BC line')} left out." if left_out else ""
-    axes = {
-        "iteration": ("iteration (0 is behavioural cloning)", lambda variant, itr: itr),
-        "steps": ("environment steps collected", lambda variant, itr: variant.metric("Train_EnvstepsSoFar", itr)),
-        "labels": ("expert labels used", lambda variant, itr: variant.metric("Expert_LabelsSoFar", itr)),
-    }
     blocks: list[PageBlock] = []
     parts = list(in_parts(task.dagger, 4))
     for suffix, part in progress(parts, len(parts), "drawing"):
-        for axis, (x_label, x) in axes.items():
-            curves = [Curve(v.name, [x(v, itr) for itr in v.itrs], v.curve) for v in part]
+        for axis, (x_label, metric) in AXES.items():
+            if axis in EXTRA_AXES and not any(_says_more(variant, metric) for variant in part):
+                continue
+            curves = [
+                Curve(v.name, [v.metric(metric, itr) if metric else itr for itr in v.itrs], v.curve) for v in part
+            ]
             file = file_name(task, f"curve_{axis}") + suffix
             blocks.append(curves_picture(file, band_caption(curves, levels) + more, x_label, curves, levels))
     cloned = [Curve(v.name, v.steps, [v.after(n) for n in v.steps]) for v in task.bc if len(v.steps) > 1]
@@ -116,6 +130,12 @@ def curve_blocks(task: Task) -> list[PageBlock]:
         caption = band_caption(part, task.levels)
         blocks.append(curves_picture(file, caption, "gradient steps", part, task.levels, log=True))
     return blocks
+
+
+def _says_more(variant: Variant, metric: str) -> bool:
+    """Return whether this count is above 0 in the last iteration, and is not that of the labels."""
+    last = variant.itrs[-1]
+    return variant.metric(metric, last) > 0 and variant.metric(metric, last) != variant.metric(LABELS, last)
 
 
 def band_caption(curves: Sequence[Curve], levels: Sequence[Result]) -> str:

@@ -34,7 +34,7 @@ from rl_il.types import Trajectory
 
 SETTINGS = f"{FOLDER}/settings.json"
 DATA, EXPERT, NORMALISER, MODULE = "expert_data", "expert_policy_file", "normaliser", "module"
-WITHOUT_EFFECT = ("num_workers", "logdir", "exp_name", "save_params")  # on what a run computes
+WITHOUT_EFFECT = "num_workers logdir exp_name save_params tracker log_interval".split()  # on what a run computes
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,11 @@ def _search(name: str) -> Iterator[tuple[str, Path]]:
     folders, parts = None, name.split(".")
     for count in range(1, len(parts) + 1):
         part = ".".join(parts[:count])
-        spec = getattr(sys.modules.get(part), "__spec__", None) or PathFinder.find_spec(part, folders)
+        try:
+            spec = getattr(sys.modules.get(part), "__spec__", None) or PathFinder.find_spec(part, folders)
+        except KeyError:  # a folder without __init__.py, in a package that is not imported
+            folders = [str(Path(folder, parts[count - 1])) for folder in folders]
+            continue
         if spec is None or (spec.has_location and not is_own_file(spec.origin)):
             return
         if spec.has_location:

@@ -35,6 +35,7 @@ from rl_il.infrastructure.workers import rollout_source
 from rl_il.limits import check_memory, memory_here
 from rl_il.plugins import AUGMENTATIONS, RULES, find
 from rl_il.runs.given import NOTHING_GIVEN, Given
+from rl_il.runs.trackers import check_tracker
 from rl_il.seeding import stream
 from rl_il.types import Expert, Trajectory
 
@@ -59,10 +60,11 @@ class Inputs:
 def gather_inputs(config: RunConfig, given: Given = NOTHING_GIVEN, verbose: bool = False) -> Iterator[Inputs]:
     """Read and check everything that the user gave, start the worker processes, and yield the inputs."""
     start = time.perf_counter()
+    check_tracker(config.tracker)
     env = env_of(config) if given.env is None else prepare_env(given.env)
     expert = find_expert(config, env) if given.expert is None else own_actor(given.expert, env)
     rule = find_rule(config, given) if config.do_dagger else None
-    demonstrations = load_demonstrations(config, env)
+    demonstrations = labelled_demonstrations(config, env)
     if expert is not None and expert.answers_recorded:
         expert.get_action(demonstrations[0].obs[0])  # so that a mistake in it is found before the folder is made
     n_eval_episodes = count_eval_episodes(config, env)
@@ -100,7 +102,8 @@ def find_rule(config: RunConfig, given: Given = NOTHING_GIVEN) -> Rule:
         return rule.from_config(config)
     except TypeError as error:
         raise InputError(
-            f"--rule {config.rule} cannot be made: {error}; its constructor gets the settings named in `settings`"
+            f"--rule {config.rule} cannot be made: {error}; its constructor gets --rule_kwargs, and the settings"
+            " named in `settings`"
         ) from error
 
 
@@ -124,6 +127,25 @@ def load_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
     return load_trajectories(path, env, config.n_demos, stream(config.seed, "demonstrations"), options=options)
 
 
+def labelled_demonstrations(config: RunConfig, env: gym.Env) -> list[Trajectory]:
+    """Return the demonstrations with the labels that the run may use.
+
+    Raise `InputError` if there are not enough of them, or if DAgger may not ask for more.
+    """
+    demonstrations = load_demonstrations(config, env)
+    if config.thin_demos is not None:
+        from rl_il.infrastructure.validation import thin_out  # it imports torch
+
+        demonstrations = thin_out(demonstrations, config.thin_demos)
+    labels = sum(int(t.labelled_steps.sum()) for t in demonstrations)
+    if config.do_dagger and config.label_budget(labels) == 0:
+        raise InputError(
+            f"--max_labels {config.max_labels:,} leaves none for DAgger, since the demonstrations have {labels:,}"
+            " labels; raise it, or lower --n_demos or --thin_demos"
+        )
+    return demonstrations
+
+
 def read_options(config: RunConfig) -> ReadOptions:
     """Return what the config says about the names and the layout of its demonstrations."""
     return ReadOptions(config.keys, config.obs_keys, config.split_every)
@@ -135,6 +157,7 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
     from rl_il.infrastructure.pytorch_utils import pick_device
     from rl_il.policies.base_policy import OPTIONS
     from rl_il.policies.cnn_policy import find_policy_class, picture_settings
+    from rl_il.policies.ensemble import EnsemblePolicySL
 
     pictures = picture_settings(env, config.history, config.colour, config.whole_picture)
     check_picture_flags(config, env, bool(pictures))
@@ -144,10 +167,12 @@ def build_policy(config: RunConfig, env: gym.Env) -> MLPPolicySL:
     features = 1 if pictures or config.policy_class else numbers  # an encoder may make few of them
     check_memory(config, numbers, memory_here(), features)
     names = "n_layers size activation head modes flow_steps loss learning_rate weight_decay".split()
-    policy_class = find_policy_class(config.policy_class, env)
+    policy_class = EnsemblePolicySL if config.ensemble > 1 else find_policy_class(config.policy_class, env)
     settings = {name: getattr(config, name) for name in names} | pictures
     settings |= {"history": config.history} if config.history and not pictures else {}
     settings |= {"chunk": config.chunk, "execute": config.execute} if config.chunk > 1 else {}
+    ensemble = {name: getattr(config, name) for name in ("ensemble", "ensemble_minibatches")}
+    settings |= ensemble if config.ensemble > 1 else {}
     settings |= {name: value for name, usual in OPTIONS.items() if (value := getattr(config, name)) != usual}
     settings["seed"] = int(stream(config.seed, "weights").integers(2**62))
     settings["device"] = pick_device("cpu" if config.no_gpu else config.device, config.which_gpu, bool(pictures))
@@ -163,6 +188,8 @@ def check_picture_flags(config: RunConfig, env: gym.Env, pictures: bool) -> None
     """Raise `InputError` if a flag does not fit the environment's observations or actions."""
     if pictures and config.normalize_obs:
         raise InputError("--normalize_obs: pixels are always divided by 255; drop the flag")
+    if pictures and config.ensemble > 1:
+        raise InputError(f"--ensemble {config.ensemble} takes no pictures, but {config.env_name} shows some; drop it")
     fitting = [name for name in AUGMENTATIONS if (name != "noise") == pictures]
     for name in config.augmentations():
         if name in AUGMENTATIONS and name not in fitting:

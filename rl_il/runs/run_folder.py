@@ -25,8 +25,10 @@ from rl_il.infrastructure.rl_trainer import Block, RLTrainer
 from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics, returns_and_lengths
 from rl_il.infrastructure.video import RenderError, gif_bytes, record_frames
 from rl_il.runs.checkpoint import Checkpoint, check_there, checksum, is_plain
+from rl_il.runs.course_log import CourseLog
 from rl_il.runs.inputs import SETTINGS
 from rl_il.runs.tensorboard import EventWriter
+from rl_il.runs.trackers import Tracker, start_tracker
 from rl_il.seeding import stream
 from rl_il.types import SCORE, Trajectory
 
@@ -57,6 +59,8 @@ class RunFolder:
         self.expert = NO_STATISTICS
         self.checkpoint = Checkpoint(path)
         self._events, self._step_events = EventWriter(path), EventWriter(path / "steps")
+        self._course_log = CourseLog(path / "log.csv", config.log_interval)
+        self._tracker: Tracker | None = None
         self._data: dict[str, str] = {}  # the data file of each iteration, and its checksum
         self._data_scalars: dict[str, float] = {}  # the course's scalars of the iteration's data
         self._initial_return = math.nan  # the mean return of the demonstrations
@@ -81,14 +85,20 @@ class RunFolder:
                 self._add_data(block.itr, block.trajectories)
             self._log_losses(block)
             row = self._log(block, evaluation, watch.elapsed()) if evaluation else None
+            self._course_log.add(block, row)
             if block.ends_iteration:
                 trainer.policy.save(self.path / f"policy_itr_{block.itr}.pt")
         frequency = self.config.video_log_freq
-        if block.ends_iteration and self._can_render and frequency > 0 and self.config.is_due(block.itr, frequency):
+        if (
+            block.ends_iteration
+            and self._can_render
+            and frequency > 0
+            and (block.ends_run or self.config.is_due(block.itr, frequency))
+        ):
             with watch.phase("video"):
                 self._record_video(block.itr, trainer)
         late = time.perf_counter() - self._last_checkpoint > SECONDS_BETWEEN_CHECKPOINTS
-        if (block.ends_iteration and trainer.itr < self.config.n_iter) or (late and not block.ends_iteration):
+        if (block.ends_iteration and not block.ends_run) or (late and not block.ends_iteration):
             with watch.phase("log"):
                 self.save_checkpoint(trainer, watch)
         self._files = self._kept_files()
@@ -118,6 +128,8 @@ class RunFolder:
                 f"{type(trainer.rule).__name__}.state_dict must return numbers, strings, tensors, and lists and dicts"
                 f" of them, since a checkpoint holds nothing else; got {state['rule']!r:.200}"
             )
+        self._events.sync()
+        self._step_events.sync()
         self.checkpoint.save({"trainer": state, "log": log}, self._data)
         self._last_checkpoint = time.perf_counter()
 
@@ -139,6 +151,7 @@ class RunFolder:
         watch.begin(log["seconds"])
         self._events.purge(trainer.itr)
         self._step_events.purge(trainer.gradient_steps + 1)
+        self._course_log.restore(trainer.gradient_steps)
         self._files = {*log.get("files", ())}
         self.check_exists()
         self._write_tables()
@@ -175,9 +188,19 @@ class RunFolder:
                 (self.path / "data").rmdir()
 
     def close(self) -> None:
-        """Close the event files."""
+        """Close the event files and the tracker."""
+        self.close_events()
+        if self._tracker is not None:
+            self._tracker.close()
+
+    def close_events(self) -> None:
+        """Close the event files; the next events are written into new ones."""
         self._events.close()
         self._step_events.close()
+
+    def start_tracker(self) -> None:
+        """Send the settings to the tracker that the user chose."""
+        self._tracker = start_tracker(self.config, self.path)
 
     def check_exists(self) -> None:
         """Raise `RemovedError` if what is in the folder was removed: what is written now would be half a run.
@@ -191,7 +214,7 @@ class RunFolder:
         missing = sorted(self._files - (files := self._kept_files()))
         self._files = files
         if missing:
-            self.close()  # so that TensorBoard's next events are written into new files
+            self.close_events()
             print(f"note: {self.path}: {', '.join(missing)}: removed; it is not written again", file=sys.stderr)
 
     def _kept_files(self) -> set[str]:
@@ -211,16 +234,15 @@ class RunFolder:
         scalars |= self._data_scalars
         if math.isfinite(self._initial_return):
             scalars["Initial_DataCollection_AverageReturn"] = self._initial_return
-        scalars["Train_EnvstepsSoFar"], scalars["Expert_LabelsSoFar"] = block.env_steps, block.expert_labels
-        scalars["TimeSinceStart"] = elapsed
+        scalars |= block.counts.scalars() | {"TimeSinceStart": elapsed}
         row = replace(evaluation, gradient_steps=block.gradient_steps, scalars=scalars)
         self.evaluations.append(row)
         self._write_tables()
         if len(row.returns):
-            self._step_events.scalars(row.gradient_steps, evaluation.scalars)
+            self._log_step(row.gradient_steps, evaluation.scalars)
             if block.ends_iteration:
                 self._events.scalars(block.itr, scalars)
-                if block.itr == self.config.n_iter - 1:
+                if block.ends_run:
                     self._events.settings(block.itr, asdict(self.config) | {"logdir": None})
         return row
 
@@ -234,8 +256,13 @@ class RunFolder:
         while pending and (len(pending) >= LOSS_WINDOW or block.ends_iteration):
             window, pending = pending[:LOSS_WINDOW], pending[LOSS_WINDOW:]
             self._logged_steps += len(window)
-            self._step_events.scalars(first + self._logged_steps, {"Training Loss": float(np.mean(window))})
+            self._log_step(first + self._logged_steps, {"Training Loss": float(np.mean(window))})
         self._losses = self._losses[-2 * LOSS_WINDOW :]
+
+    def _log_step(self, gradient_steps: int, scalars: dict[str, float]) -> None:
+        self._step_events.scalars(gradient_steps, scalars)
+        if self._tracker is not None:
+            self._tracker.log(scalars, gradient_steps)
 
     def _write_tables(self) -> None:
         rows = [

@@ -37,8 +37,7 @@ def summarise(folder: RunFolder, trainer: RLTrainer, seconds: dict[str, float], 
         **learner,
         **expert,
         "percent_of_expert": percent_of_expert(learner["eval_score_mean"], expert["expert_score_mean"]),
-        "expert_labels": trainer.expert_labels,
-        "env_steps": trainer.env_steps,
+        **trainer.counts._asdict(),
         "iterations": trainer.itr,
         "gradient_steps": trainer.gradient_steps,
         "compiled": trainer.fit.compiles,
@@ -69,9 +68,9 @@ def line_of(evaluation: Evaluation, block: Block, n_iter: int, elapsed: float, m
         interval = "" if math.isnan(low) else f" (this policy's 95 % interval: {interval_text(low, high, digits)})"
         line += f" | eval {measure.name} {evaluation.scores.mean():{digits}}{interval}"
         line += f" over {n} episode{'s' if n > 1 else ''}"
-    line += f" | expert labels {block.expert_labels:,} | {seconds(elapsed)}"
+    line += f" | expert labels {block.counts.expert_labels:,} | {seconds(elapsed)}"
     left = elapsed / (itr + 1) * (last - itr)
-    return line + (f", about {seconds(left)} left" if itr < last and block.ends_iteration else "")
+    return line + (f", about {seconds(left)} left" if block.ends_iteration and not block.ends_run else "")
 
 
 def print_summary(summary: dict[str, Any]) -> None:

@@ -6,9 +6,13 @@ TensorFlow), and the data's masked CRC-32C.
 
 from __future__ import annotations
 
+import io
+import os
+import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +26,8 @@ CHECKSUM_BYTES = 4
 def read_events(path: Path, may_be_cut: bool = False) -> Iterator[tuple[bytes, Any]]:
     """Yield each record's bytes, and the `Event` in it.
 
-    Raise `InputError` if the file is damaged, truncated, or of another format. If it `may_be_cut`, a truncated file
-    raises no error, and its incomplete last record is ignored.
+    Raise `InputError` if the file is damaged, truncated, or of another format. If it `may_be_cut`, this is no error,
+    and what follows the last good record is ignored: a part of a record, or the zeros that a power failure leaves.
     """
     from tensorboardX.proto.event_pb2 import Event  # imports torch
     from tensorboardX.record_writer import masked_crc32c
@@ -36,18 +40,21 @@ def read_events(path: Path, may_be_cut: bool = False) -> Iterator[tuple[bytes, A
     while start < len(content):
         head = content[start : start + LENGTH.size]
         length, checksum = LENGTH.unpack(head) if len(head) == LENGTH.size else (len(content), None)
-        # The checksum of the data is not verified: that would be slow in Python.
+        end, why = start + LENGTH.size + length + CHECKSUM_BYTES, None
+        # The data's checksum would be slow to verify in Python. If it is 0, the end of the record was lost.
         if checksum is not None and masked_crc32c(head[:8]) != checksum:
-            raise InputError(f"{path}: is not an event file of TensorBoard, or is damaged; run the training again")
-        end = start + LENGTH.size + length + CHECKSUM_BYTES
-        if end > len(content):
-            if may_be_cut:  # the process was killed while it wrote this record
-                return
-            raise InputError(f"{path}: is truncated; run the training again")
-        try:
-            event = Event.FromString(content[start + LENGTH.size : end - CHECKSUM_BYTES])
-        except Exception as error:  # a class of protobuf, whose module depends on the version
-            raise InputError(f"{path}: is not an event file ({error}); run the training again") from error
+            why = "is not an event file of TensorBoard, or is damaged"
+        elif end > len(content) or not any(content[end - CHECKSUM_BYTES : end]):
+            why = "is truncated"
+        else:
+            try:
+                event = Event.FromString(content[start + LENGTH.size : end - CHECKSUM_BYTES])
+            except Exception as error:  # a class of protobuf, whose module depends on the version
+                why = f"is not an event file ({error})"
+        if why and may_be_cut:  # the process was killed while it wrote this record, or the machine lost its power
+            return
+        if why:
+            raise InputError(f"{path}: {why}; run the training again")
         yield content[start:end], event
         start = end
 
@@ -55,14 +62,16 @@ def read_events(path: Path, may_be_cut: bool = False) -> Iterator[tuple[bytes, A
 class EventWriter:
     """A writer of a folder's event files. It writes each record at once, so that a killed process loses none.
 
-    (tensorboardX's `SummaryWriter` writes in another thread, and would lose the last records.)
+    (tensorboardX's `SummaryWriter` writes in another thread, and would lose the last records. Its `EventsWriter`
+    waits for the disk after each record; here only `sync` does.)
 
     Args:
       folder: the files' folder; it is created with the first record.
     """
 
     def __init__(self, folder: Path):
-        self.folder, self._writer, self._purge_step = folder, None, None
+        self.folder, self._purge_step = folder, None
+        self._file: io.BufferedWriter | None = None
 
     def purge(self, step: int) -> None:
         """Make TensorBoard ignore what earlier files hold from `step` on. These steps will be written again."""
@@ -101,31 +110,56 @@ class EventWriter:
         self._add(step, summary=start)
         self._add(step, summary=end)
 
+    def sync(self) -> None:
+        """Wait until all records are on disk, where a power failure does not remove them."""
+        if self._file is not None:
+            with self._reported():
+                os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the event file."""
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None
+        self.sync()
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
     def _add(self, step: int, **what: Any) -> None:
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.event_pb2 import SessionLog
 
-        try:
-            if self._writer is None:
+        with self._reported():
+            if self._file is None:
                 self._open()
                 if self._purge_step is not None:
-                    restart = SessionLog(status=SessionLog.START)
-                    self._writer.write_event(Event(wall_time=time.time(), step=self._purge_step, session_log=restart))
+                    self._write(step=self._purge_step, session_log=SessionLog(status=SessionLog.START))
                     self._purge_step = None
-            self._writer.write_event(Event(wall_time=time.time(), step=step, **what))
-            self._writer.flush()
+            self._write(step=step, **what)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Raise `InputError` for an `OSError` inside, and give the file up."""
+        try:
+            yield
         except OSError as error:
+            if self._file is not None:
+                self._file.raw.close()  # without what is in the buffer, which cannot be written
+                self._file = None
             raise InputError(f"{self.folder}: TensorBoard's events cannot be written ({error.strerror})") from error
 
     def _open(self) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-
-        make_folder_of(self.folder / "events")
+        path = self.folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        make_folder_of(path)
         # The file's name has the time in whole seconds. The number prevents that a resumed run overwrites a file.
         earlier = len(list(self.folder.glob("events.out.tfevents*")))
-        self._writer = EventsWriter(str(self.folder / "events"), f".{earlier}" if earlier else "")
+        self._file = Path(f"{path}.{earlier}" if earlier else path).open("wb")  # noqa: SIM115
+        self._write(file_version="brain.Event:2")
+
+    def _write(self, **fields: Any) -> None:
+        """Append a record with an `Event` of these fields, and pass it to the operating system."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.record_writer import masked_crc32c
+
+        data = Event(wall_time=time.time(), **fields).SerializeToString()
+        length = struct.pack("<Q", len(data))
+        checksums = (struct.pack("<I", masked_crc32c(part)) for part in (length, data))
+        self._file.write(b"".join((length, next(checksums), data, next(checksums))))
+        self._file.flush()

@@ -18,8 +18,10 @@ from rl_il.errors import DivergedError, InputError, Interrupted, RemovedError, r
 from rl_il.infrastructure.dagger import ExpertTeacher
 from rl_il.infrastructure.evaluation import Evaluation, Evaluator
 from rl_il.infrastructure.progress import Watch
+from rl_il.infrastructure.replay_buffer import labels_ahead
 from rl_il.infrastructure.rl_trainer import Block, RLTrainer
 from rl_il.infrastructure.rollouts import NO_STATISTICS, EpisodeStatistics
+from rl_il.infrastructure.validation import hold_out
 from rl_il.infrastructure.workers import to_bytes
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.runs.given import given_in, resume_call
@@ -27,6 +29,7 @@ from rl_il.runs.parts import Inputs, build_policy
 from rl_il.runs.run_folder import RunFolder
 from rl_il.runs.signals import GRACE, noted_signals
 from rl_il.runs.summary import line_of, print_summary, summarise
+from rl_il.seeding import stream
 from rl_il.types import Expert
 
 
@@ -55,14 +58,18 @@ class Parts:
 def build(config: RunConfig, inputs: Inputs, verbose: bool, policy: BasePolicy | None = None) -> Parts:
     """Return the parts of a run; no folder is made yet. The demonstrations move from the inputs to the trainer.
 
-    Raise `InputError` if the policy, the rule or the expert cannot be sent to the worker processes.
+    Raise `InputError` if the demonstrations are too short for the settings, or if the policy, the rule or the expert
+    cannot be sent to the worker processes.
     """
     policy = policy or build_policy(config, inputs.env)
+    if inputs.rule is not None:
+        inputs.rule.check(config, policy.actor())
     if config.num_workers > 1:
         to_bytes((policy.actor(), inputs.rule, inputs.expert), "the policy, the rule or the expert")
     teacher = None if inputs.expert is None else ExpertTeacher(inputs.expert)
     watch = Watch(config.n_iter - 1, verbose)
     trainer = RLTrainer(config, inputs.source, policy, tuple(inputs.demonstrations), inputs.rule, teacher, watch)
+    check_first_iteration(trainer)
     inputs.demonstrations.clear()  # pictures need much memory, so only the trainer's buffer keeps them
     # The evaluator compares expert and policy on recorded states, so both must be able to act on these.
     comparable = inputs.expert is not None and inputs.expert.answers_recorded and policy.answers_recorded
@@ -72,18 +79,43 @@ def build(config: RunConfig, inputs: Inputs, verbose: bool, policy: BasePolicy |
     return Parts(config, trainer, evaluator, inputs.expert, watch, verbose)
 
 
+def check_first_iteration(trainer: RLTrainer) -> None:
+    """Raise `InputError` if the demonstrations have no steps to train on, or too few for `--eval_interval`."""
+    config, buffer, trajectories = trainer.config, trainer.buffer, trainer.demonstrations
+    if config.val_fraction > 0:  # the same steps as the trainer
+        rng = stream(config.seed, "validation", 0)
+        trajectories, _ = hold_out(trajectories, config.val_fraction, rng, whole_ends=buffer.has_windows)
+    rows = buffer.count_drawable(trajectories)
+    if rows == 0:
+        longest = 1 + max(int(labels_ahead(t.labelled_steps, len(t)).max(initial=-1)) for t in trajectories)
+        if longest >= (1 if buffer.pad else buffer.chunk):
+            raise InputError(
+                f"--max_replay_buffer_size {buffer.max_size:,}: no chunk of labels is in the newest steps of the"
+                " demonstrations, which it keeps; raise it"
+            )
+        held_out, or_less = "", ""
+        if config.val_fraction > 0:
+            held_out, or_less = f" without those of --val_fraction {config.val_fraction}", " or --val_fraction"
+        raise InputError(
+            f"--chunk {buffer.chunk}: training needs so many labelled steps in a row, but the demonstrations have at"
+            f" most {longest:,}{held_out}; lower --chunk{or_less}, or add --pad_chunks"
+        )
+    config.evaluation_steps(config.steps_per_iteration(rows))
+
+
 def train_in_folder(parts: Parts, folder: RunFolder, expert_episodes: EpisodeStatistics | None) -> RunResult:
     """Measure the expert, train, and write the summary. The message of an error says how to continue."""
     stopped: KeyboardInterrupt | None = None
     with noted_signals(GRACE) as check_signals:
         try:
+            folder.start_tracker()
             if expert_episodes is None:
                 expert_episodes = _measure_expert(parts)
             folder.log_expert(expert_episodes)
             with reported():  # the network, the loss and the rule may be the user's
                 for block in parts.trainer.blocks():
                     _finish_block(parts, folder, block)
-                    if parts.trainer.itr < parts.config.n_iter:
+                    if not block.ends_run:
                         check_signals()
         except KeyboardInterrupt as interruption:
             stopped = interruption
@@ -116,7 +148,7 @@ def _measure_expert(parts: Parts) -> EpisodeStatistics:
 
 def _finish_block(parts: Parts, folder: RunFolder, block: Block) -> None:
     """Evaluate if that is due, save, and print a line."""
-    evaluation, due = None, parts.config.is_due(block.itr, parts.config.scalar_log_freq)
+    evaluation, due = None, block.last_iteration or parts.config.is_due(block.itr, parts.config.scalar_log_freq)
     if block.ends_iteration or (block.evaluate and due):
         evaluation = parts.evaluator(parts.trainer.policy, block.itr, roll_out=due)
     row = folder.save(block, evaluation, parts.trainer, parts.watch)

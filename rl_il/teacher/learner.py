@@ -39,6 +39,7 @@ class Learner:
     def __init__(self, policy: BasePolicy, labels: Labels, config: TeachConfig, compiles: bool = False):
         self.policy, self.labels, self.config = policy, labels, config
         self.fit = GradientSteps(config.run_config(), policy, labels, compiles)
+        self._rows = config.train_batch_size * policy.minibatches
         self.updates = 0
         self.loss: float | None = None  # a running mean
         self.since_label = 0  # gradient steps since the last new label
@@ -87,7 +88,7 @@ class Learner:
         """Make one gradient step if there is something to learn; return whether it was made."""
         if self.labels.added > self._seen:
             self._seen, self.since_label = self.labels.added, 0
-        rows = None if self.resting else self.labels.draw(self.config.train_batch_size, self._rng)
+        rows = None if self.resting else self.labels.draw(self._rows, self._rng)
         if rows is None:
             return False
         loss = self.fit.take(rows, 0, self.updates)

@@ -1,70 +1,26 @@
-"""The metrics of a teaching session: a row for each episode in metrics.csv, TensorBoard and optionally MLflow."""
+"""The metrics of a teaching session: a row for each episode in metrics.csv, TensorBoard and optionally a tracker."""
 
 from __future__ import annotations
 
-import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rl_il.envs import EnvRow
-from rl_il.errors import InputError
 from rl_il.files import write_csv
+from rl_il.infrastructure.counting import takeovers
 from rl_il.infrastructure.rollouts import RolloutSource, look_at, sample_n_trajectories
 from rl_il.runs.tensorboard import EventWriter
+from rl_il.runs.trackers import Tracker
 from rl_il.seeding import stream
 from rl_il.statistics import bootstrap_interval
 from rl_il.teacher.session import Episode
 from rl_il.teacher.settings import TeachConfig
 from rl_il.types import LEARNER, RETURN, Actor, Measure
 
-
-def import_mlflow() -> Any:
-    """Import and return MLflow. Raise `InputError`, with the command that installs it, if it is missing."""
-    try:
-        import mlflow
-    except ImportError as error:
-        raise InputError("--tracker mlflow needs a package; run `pip install mlflow`, or drop the flag") from error
-    return mlflow
-
-
-class MLflowTracker:
-    """A run in MLflow, for settings and metrics. Variables such as MLFLOW_TRACKING_URI say where MLflow keeps it."""
-
-    def __init__(self, config: TeachConfig, folder: Path):
-        self.mlflow = import_mlflow()
-        self.broken = False
-        try:
-            self.mlflow.set_experiment("rl_il")
-            self.mlflow.start_run(run_name=folder.name)
-            self.mlflow.log_params(dataclasses.asdict(config))
-        except Exception as error:  # MLflow, its database and the network raise errors of many classes
-            why = _first_line(error)
-            raise InputError(f"--tracker mlflow: {why}; set MLFLOW_TRACKING_URI, or drop the flag") from error
-
-    def log(self, scalars: dict[str, float], episode: int) -> None:
-        """Send one episode's metrics."""
-        if self.broken:
-            return
-        try:
-            self.mlflow.log_metrics({name.replace(" ", "_"): scalars[name] for name in scalars}, step=episode)
-        except Exception as error:  # the run folder has all metrics, so the session continues
-            self.broken = True
-            print(f"note: no more metrics are sent to MLflow: {_first_line(error)}", file=sys.stderr)
-
-    def close(self) -> None:
-        """End the run in MLflow."""
-        if not self.broken:
-            self.mlflow.end_run()
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
-
-
 COLUMNS = {"iteration": "episode", "Return": "return", "Length": "length", "Intervention_Rate": "intervention_rate"}
+COLUMNS |= {"Takeovers": "takeovers"}
 COLUMNS |= {"Labels_Human": "human", "Labels_Approved": "approved", "Snapshot": "snapshot", "Updates": "updates"}
 COLUMNS |= {"Training Loss": "loss", "Snapshot_AverageReturn": "snapshot_return"}
 COLUMNS |= {"Snapshot_Updates": "snapshot_updates"}
@@ -78,6 +34,7 @@ def row_of(message: dict[str, Any], measure: Measure = RETURN) -> dict[str, floa
     Columns with scores are called so, although the message calls them `return`.
     """
     values = {**message, **message["labels"]}
+    values.setdefault("takeovers", None)  # sessions of earlier versions have none
     columns = {name.replace("Return", measure.name.capitalize()): value for name, value in COLUMNS.items()}
     return {column: values[name] for column, name in columns.items() if values[name] is not None}
 
@@ -85,7 +42,7 @@ def row_of(message: dict[str, Any], measure: Measure = RETURN) -> dict[str, floa
 class Metrics:
     """The metrics: a row for each episode. The messages about episodes are kept in `history`."""
 
-    def __init__(self, folder: Path, tracker: MLflowTracker | None = None, row: EnvRow | None = None):
+    def __init__(self, folder: Path, tracker: Tracker | None = None, row: EnvRow | None = None):
         self.folder, self.events, self.tracker = folder, EventWriter(folder), tracker
         self.row = row or EnvRow()
         self.history: list[dict[str, Any]] = []
@@ -104,6 +61,7 @@ class Metrics:
             "return": self.row.score(episode.trajectory),
             "length": len(episode.trajectory),
             "intervention_rate": float(np.mean(episode.trajectory.source != LEARNER)),
+            "takeovers": takeovers(episode.trajectory.source),
             "labels": labels,
             "snapshot": episode.snapshot,
             "updates": updates,
@@ -118,6 +76,7 @@ class Metrics:
         scalars = row_of(message, self.row.measure)
         del scalars["iteration"]
         self.events.scalars(episode.number, scalars)
+        self.events.sync()
         if self.tracker:
             self.tracker.log(scalars, episode.number)
         return message

@@ -53,7 +53,7 @@ def teach(config: TeachConfig, command_line: Sequence[str] = (), resume: Path | 
 
                 run_scripted(teaching, check_signals)
             else:
-                run_page(teaching, check_signals, lambda: len(history) == goal)
+                run_page(teaching, check_signals, lambda: len(history) == goal or teaching.session.used_up)
 
         stopped = until_stopped(stack, teaching, work)
         path = teaching.close(keep_running_episode=not (stopped and config.teacher))

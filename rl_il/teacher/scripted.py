@@ -24,7 +24,7 @@ def run_scripted(teaching: Teaching, check_signals: Callable[[], None]) -> None:
     config = teaching.config
     history, measure = teaching.metrics.history, teaching.metrics.row.measure
     teaching.tell = partial(print_message, measure=measure)
-    while len(history) < (config.episodes or EPISODES):
+    while len(history) < (config.episodes or EPISODES) and not teaching.session.used_up:
         check_signals()
         teaching.session.step()
         teaching.learner.work()

@@ -13,6 +13,7 @@ import numpy as np
 from rl_il.envs import episode_limit, name_of
 from rl_il.envs.keys import KeyMap
 from rl_il.errors import InputError
+from rl_il.infrastructure.counting import takeovers
 from rl_il.infrastructure.dagger import Teacher
 from rl_il.infrastructure.rollouts import episode_steps
 from rl_il.seeding import stream
@@ -144,6 +145,8 @@ class Session:
         self.learner.grant()
         if rollout.ended:
             self._end("terminated" if rollout.terminated else "truncated")
+        elif self.labels_left == 0 and self.mode != "watch":
+            self._end("no labels left")
         elif self.config.hot_swap and self.learner.newest.number != self.player.snapshot.number:
             self.player.swap()
         return True
@@ -151,6 +154,17 @@ class Session:
     def _end(self, why: str) -> None:
         self.ended = why
         self.on_end(self.so_far())
+
+    @property
+    def labels_left(self) -> int | None:
+        """Return how many labels the teacher may still give, or None if there is no limit."""
+        limit = self.config.max_labels
+        return None if limit is None else max(limit - self.labels.counts["human"], 0)
+
+    @property
+    def used_up(self) -> bool:
+        """Return whether the teacher may give no more labels, and no episode is running."""
+        return self.labels_left == 0 and (self.ended is not None or not len(self.rollout))
 
     @property
     def mode(self) -> str:
@@ -182,7 +196,9 @@ class Session:
             "step": steps,
             "episode_return": float(sum(rollout.rewards)),
             "intervention_rate": sum(by_teacher) / steps if steps else 0.0,
+            "takeovers": takeovers(np.array(rollout.sources)),
             "labels": self.labels.counts,
+            "labels_left": self.labels_left,
             "snapshot": self.learner.newest.number,
             "playing_snapshot": self.player.snapshot.number,
             "updates": self.learner.updates,

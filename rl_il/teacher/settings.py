@@ -7,7 +7,8 @@ import math
 import os
 from dataclasses import dataclass
 
-from rl_il.config import COMPILE, COMPILE_FROM, RunConfig
+from rl_il.checks import COMPILE
+from rl_il.config import COMPILE_FROM, RunConfig
 from rl_il.errors import InputError
 from rl_il.limits import check_counts
 from rl_il.options import check_choices, expand_paths, option, same_option
@@ -41,6 +42,9 @@ class TeachConfig:
     )
     takeover_steps: int = option(15, "it then acts for at least this many steps and until it agrees with the agent")
     episodes: int | None = option(None, "end after this many episodes (default: none; with --teacher scripted: 10)")
+    max_labels: int | None = option(
+        None, "end when you have given so many labels; the page shows how many are left (default: no limit)"
+    )
     key_values: str | None = option(
         None, "strengths of keys for continuous actions, such as ArrowUp=0.4,ArrowLeft=-0.3"
     )
@@ -88,9 +92,7 @@ class TeachConfig:
     logdir: str | None = option(
         None, "the run folder; it must be new or empty (default: teach_... in ./data or $RL_IL_DATA)", path=True
     )
-    tracker: str | None = option(
-        None, "also send the metrics to MLflow; needs `pip install mlflow`", choices=("mlflow",)
-    )
+    tracker: str | None = same_option(RunConfig, "tracker")
     port: int = option(8765, "the page's port on 127.0.0.1; 0: any free port")
     open: bool = option(False, "open the page in the browser")
 
@@ -99,7 +101,7 @@ class TeachConfig:
         self.run_config()  # checks the settings that are also in RunConfig
         check_counts(self)
         check_choices(self)
-        for name in "episodes disagreement_steps takeover_steps publish_every rest_after".split():
+        for name in "episodes max_labels disagreement_steps takeover_steps publish_every rest_after".split():
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise InputError(f"--{name} must be above 0, got {value}")

@@ -26,9 +26,10 @@ from rl_il.runs.checkpoint import lock_folder
 from rl_il.runs.folders import make_teach_folder
 from rl_il.runs.parts import build_policy
 from rl_il.runs.provenance import provenance
+from rl_il.runs.trackers import check_tracker, start_tracker
 from rl_il.teacher.acting import ScriptedTeacher
 from rl_il.teacher.messages import notice
-from rl_il.teacher.metrics import Metrics, MLflowTracker, import_mlflow, measure
+from rl_il.teacher.metrics import Metrics, measure
 from rl_il.teacher.recording import Recording
 from rl_il.teacher.session import Episode, Session, check_keys
 from rl_il.teacher.settings import MODES, TeachConfig
@@ -55,7 +56,7 @@ class Teaching:
       modes: the modes that may be chosen.
 
     Raises:
-      InputError: a file of the folder is damaged, the environment has no keys, or MLflow cannot be reached.
+      InputError: a file of the folder is damaged, the environment has no keys, or the tracker cannot be reached.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Teaching:
         self.labels = Labels(config.labels, config.approval_weight, buffer)
         long = config.compiles(episode_limit(env, config.ep_len) or sys.maxsize)
         self.learner = Learner(policy, self.labels, config, long and (policy.compile_pays or config.compile == "on"))
-        tracker = MLflowTracker(config, folder) if config.tracker else None
+        tracker = start_tracker(config, folder)
         self.metrics = Metrics(folder, tracker, env_row(config.env_name))
         self.unsaved_from = 0  # number of steps of the running episode that are saved
         self._measuring: Future[tuple[int, np.ndarray]] | None = None
@@ -227,8 +228,7 @@ def open_teaching(
     expert = None
     if config.teacher:
         expert = load_expert(config.expert_policy_file, env, config.expert_activation, config.no_normalizer)
-    if config.tracker:
-        import_mlflow()
+    check_tracker(config.tracker)
     policy = build_policy(config.run_config(), env)
     folder = resume or make_teach_folder(config.env_name, config.logdir)
     stack.enter_context(lock_folder(folder))

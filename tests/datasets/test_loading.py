@@ -9,7 +9,8 @@ from refusals import refusal
 
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.formats import FORMATS, Format
-from rl_il.envs import make_env
+from rl_il.datasets.loading import V4_ZEROS
+from rl_il.envs import ENVS, make_env
 from rl_il.files import REPOSITORY
 
 OBS = np.arange(10, dtype=np.float64).reshape(5, 2)
@@ -148,6 +149,19 @@ def test_arrays_that_do_not_fit_the_environment_are_refused(write, shared_env, n
     refusal(load_trajectories, write(**(GOOD | arrays)), shared_env(name), holds=words)
 
 
+def test_the_zeros_that_humanoid_v5_leaves_out_are_added():
+    """Humanoid-v4 observes the same and 28 zeros, with the same seed and actions."""
+    v4, v5 = make_env("Humanoid-v4"), make_env("Humanoid-v5")
+    demo = load_trajectories(ENVS["Humanoid-v4"].demos_path, v4, n_demos=1)[0]
+    observed = [env.reset(seed=3)[0] for env in (v4, v5)]
+    for ac in demo.acs[:20]:
+        np.testing.assert_array_equal(np.insert(observed[1], V4_ZEROS, 0), observed[0])
+        observed = [env.step(ac)[0] for env in (v4, v5)]
+    (same,) = load_trajectories(ENVS["Humanoid-v5"].demos_path, v5, n_demos=1)
+    np.testing.assert_array_equal(demo.obs, np.insert(same.obs, V4_ZEROS, 0, axis=1))
+    assert demo.obs.shape == (171, 376) and len(set(demo.obs[0])) > 200
+
+
 @pytest.mark.parametrize("numbers", [105, 111])
 def test_an_ants_contact_forces_are_cut_off(tmp_path, shared_env, capsys, numbers):
     obs = np.random.default_rng(0).normal(size=(5, numbers))
@@ -156,4 +170,5 @@ def test_an_ants_contact_forces_are_cut_off(tmp_path, shared_env, capsys, number
     np.testing.assert_array_equal(trajectory.obs[:-1], obs[:, :27])
     note = capsys.readouterr().err
     assert note.startswith("note: ") and str(numbers) in note and "27" in note
+    assert ("rewards" in note and "Ant-v5" in note) == (numbers == 105)
     refusal(load_trajectories, tmp_path / "ant.npz", shared_env("Hopper-v4"), holds=[f"({numbers},)"])

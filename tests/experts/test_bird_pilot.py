@@ -113,3 +113,17 @@ def test_dagger_asks_it_at_every_step(tmp_path):
 def test_without_demonstrations_the_error_says_how_to_record_them(tmp_path):
     with pytest.raises(InputError, match=r"record_demos.* --env_name Bird-v0"):
         run(RunConfig(env_name="Bird-v0", logdir=str(tmp_path / "run")), verbose=False)
+
+
+def test_it_takes_the_other_gap_if_the_bird_flies_there():
+    actor = pilot()
+    up = actor.get_action(TWO_GAPS)[0] > 0.5
+    away = -0.02 if up else 0.02
+    at = TWO_GAPS + np.array([-0.05, 0, 0, away], np.float32)
+    target = float(actor.get_action(at)[0])  # begins at the bird's height, and moves to the other gap
+    assert target == pytest.approx(at[3] + SMOOTHING * ((0.25 if up else 0.75) - at[3]), rel=1e-5)
+    inside = pilot()  # within its gap, the bird may move as it does
+    gap = 0.75 if inside.get_action(TWO_GAPS)[0] > 0.5 else 0.25
+    for height in (gap, gap + 0.05, gap - 0.1):
+        inside.get_action(np.array([0.5, 0.25, 0.75, height], np.float32))
+        assert inside.gap == gap

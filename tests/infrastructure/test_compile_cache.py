@@ -1,6 +1,7 @@
 """The cache of compiled steps: names, damaged libraries, folders that cannot be written, many processes."""
 
 import errno
+import math
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from test_compiled import stored
+from torch import nn
 
 from rl_il.infrastructure import compile_cache
 from rl_il.infrastructure.compile_cache import (
@@ -22,6 +24,7 @@ from rl_il.infrastructure.compile_cache import (
     key_of,
     load,
 )
+from rl_il.infrastructure.compile_check import agrees
 from rl_il.infrastructure.compiled import CompiledUpdate
 from rl_il.policies.mlp_policy import MLPPolicySL
 
@@ -153,8 +156,50 @@ def test_a_full_disk_or_a_read_only_folder_costs_only_the_time_to_compile(call, 
 
 def test_a_library_that_works_is_accepted(compiled_double, tmp_path):
     library = Path(shutil.copy(compiled_double, tmp_path))
-    compile_cache.try_out(library, ones(), tmp_path / "failed.txt")
+    compile_cache.try_out(library, double, ones(), tmp_path / "failed.txt")
     assert not (tmp_path / "failed.txt").exists()
+
+
+def triple(x, total):
+    total += 3 * x
+    return (total.sum(),)
+
+
+def test_a_library_that_computes_something_else_is_refused(compiled_double, tmp_path):
+    library = Path(shutil.copy(compiled_double, tmp_path))
+    with pytest.raises(CompileError, match="eager"):
+        compile_cache.try_out(library, triple, ones(), tmp_path / "failed.txt")
+    assert (tmp_path / "failed.txt").exists()
+
+
+def with_noise(x, total):
+    total += 2 * x + torch.randn_like(x)
+    return (total.sum(),)
+
+
+def with_dropout(x, total):
+    total += nn.functional.dropout(2 * x, 0.5)
+    return (total.sum(),)
+
+
+@pytest.mark.parametrize(
+    ("found", "step", "same"),
+    [
+        ([1, 2, 6], double, True),
+        ([1, 2, 6.001], double, True),
+        ([1, 2, 5], double, False),
+        ([1, 2.3, 6], double, False),
+        ([1, 0, 6], double, False),
+        ([1, 2, math.nan], double, False),
+        ([1, 9, 9], with_noise, True),  # the compiler draws other random numbers
+        ([1, 9, math.inf], with_noise, False),
+        ([1, 0, 0], with_dropout, False),
+    ],
+)
+def test_what_a_library_computes_is_compared_with_the_eager_step(found, step, same):
+    x, total, result = found
+    tensors = [torch.full((3,), float(x)), torch.full((3,), float(total)), torch.tensor(float(result))]
+    assert agrees(tensors, step, ones()) is same
 
 
 CRASH, INTERRUPTION = "import os; os.kill(os.getpid(), 11)", "import os; os.kill(os.getpid(), 15)"

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from rl_il.errors import InputError
-from rl_il.infrastructure.pytorch_utils import build_mlp, pick_device
+from rl_il.infrastructure.pytorch_utils import build_mlp, pick_device, without_denormals
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,14 @@ def test_a_gpu_that_does_not_exist_is_an_error(monkeypatch):
     assert pick_device("cuda", 1) == pick_device("auto", 1, pictures=True) == torch.device("cuda", 1)
     with pytest.raises(InputError, match="--which_gpu 2"):
         pick_device("cuda", 2)
+
+
+def test_tiny_numbers_are_0_only_in_the_block():
+    tiny = torch.tensor(1e-40)
+    assert tiny * 1 != 0
+    with without_denormals():
+        assert tiny * 1 == 0
+        with without_denormals():
+            pass
+        assert tiny * 1 == 0
+    assert tiny * 1 != 0

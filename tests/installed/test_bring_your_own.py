@@ -15,7 +15,7 @@ from rl_il.datasets import load_trajectories
 pytestmark = pytest.mark.wheel
 ENV = "--env_name my_env:Reach-v0"
 EXPERT = "--expert_policy_file my_env:pilot"
-MINE = f"{ENV} {EXPERT} --expert_data my_data:load --policy_class my_net:LayerNormPolicy"
+MINE = f"{ENV} {EXPERT} --expert_data my_data:load --policy_class my_net:ResidualPolicy"
 SHORT = "--num_agent_train_steps_per_iter 300 --eval_episodes 5"
 
 
@@ -113,7 +113,7 @@ def test_an_ablation_runs_in_processes_of_its_own(call):
 def test_a_wrong_name_is_refused_in_a_sentence(installed, folder):
     for flags in (
         "--rule my_rule:Ask --do_dagger --n_iter 2",
-        "--policy_class my_net:Layer",
+        "--policy_class my_net:Residal",
         "--expert_data my_data:lod",
     ):
         done = installed.call("rl-il", "run", *f"{MINE} {flags}".split(), cwd=folder, status=2)

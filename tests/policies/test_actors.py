@@ -177,3 +177,14 @@ def test_the_next_action_does_not_change_the_last_one_or_the_observation(output)
     np.testing.assert_array_equal(batch, [first, second])
     np.testing.assert_array_equal(obs, [[3.0, 1.0], [0.0, 2.0]])
     assert by_hand().get_action([2.0, 1.0]).tolist() == [3.0, 2.0]  # a list is accepted too
+
+
+def test_features_are_the_outputs_of_the_last_hidden_layer():
+    weights = np.array([[1.0, 0], [0, -1]])
+    layers = [(weights, np.zeros(2)), (np.ones((2, 3)), np.zeros(3))]
+    actor = NumpyActor(layers, "relu", "argmax", (2,), obs_mean=np.array([1.0, 0]), obs_std=np.array([2.0, 1]))
+    obs = np.array([[5, 3], [1, -4]], np.float32)
+    np.testing.assert_array_equal(actor.features(obs), [[2, 0], [0, 4]])
+    np.testing.assert_array_equal(obs, [[5, 3], [1, -4]])
+    with pytest.raises(InputError, match="ScriptedActor"):
+        ScriptedActor(lambda obs: obs, (2,)).features(obs)

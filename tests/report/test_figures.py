@@ -11,8 +11,10 @@ from matplotlib import pyplot
 from rl_il.report.figures import (
     COLOURS,
     Curve,
+    add_caption,
     add_legend_below,
     draw_curves,
+    encode,
     inline_svg,
     new_figure,
     plot_learning_curve,
@@ -106,6 +108,17 @@ def test_a_legend_of_long_names_leaves_the_axes_their_size():
     short = drawn_size("a", "b", below=True)
     assert drawn_size(*LONG, below=True) == pytest.approx(short, abs=0.1)
     assert drawn_size(*"abcdefghijkl") == pytest.approx(drawn_size("a"), abs=0.1)
+
+
+def test_a_legend_below_the_axes_is_above_the_caption():
+    with new_figure() as (figure, (axes,)):
+        draw_curves(axes, [Curve("a curve", [0, 1], curve_of(1, 2))], legend=False)
+        add_legend_below(axes)
+        add_caption(figure, "caption " * 100)
+        svg = encode(figure, "svg").decode()
+    (legend,) = re.findall(r' y="([\d.]+)"[^>]*>a curve<', svg)
+    caption = re.findall(r'translate\([\d.]+ ([\d.]+)\)">caption', svg)
+    assert len(caption) > 3 and float(legend) < min(map(float, caption))
 
 
 def svg_of(alt: str = "two curves") -> str:

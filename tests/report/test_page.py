@@ -12,6 +12,7 @@ from run_folders import GIF, dicts, write_run
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
+from rl_il.files import read_csv, write_csv
 from rl_il.flags import command_of
 from rl_il.report.figures import COLOURS
 from rl_il.report.page import (
@@ -179,6 +180,23 @@ def test_each_figure_is_there_and_describes_its_numbers(page):
     assert "from 5.0 at 0 to 40.0 at 2,000" in alts["Corridor-v0_curve_steps"]
     assert "training 0.3333, validation 0.6667 in iteration 2" in alts["Corridor-v0_losses"]
     assert "expert 7 to 7 steps" in alts["Corridor-v0_lengths"]
+
+
+def test_what_a_rule_used_besides_labels_is_an_axis(tmp_path):
+    used = ("Expert_ConsultedSoFar", "Expert_StepsSoFar", "Expert_TakeoversSoFar")
+    counts = {"vanilla": (50, 51, 0, 0, 0, 0), "hg": (50, 80, 0, 30, 0, 2)}  # labels are 50 and 51
+    for i, (name, numbers) in enumerate(counts.items()):
+        folder = write_run(tmp_path / name, replace(DAGGER, n_iter=2, seed=i), {0: [5, 5], 1: [8, 12]})
+        rows = read_csv(folder / "metrics.csv")
+        for itr, row in enumerate(rows):
+            row |= dict(zip(used, numbers[itr::2], strict=True))
+        write_csv(folder / "metrics.csv", rows)
+    for name, axes in (("vanilla", []), ("hg", ["consulted", "expert_steps", "takeovers"])):
+        alts = {picture.name: picture.alt for picture in page_of(tmp_path / name).blocks(Picture)}
+        curves = [each.removeprefix("Corridor-v0_curve_") for each in alts if "curve_" in each]
+        assert curves == ["iteration", "steps", "labels", *axes]
+    assert "goes from 5.0 at 50 to 10.0 at 80" in alts["Corridor-v0_curve_consulted"]
+    assert "goes from 5.0 at 0 to 10.0 at 2" in alts["Corridor-v0_curve_takeovers"]
 
 
 def test_videos_are_the_first_and_the_last_of_the_first_seed(page):

@@ -23,8 +23,9 @@ def test_the_run_folder_says_whether_steps_were_compiled(tmp_path):
         assert json.loads((tmp_path / choice / "summary.json").read_text())["compiled"] is compiled
 
 
-def test_a_resumed_run_stays_compiled(tmp_path, monkeypatch):
-    config = corridor(tmp_path / "files", compile="on", n_layers=1)
+@pytest.mark.parametrize("options", [{}, pytest.param({"dropout": 0.2}, marks=pytest.mark.slow)])
+def test_a_resumed_run_stays_compiled(options, tmp_path, monkeypatch):
+    config = corridor(tmp_path / "files", compile="on", n_layers=1, **options)
     run_in(tmp_path / "whole", config)
     stop_after(monkeypatch, tmp_path / "stopped", config, 2)
     resume(tmp_path / "stopped", verbose=False)

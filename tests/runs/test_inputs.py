@@ -128,6 +128,16 @@ def test_modules_of_other_folders_are_listed_also_those_that_are_imported_later(
     assert "late" not in sys.modules
 
 
+def test_a_folder_without_init_in_a_package_that_is_not_imported_is_searched(files, library):
+    (library / "shelf/deep/box").mkdir(parents=True)
+    (library / "shelf/deep/box/tool.py").write_text("")
+    (files / "pilot.py").write_text("def act(ob):\n    import shelf.deep.box.tool\n    return 0\n")
+    sys.path.insert(0, str(files))
+    importlib.invalidate_caches()
+    importlib.import_module("pilot")
+    assert own_modules()["shelf.deep.box.tool"] == library / "shelf/deep/box/tool.py"
+
+
 @pytest.mark.parametrize("blocks", [0, 1])
 def test_a_module_that_only_a_step_imports_is_refused_if_it_was_changed(
     tmp_path, monkeypatch, files, library, blocks

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from small_runs import assert_same_run, corridor, run_in, stop_after
+from small_runs import assert_same_run, corridor, rows_of, run_in, stop_after
 
 from rl_il import plugins
 from rl_il.datasets import load_trajectories
+from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Decision, Rule
+from rl_il.policies.policy_file import load_policy
 from rl_il.runs.experiment import resume
 from rl_il.types import EXPERT, LEARNER
 
@@ -82,3 +84,70 @@ def test_the_state_of_a_rule_survives_a_stop(tmp_path, monkeypatch, relay, block
     stop_after(monkeypatch, tmp_path / "run", relay, blocks)
     resume(tmp_path / "run", verbose=False)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+# The variants of DAgger ----------------------------------------------------------------------------------
+
+VARIANTS = {
+    "random": {"labels_per_iter": 7},
+    "kcentre": {"labels_per_iter": 7},
+    "kcentre of features": {"labels_per_iter": 7, "rule_kwargs": "space=features"},
+    "disagreement": {"labels_per_iter": 7, "ensemble": 2},
+    "disagreement in proportion": {"labels_per_iter": 7, "ensemble": 2, "rule_kwargs": "spread=proportion"},
+    "hg": {},
+    "safe": {"rule_kwargs": "threshold=0.5 release=0.1"},
+    "ensemble_dagger": {"ensemble": 2},
+    "thrifty": {"ensemble": 2, "labels_per_iter": 5},
+    "dart": {},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_workers_and_a_stop_change_nothing(tmp_path, monkeypatch, name):
+    settings = VARIANTS[name] | {"rule": name.partition(" ")[0], "num_agent_train_steps_per_iter": 6}
+    config = corridor(tmp_path / "files", env_name="fakes:Corridor-v0", eval_interval="3", **settings)
+    whole = run_in(tmp_path / "whole", config)
+    rows = rows_of(whole.folder)
+    labels, consulted = ([float(row[f"Expert_{key}SoFar"]) for row in rows] for key in ("Labels", "Consulted"))
+    assert labels[0] == consulted[0] == 8 and all(a <= b for a, b in zip(labels, consulted, strict=True))
+    if "labels_per_iter" in settings and settings["rule"] != "thrifty":
+        assert labels[-1] == 8 + 2 * 7
+    assert_same_run(run_in(tmp_path / "two", config, num_workers=2).folder, whole.folder)
+    stop_after(monkeypatch, tmp_path / "stopped", config, 3)
+    resume(tmp_path / "stopped", verbose=False)
+    assert_same_run(tmp_path / "stopped", whole.folder)
+
+
+def test_a_run_ends_with_an_evaluation_when_its_labels_are_used_up(tmp_path, monkeypatch):
+    limits = {
+        "rule": "random",
+        "labels_per_iter": 7,
+        "max_labels": 20,
+        "n_iter": 9,
+        "scalar_log_freq": -1,
+        "eval_interval": "10",
+    }
+    config = corridor(tmp_path / "files", env_name="fakes:Corridor-v0", **limits)
+    result = run_in(tmp_path / "run", config)  # 8 in the demonstrations, 7, and the 5 that are left
+    assert (result.summary["expert_labels"], result.summary["iterations"]) == (20, 3)
+    rows = [row for row in rows_of(result.folder) if row.get("Eval_AverageReturn")]
+    assert [(row["iteration"], row["gradient_steps"]) for row in rows] == [("2", "50"), ("2", "60")]
+    assert result.summary["eval_episodes"] == 3 and result.summary["status"] == "finished"
+    stop_after(monkeypatch, tmp_path / "stopped", config, 2)
+    resume(tmp_path / "stopped", verbose=False)
+    assert_same_run(tmp_path / "stopped", result.folder)
+    with pytest.raises(InputError, match="max_labels"):
+        run_in(tmp_path / "none", corridor(tmp_path / "files", do_dagger=True, n_iter=2, max_labels=8))
+    assert not (tmp_path / "none").exists()
+
+
+def test_thinned_demonstrations_keep_labels_evenly(tmp_path):
+    config = corridor(tmp_path / "files", thin_demos=3, do_dagger=False, n_iter=1, normalize_obs=True)
+    result = run_in(tmp_path / "run", config)
+    assert result.summary["expert_labels"] == 3
+    mean = load_policy(result.folder / "policy_itr_0.pt").encoder.ob_mean
+    # of the 8 labelled states, 0, 4 (rounded from 3.5) and 7: [0, 3], [1, 5] and [4, 5]
+    np.testing.assert_allclose(mean, [5 / 3, 13 / 3], rtol=1e-6)
+    with pytest.raises(InputError, match="thin_demos"):
+        run_in(tmp_path / "none", corridor(tmp_path / "files", thin_demos=9, do_dagger=False, n_iter=1))
+    assert not (tmp_path / "none").exists()

@@ -1,5 +1,8 @@
 """The content of the files of a run folder: every row and point."""
 
+import errno
+import io
+import os
 import re
 from types import SimpleNamespace
 
@@ -11,6 +14,7 @@ from small_runs import corridor, data_of, points_of, rows_of, run_in, settings_o
 from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.errors import PACKAGE, InputError
+from rl_il.infrastructure.counting import Counts
 from rl_il.infrastructure.evaluation import Evaluation
 from rl_il.infrastructure.progress import Watch
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
@@ -39,7 +43,7 @@ def begun(path, config):
 
 def block(steps, losses, ends=False, itr=0, before=0, trajectories=()):
     losses = np.array(losses, float)
-    return Block(itr, steps, ends, True, before + steps, 0, 8, losses, trajectories)
+    return Block(itr, steps, ends, True, True, before + steps, Counts(0, 8), losses, trajectories)
 
 
 def evaluation(itr=0, mean=2.0):
@@ -178,6 +182,44 @@ def test_a_cut_event_file_is_read_and_a_damaged_one_refused(tmp_path):
     path.write_bytes(whole[:9] + b"x" + whole[10:])
     with pytest.raises(InputError, match=path.name):
         list(read_events(path))
+
+
+@pytest.mark.parametrize("lost", [0, 5, 20])
+def test_zeros_at_the_end_of_an_event_file_are_an_incomplete_record(tmp_path, lost):
+    """A power failure leaves them, since the file's size is on disk before its content."""
+    writer = EventWriter(tmp_path)
+    for step in range(3):
+        writer.scalars(step, {"a": 1.0})
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - lost] + bytes(lost or 40))
+    assert len(list(read_events(path, may_be_cut=True))) == (3 if lost else 4)
+    with pytest.raises(InputError, match=path.name):
+        list(read_events(path))
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_full_disk_is_one_sentence_also_when_the_event_file_is_closed(tmp_path, monkeypatch, call):
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fsync(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    writer = EventWriter(tmp_path)
+    writer.scalars(0, {"a": 1.0})
+    if call == "write":
+        writer._file.close()
+        (path,) = tmp_path.iterdir()
+        writer._file = io.BufferedWriter(Full(path, "ab"))
+    else:
+        monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(InputError, match=f"{tmp_path.name}.*No space left"):
+        if call == "write":
+            writer.scalars(1, {"a": 1.0})
+        writer.sync()
+    writer.close()  # nothing is left to be written
 
 
 # Evaluations within an iteration ----------------------------------------------------------------------------------

@@ -128,6 +128,38 @@ def test_the_peers_learn(discrete, loop):
     assert (output.argmax(1) == acs).mean() > 0.95 if discrete else np.abs(output - acs).mean() < 0.1
 
 
+@pytest.mark.parametrize("head", ["gaussian", "mixture", "flow"])
+def test_the_plain_loop_of_a_head_learns(head):
+    torch.manual_seed(0)
+    obs = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    loop = _peers.HeadLoop(head, obs, np.zeros((400, 2), np.float32))  # the labels are always the same
+    torch.manual_seed(1)
+    before = float(loop.loss(loop.obs, loop.labels))
+    loop.train(60)
+    torch.manual_seed(1)
+    assert float(loop.loss(loop.obs, loop.labels)) < 0.7 * before
+    assert loop.labels.shape == (393, 16)
+    outputs = 5 * (1 + 2 * 16) if head == "mixture" else 16
+    assert loop.widths == (3 + (17 if head == "flow" else 0), 256, 256, 256, outputs)
+
+
+def test_a_layer_has_three_matrix_products_and_the_first_two(monkeypatch):
+    products, shapes = _peers.matrix_products((3, 5, 2)), []
+    monkeypatch.setattr(torch, "mm", lambda a, b: shapes.append((*a.shape, b.shape[1])))
+    products(1)
+    n = _peers.MINIBATCH
+    assert shapes == [(n, 3, 5), (3, n, 5), (n, 5, 2), (5, n, 2), (n, 2, 5)]
+
+
+def test_the_speed_of_heads_is_measured_on_real_trainers(monkeypatch):
+    monkeypatch.setattr(_sides, "HEAD_SETTINGS", {**_sides.HEAD_SETTINGS, "compile": "off"})
+    for sides in (_sides.head_training, _sides.head_limit):
+        ours, theirs = next(sides("flow", rows=200, steps=3))
+        assert min(ours(), theirs()) > 0
+        trainer = ours.args[0]
+        assert trainer.config.chunk == 8 and trainer.config.train_batch_size == 128
+
+
 def test_the_peers_draw_actions_or_take_the_most_probable():
     torch.manual_seed(0)
     policy = _peers.CoursePolicy(3, 4, True)

@@ -45,6 +45,7 @@ def test_help_shows_examples_that_name_the_script(script):
 def test_every_script_answers_an_unknown_flag_in_one_line(script, monkeypatch, capsys):
     required = {
         "doctor": "FILE",
+        "heads": "bird",
         "convert": "IN OUT --to csv",
         "report": "RUN",
         "diagnose": "--policy RUN",

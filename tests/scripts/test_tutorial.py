@@ -14,7 +14,7 @@ MAX_BYTES = 300_000
 NUMBERS = """
 import json, os
 means = {name: float(np.mean([run.returns[-1] for run in runs])) for name, runs in results.items()}
-labels = {name: [run.blocks[-1].expert_labels for run in runs] for name, runs in results.items()}
+labels = {name: [run.blocks[-1].counts.expert_labels for run in runs] for name, runs in results.items()}
 print(json.dumps([means, labels, float(expert_returns.mean()), os.environ["MPLBACKEND"], plt.get_backend()]))
 """
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from calling import assert_refused, call_script
 from fakes import PICTURE, ConstantActor, StepModuloThree, corridor_length, picture_of, walk
 
@@ -21,6 +22,7 @@ from rl_il.errors import InputError
 from rl_il.experts.loading import load_expert
 from rl_il.infrastructure.rollouts import sample_n_trajectories
 from rl_il.policies.cnn_policy import CNNPolicySL
+from rl_il.policies.ensemble import EnsemblePolicySL
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.report import drift as drift_figures
 from rl_il.report.drift import Drift, OnStates, bin_width, draw_drift, mean_by_time, spread_by_time
@@ -385,6 +387,28 @@ def test_the_loss_of_a_policy_that_sees_single_pictures(tmp_path):
     name, loss = find_loss(str(tmp_path / "pictures.pt"), policy, discrete=False)
     assert name == "mse"
     assert loss(obs, labels) == pytest.approx(((policy.get_action(obs) - labels) ** 2).mean())
+
+
+@pytest.mark.parametrize("head", ["gaussian", "mixture", "flow"])
+def test_the_loss_of_a_policy_with_chunks_is_that_of_the_first_actions(tmp_path, head):
+    policy = MLPPolicySL((2,), 2, False, size=8, chunk=3, head=head)
+    policy.save(tmp_path / "chunks.pt")
+    actor, obs = policy.actor(), np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    actor.reset()
+    acs = actor.get_action(obs)
+    name, loss = find_loss(str(tmp_path / "chunks.pt"), actor, discrete=False)
+    assert (name, loss(obs, acs), loss(obs, acs + np.array([0, 2]))) == ("mse", 0, pytest.approx(2, rel=1e-6))
+
+
+@pytest.mark.parametrize("policy_class", [MLPPolicySL, EnsemblePolicySL])
+def test_the_loss_of_a_policy_is_measured_on_all_states_without_dropout(policy_class, tmp_path):
+    policy = policy_class((3,), 2, False, size=8, dropout=0.5)
+    policy.save(tmp_path / "policy.pt")
+    rng = np.random.default_rng(0)
+    obs, labels = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(7, 2)).astype(np.float32)
+    _, loss = find_loss(str(tmp_path / "policy.pt"), policy, discrete=False)
+    expected = policy.eval().loss(torch.from_numpy(obs), torch.from_numpy(labels)).item()
+    assert loss(obs, labels) == pytest.approx(expected)
 
 
 def test_expert_states_are_those_of_its_own_episodes(dagger_run, run_diagnosis):

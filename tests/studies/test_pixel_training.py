@@ -15,7 +15,7 @@ from rl_il.infrastructure.workers import RolloutWorkers
 from rl_il.policies.cnn_policy import CNNPolicySL
 from rl_il.runs.parts import Inputs, find_rule
 from rl_il.runs.training import build
-from rl_il.types import EXPERT, LEARNER
+from rl_il.types import EXPERT, LEARNER, Trajectory
 
 
 class Noting(CNNPolicySL):
@@ -66,7 +66,9 @@ def test_demonstrations_are_kept_only_in_the_buffer():
 def test_the_settings_reach_the_trainer():
     env = make_env("CarRacing-v3")
     config = RunConfig(env_name="CarRacing-v3", do_dagger=True, n_iter=2, beta_decay=0.3, history=3, torch_threads=2)
-    parts = build(config, Inputs(env, env, CarDriver((96, 96, 3)), [], 1, 0.0, find_rule(config)), verbose=False)
+    ob, ac = np.zeros((2, 96, 96, 3), np.uint8), np.zeros((1, 3), np.float32)
+    inputs = Inputs(env, env, CarDriver((96, 96, 3)), [Trajectory(ob, ac, np.zeros(1))], 1, 0.0, find_rule(config))
+    parts = build(config, inputs, verbose=False)
     trainer = parts.trainer
     assert trainer.fit.config.torch_threads == 2
     assert trainer.rule.beta_decay == 0.3 and parts.evaluator.expert is None  # it cannot label recorded states

@@ -11,6 +11,7 @@ import pytest
 from rl_il.datasets import load_trajectories
 from rl_il.errors import InputError, Interrupted
 from rl_il.files import read_csv
+from rl_il.runs.tensorboard import EventWriter
 from rl_il.teacher import run
 from rl_il.teacher.run import settings_to_go_on
 from rl_il.teacher.settings import TeachConfig
@@ -138,10 +139,18 @@ def test_a_mistake_makes_no_folder(by_hand, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_episodes_points_are_on_disk_when_it_ends(by_hand, monkeypatch):
+    synced = []
+    monkeypatch.setattr(EventWriter, "sync", lambda self: synced.append(self))
+    teaching = by_hand()
+    steps(teaching, 11, "Digit2")
+    assert len(synced) == len(rows(teaching.folder)) == 2
+
+
 @pytest.fixture
 def mlflow(monkeypatch):
     """Return a fake module that records its calls."""
-    module = Mock()
+    module = Mock(__file__="mlflow.py")
     monkeypatch.setitem(sys.modules, "mlflow", module)
     return module
 

@@ -180,3 +180,22 @@ def test_an_episode_without_a_limit_runs_until_reset():
     assert session.ended is None and len(session.so_far().trajectory) == 60
     session.reset()
     assert session.ended == "reset"
+
+
+def test_the_labels_that_are_left_end_the_session():
+    session = make_session(max_labels=3)
+    assert shown(session, "labels_left", "takeovers") == (3, 0)
+    for held in (("Digit2",), ("Digit1",), (), ("Digit2",)):
+        session.hold(held)
+        session.step()
+    assert shown(session, "labels_left", "takeovers", "ended") == (0, 2, "no labels left")
+    assert session.used_up and session.ended_episodes[0].trajectory.labelled_steps.tolist() == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    session.begin()
+    assert session.used_up  # as after a resume, before the first step
+    unlimited = make_session()
+    assert shown(unlimited, "labels_left") == (None,) and not unlimited.used_up

@@ -155,3 +155,10 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path):
     assert process.returncode == 130
     assert "0 episodes" in out and "--resume" in err
     assert json.loads((tmp_path / "run" / "config.json").read_text())["teaching"]["port"] == 0
+
+
+def test_the_scripted_teacher_gives_no_more_labels_than_it_may(tmp_path):
+    folder = scripted(tmp_path / "run", episodes=100, max_labels=50, eval_every=-1)
+    table = rows(folder)
+    assert table[-1]["Labels_Human"] == "50" and len(table) < 100
+    assert [row["Takeovers"] for row in table][:1] == ["1"]  # at the first step, for at least three

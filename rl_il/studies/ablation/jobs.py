@@ -30,8 +30,9 @@ from rl_il.runs.parts import (
     build_policy,
     count_eval_episodes,
     find_expert,
-    load_demonstrations,
+    labelled_demonstrations,
 )
+from rl_il.runs.trackers import check_tracker
 from rl_il.seeding import evaluation_seeds
 from rl_il.types import Actor
 
@@ -39,15 +40,18 @@ COMPILED_GAIN = 4.0  # speed of a compiled step, relative to an eager one
 GRADIENT_STEPS = 50  # the number that is timed for the estimate
 GRAPH = (*ENV, "expert_data", "policy_class", "head", "loss", "n_layers", "size", "activation", "train_batch_size")
 GRAPH += ("torch_threads", "history", "chunk", "modes", "flow_steps", "colour", "whole_picture")
-GRAPH += ("normalize_acs", "layer_norm", "dropout", "augment")
+GRAPH += ("ensemble", "ensemble_minibatches", "normalize_acs", "layer_norm", "dropout", "augment")
 """The settings on which a compiled step depends."""
+TIMED = ("n_layers", "size", "train_batch_size", "ensemble", "ensemble_minibatches")
+"""The settings on which the estimated time of a gradient step depends."""
 
 
 def check_config(config: RunConfig) -> None:
-    """Raise `InputError` if the run's expert, demonstrations or time limit is missing or does not fit."""
+    """Raise `InputError` if the run's tracker, expert, demonstrations or time limit is missing or does not fit."""
+    check_tracker(config.tracker)
     with closing(env_of(config)) as env:
         find_expert(config, env)
-        load_demonstrations(config, env)
+        labelled_demonstrations(config, env)
         count_eval_episodes(config, env)
 
 
@@ -139,10 +143,7 @@ def compile_steps(configs: Sequence[RunConfig]) -> None:
     compiled = [config for config in configs if config.compile == "on"]
     for config in {tuple(getattr(config, name) for name in GRAPH): config for config in compiled}.values():
         with suppress(InputError), closing(env_of(config)) as env:  # the run itself reports it
-            policy, demonstrations = build_policy(config, env), load_demonstrations(config, env)
-            trainer = RLTrainer(replace(config, do_dagger=False, n_iter=1), env, policy, demonstrations)
-            trainer.add(0, demonstrations)
-            trainer.fit.prepare()
+            filled_trainer(config, env).fit.prepare()
 
 
 def labelled_steps(config: RunConfig) -> int:
@@ -150,14 +151,14 @@ def labelled_steps(config: RunConfig) -> int:
     if config.n_epochs is None:
         return 0
     with closing(env_of(config)) as env:
-        return sum(int(trajectory.labelled_steps.sum()) for trajectory in load_demonstrations(config, env))
+        return sum(int(trajectory.labelled_steps.sum()) for trajectory in labelled_demonstrations(config, env))
 
 
 def estimate(configs: Sequence[RunConfig], processes: int) -> float:
     """Return the seconds that the trainings take if every episode has its full length."""
     times, seconds = {}, []
     for config in configs:
-        kind = (*(getattr(config, name) for name in ENV), config.n_layers, config.size, config.train_batch_size)
+        kind = tuple(getattr(config, name) for name in (*ENV, *TIMED))
         times[kind] = times.get(kind) or step_times(config)
         seconds.append(seconds_of(config, *times[kind]))
     return max(*seconds, sum(seconds) / processes)
@@ -178,15 +179,24 @@ def seconds_of(config: RunConfig, env_step: float, gradient_step: float) -> floa
 def step_times(config: RunConfig) -> tuple[float, float]:
     """Return the seconds of an environment step with a random policy, and of an eager gradient step."""
     with closing(env_of(config)) as env:
-        policy, actor = build_policy(config, env), load_actor("random", env)
+        actor = load_actor("random", env)
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < 0.2:
             steps += len(sample_trajectory(env, actor, seed=steps, max_path_length=config.ep_len))
         env_step = (time.perf_counter() - start) / steps
-        obs = np.zeros((config.train_batch_size, *env.observation_space.shape), np.float32)
-        acs = policy.to_labels(np.stack([env.action_space.sample()] * config.train_batch_size))
-    for i in range(-10, GRADIENT_STEPS):  # the first steps are slower, so they are not timed
+        trainer = filled_trainer(replace(config, compile="off"), env)
+    steps, together = 10 + GRADIENT_STEPS, trainer.policy.minibatches
+    draws = trainer.buffer.minibatches(config.train_batch_size, np.random.default_rng(0), steps, None, together)
+    for i, rows in enumerate(draws, start=-10):  # the first steps are slower, so they are not timed
         if i == 0:
             start = time.perf_counter()
-        policy.update(obs, acs)
+        trainer.policy.update(*trainer.fit.batch(rows))
     return env_step, (time.perf_counter() - start) / GRADIENT_STEPS
+
+
+def filled_trainer(config: RunConfig, env: gym.Env) -> RLTrainer:
+    """Return a trainer of behavioural cloning that has the run's demonstrations in its buffer."""
+    policy, demonstrations = build_policy(config, env), labelled_demonstrations(config, env)
+    trainer = RLTrainer(replace(config, do_dagger=False, n_iter=1), env, policy, demonstrations)
+    trainer.add(0, demonstrations)
+    return trainer

@@ -47,37 +47,44 @@ def run_job(job: Job, folder: Path) -> str | None:
         return reason_for(error)
 
 
-def launch_local(jobs: Mapping[str, Job], outdir: Path, processes: int) -> Iterator[Event]:
+def launch_local(
+    jobs: Mapping[str, Job], outdir: Path, processes: int, idle: list[Worker] | None = None
+) -> Iterator[Event]:
     """Run the jobs, at most `processes` at a time, and yield an event when one ends. Their output goes to log.txt.
 
     A process runs one job after another, since each new one imports torch. Closing the iterator or pressing Ctrl-C
-    ends the processes. They also end if this process is killed.
+    ends the processes that have a job. All end if this process is killed.
+
+    Args:
+      idle: processes of an earlier call, which are used first. In the end it holds those without a job, and the
+        caller ends them. With None, they are ended here.
     """
     # The operations of a small network are too short to share among threads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    waiting = deque(jobs)
-    idle: list[_Worker] = []
-    running: dict[Connection, tuple[_Worker, str]] = {}
+    waiting, keeps = deque(jobs), idle is not None
+    idle = [] if idle is None else idle
+    idle[:] = [worker for worker in idle if worker.process.is_alive()]
+    running: dict[Connection, tuple[Worker, str]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < processes:
-                worker, name = idle.pop() if idle else _Worker(outdir), waiting.popleft()
+                worker, name = idle.pop() if idle else Worker(outdir), waiting.popleft()
                 running[worker.connection] = worker, name
                 worker.begin(jobs[name])
             for connection in wait(list(running)):
                 worker, name = running.pop(connection)
                 reason = worker.result()
-                if waiting and worker.process.is_alive():
+                if (waiting or keeps) and worker.process.is_alive():
                     idle.append(worker)
                 else:
                     worker.end()
                 yield name, reason
     finally:
-        for worker in [*idle, *(worker for worker, _ in running.values())]:
+        for worker in [*(() if keeps else idle), *(worker for worker, _ in running.values())]:
             worker.end()
 
 
-class _Worker:
+class Worker:
     """A process that runs one job at a time."""
 
     def __init__(self, outdir: Path):

@@ -14,6 +14,7 @@ from rl_il.config import RunConfig
 from rl_il.errors import InputError, Interrupted
 from rl_il.files import check_writable, in_use, remove_leftovers
 from rl_il.infrastructure.progress import progress, seconds
+from rl_il.infrastructure.rollouts import EpisodeStatistics
 from rl_il.report.tables import count
 from rl_il.runs.checkpoint import lock_folder
 from rl_il.runs.folders import is_finished, read_config
@@ -29,10 +30,12 @@ from rl_il.studies.ablation.jobs import (
     train,
     with_one_compile,
 )
-from rl_il.studies.ablation.launch import Event, Job, launch_local, launch_ray
+from rl_il.studies.ablation.launch import Event, Job, Worker, launch_local, launch_ray
 from rl_il.studies.ablation.results import gather, has_result, write_results
 
-Launch = Callable[[Mapping[str, Job], Path], Iterator[Event]]
+Launch = Callable[[Mapping[str, Job], str], Iterator[Event]]
+Work = Callable[[RunConfig, EpisodeStatistics | None, Path], None]
+"""Makes a run: it gets the config, the numbers of the expert's episodes, and the folder of all runs."""
 FILES = ("table.md", "table.tex", "results.csv", "figure.png", "figure.svg")
 
 
@@ -76,36 +79,80 @@ def run_ablation(
             check_config(ablation.config(variant, ablation.base.seed))
     configs = with_one_compile(ablation.trainings(), outdir)
     done = [config for config in configs if is_done(config, outdir)]
-    mine = [config for config in configs[shard[0] - 1 :: shard[1]] if config not in done]
+    mine = part_of(configs, done, shard)
+    if verbose:
+        print_plan(ablation, configs, len(done), mine, processes if launcher == "local" else None)
+    reasons = make_runs(done, mine, outdir, launcher, processes, ray_address, shard, verbose)
+    failures, missing = not_made(configs, [*done, *mine], reasons, outdir)
+    results = gather(ablation, outdir)
+    table, caption = write_results(ablation, results, outdir) if results else ("", "")
+    outcome = Outcome(table, caption, failures, missing)
+    if verbose:
+        print_outcome(outcome, outdir)
+    return outcome
+
+
+def part_of(configs: Sequence[RunConfig], done: Sequence[RunConfig], shard: tuple[int, int]) -> list[RunConfig]:
+    """Return the runs that part `shard` of the command has to make, without those that are finished."""
+    return [config for config in configs[shard[0] - 1 :: shard[1]] if config not in done]
+
+
+def make_runs(
+    done: Sequence[RunConfig],
+    mine: Sequence[RunConfig],
+    outdir: Path,
+    launcher: str = "local",
+    processes: int = 1,
+    ray_address: str | None = None,
+    shard: tuple[int, int] = (1, 1),
+    verbose: bool = True,
+    work: Work = train,
+) -> dict[str, str]:
+    """Make the runs `mine`, and the reference returns that these and the runs `done` lack.
+
+    Args:
+      outdir, launcher, processes, ray_address, shard, verbose: as for `run_ablation`.
+      work: makes one run, as `train` does.
+
+    Returns:
+      the folder of each run that failed, with the reason.
+
+    Raises:
+      Interrupted: Ctrl-C or SIGTERM; finished runs are kept.
+    """
     shard_folder = outdir / f".shard_{shard[0]}_of_{shard[1]}"  # only for its lock
     shard_folder.mkdir(parents=True, exist_ok=True)
 
+    idle: list[Worker] = []  # processes that have measured references, and then make runs
+
     def launch(jobs: Mapping[str, Job], what: str) -> Iterator[Event]:
         ray = launcher == "ray"
-        events = launch_ray(jobs, outdir, ray_address) if ray else launch_local(jobs, outdir, processes)
+        events = launch_ray(jobs, outdir, ray_address) if ray else launch_local(jobs, outdir, processes, idle)
         return watch(events, len(jobs), what) if verbose else events
 
-    if verbose:
-        print_plan(ablation, configs, len(done), mine, processes if launcher == "local" else None)
     try:
         # Several shards may work in one folder at a time, but the same shard only once.
         with in_use(outdir), lock_folder(shard_folder):
             remove_leftovers(outdir, below=False)  # files in subfolders may belong to another shard that is running
             compile_steps(mine)
-            reasons = measure_references([*done, *mine], outdir, launch) | train_all(mine, outdir, launch)
+            return measure_references([*done, *mine], outdir, launch) | train_all(mine, outdir, launch, work)
     except KeyboardInterrupt as interruption:
         number = getattr(interruption, "signal_number", signal.SIGINT)
         how = f"interrupted; finished runs are kept in {outdir}; the same command continues"
         raise Interrupted(how, number) from None
+    finally:
+        for worker in idle:
+            worker.end()
+
+
+def not_made(
+    configs: Sequence[RunConfig], tried: Sequence[RunConfig], reasons: Mapping[str, str], outdir: Path
+) -> tuple[dict[str, str], int]:
+    """Return the reason for each run that was tried and has no result, and how many other shards have to make."""
     unfinished = [config for config in configs if not has_result(config, outdir)]
-    failed = [config for config in unfinished if config in [*done, *mine]]
-    failures = {config.logdir: reasons.get(config.logdir, "its process ended too early") for config in failed}
-    results = gather(ablation, outdir)
-    table, caption = write_results(ablation, results, outdir) if results else ("", "")
-    outcome = Outcome(table, caption, failures, missing=len(unfinished) - len(failures))
-    if verbose:
-        print_outcome(outcome, outdir)
-    return outcome
+    failed = [config.logdir for config in unfinished if config in tried]
+    failures = {folder: reasons.get(folder, "its process ended too early") for folder in failed}
+    return failures, len(unfinished) - len(failures)
 
 
 def is_done(config: RunConfig, outdir: Path) -> bool:
@@ -134,10 +181,10 @@ def measure_references(configs: Sequence[RunConfig], outdir: Path, launch: Launc
     return {folder: reason for folder, reason in failed.items() if reason}
 
 
-def train_all(configs: Sequence[RunConfig], outdir: Path, launch: Launch) -> dict[str, str]:
-    """Train the runs whose reference returns were measured; return the folder and the reason of each that failed."""
+def train_all(configs: Sequence[RunConfig], outdir: Path, launch: Launch, work: Work = train) -> dict[str, str]:
+    """Make the runs whose reference returns were measured; return the folder and the reason of each that failed."""
     ready = [config for config in configs if is_finished(outdir / reference_folder(config))]
-    jobs = {c.logdir: partial(train, c, read_reference(c, outdir).get("expert")) for c in ready}
+    jobs = {c.logdir: partial(work, c, read_reference(c, outdir).get("expert")) for c in ready}
     return {folder: reason for folder, reason in launch(jobs, "runs") if reason}
 
 
@@ -183,7 +230,12 @@ def print_outcome(outcome: Outcome, outdir: Path) -> None:
     if outcome.missing:
         print(f"\nother shards have to make {count(outcome.missing, 'run')}; once their folders are in {outdir},")
         print("the same command without --shard makes the table of all runs")
-    if outcome.failures:
-        print(f"\n{count(len(outcome.failures), 'run')} failed:", file=sys.stderr)
-        print(*(f"  {name}: {reason}" for name, reason in outcome.failures.items()), sep="\n", file=sys.stderr)
+    print_failures(outcome.failures, outdir)
+
+
+def print_failures(failures: Mapping[str, str], outdir: Path) -> None:
+    """Print the reason for each failed run, if there is one."""
+    if failures:
+        print(f"\n{count(len(failures), 'run')} failed:", file=sys.stderr)
+        print(*(f"  {name}: {reason}" for name, reason in failures.items()), sep="\n", file=sys.stderr)
         print(f"the same command tries again; {outdir / 'log.txt'} has the details", file=sys.stderr, flush=True)

@@ -151,27 +151,32 @@ def check_reads_observations(name: str, actor: Actor, env: gym.Env) -> None:
 def find_loss(policy: str, actor: Actor, discrete: bool) -> tuple[str, LossFunction]:
     """Return the name of a policy's loss, and the loss.
 
-    For a policy file of this project, return the loss of its training. Other files do not name their loss. For them,
-    return the fraction of actions that differ from the labels (discrete) or the mean squared difference (continuous).
+    For a policy file of this project, return the loss of its training. Other files do not name their loss, and that
+    of chunks needs the labels of several steps. For them, return the fraction of actions that differ from the
+    labels (discrete) or the mean squared difference (continuous).
     """
-    path = Path(policy)
-    if not path.is_file() or find_format(path) is not OWN_POLICY:
-        name = "0-1" if discrete else "mse"
-        return name, lambda obs, labels: float(action_errors(actor.get_action(obs), labels, discrete).mean())
-    import torch
 
+    def of_actions(obs: np.ndarray, labels: np.ndarray) -> float:
+        actor.reset()  # so that drawn actions depend on nothing before
+        return float(action_errors(actor.get_action(obs), labels, discrete).mean())
+
+    path, name = Path(policy), "0-1" if discrete else "mse"
+    if not path.is_file() or find_format(path) is not OWN_POLICY:
+        return name, of_actions
     from rl_il.infrastructure.pytorch_utils import to_tensor
     from rl_il.infrastructure.replay_buffer import with_noise
     from rl_il.policies.policy_file import load_policy
 
     learner = load_policy(path)
+    if learner.chunk > 1:
+        return name, of_actions
 
-    @torch.no_grad()
     def loss(obs: np.ndarray, labels: np.ndarray) -> float:
         batch = Batch(
             to_tensor(learner.view(obs), learner.device), to_tensor(learner.to_labels(labels), learner.device)
         )
-        return learner.loss(*with_noise(batch, learner.noise_shape, np.random.default_rng(0))).item()
+        batch = with_noise(batch, learner.noise_shape, np.random.default_rng(0))
+        return learner.validate(*batch)["Validation Loss"]
 
     return "cross-entropy" if discrete else learner.loss_name, loss
 

@@ -13,7 +13,7 @@ from rl_il.datasets.axes import per_row
 from rl_il.datasets.content import Columns, Content
 from rl_il.datasets.episodes import FLAGS, PER_STEP, episode_stops, to_trajectories
 from rl_il.datasets.findings import ERROR, NOTE, WARNING, Finding, counted
-from rl_il.datasets.loading import has_contact_forces
+from rl_il.datasets.loading import adaptation
 from rl_il.datasets.odd import constant_columns
 from rl_il.envs import name_of
 from rl_il.errors import InputError
@@ -108,11 +108,11 @@ def observation_size(arrays: Arrays, env: gym.Env | None) -> Iterator[Finding]:
     obs, space, name = arrays["observations"], env.observation_space, name_of(env)
     shape = obs.shape[1:]
     numbers = {"shape": list(shape), "expected": list(space.shape)}
-    if has_contact_forces(shape, env):
+    if adapted := adaptation(shape, env):
         constant = len(constant_columns([obs])) if len(obs) else 0
         text = (
-            f"observations have {shape[0]} numbers ({constant} of them never change), those of {name} 27: the last"
-            f" {shape[0] - 27}, which are contact forces, are cut off when the file is loaded"
+            f"observations have {shape[0]} numbers ({constant} of them never change), those of {name}"
+            f" {space.shape[0]}: when the file is loaded, {adapted[0]}"
         )
         yield Finding(NOTE, text, numbers | {"constant": constant})
     elif shape != space.shape:

@@ -116,6 +116,7 @@ function showAxis(row, who, value) {
   bar.style.width = `${(end - start) * 100}%`;
 }
 
+const times = (n) => (n === 1 ? "once" : `${whole.format(n)} times`);
 const percent = (part) => `${Math.round(part * 100)} %`;
 
 function press(selector, isPressed) {
@@ -136,9 +137,11 @@ export function showState(state) {
   showChoices(state);
   say("return", number(state.episode_return));
   say("rate", percent(state.intervention_rate));
+  say("takeovers", `this episode, ${times(state.takeovers)}`);
   say("snapshot", whole.format(state.playing_snapshot));
   say("published", `in use, of ${whole.format(state.snapshot)}`);
   say("labels-human", whole.format(state.labels.human));
+  say("labels-left", state.labels_left === null ? "corrections" : `${whole.format(state.labels_left)} left`);
   say("labels-approved", whole.format(state.labels.approved));
   say("saved", whole.format(state.saved_episodes));
   say("unsaved", state.unsaved_steps ? `+ ${whole.format(state.unsaved_steps)} unsaved` : "episodes");

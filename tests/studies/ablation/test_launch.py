@@ -101,6 +101,20 @@ def test_a_process_runs_one_job_after_another(tmp_path):
     assert multiprocessing.active_children() == []
 
 
+def test_processes_that_are_kept_run_the_jobs_of_the_next_call(tmp_path):
+    idle = []
+    assert list(launch_local({"x": X}, tmp_path, 1, idle)) == [("x", None)]
+    (kept,) = idle
+    assert list(launch_local({"y": Y}, tmp_path, 1, idle)) == [("y", None)]
+    assert idle == [kept]
+    kept.end()
+    assert list(launch_local({"z": partial(writes, "z")}, tmp_path, 1, idle)) == [("z", None)]  # not in the dead one
+    assert kept not in idle
+    for worker in idle:
+        worker.end()
+    assert multiprocessing.active_children() == []
+
+
 def test_a_job_that_fails_gives_the_reason_and_the_others_continue(tmp_path):
     jobs = {
         "bad": partial(fails, InputError("--size must be\nabove 0")),

@@ -247,7 +247,7 @@ def test_a_killed_training_of_lengths_continues(tmp_path, monkeypatch, owner, na
         assert one.read_text() == other.read_text()
 
 
-def in_this_process(jobs, outdir, processes):
+def in_this_process(jobs, outdir, processes, idle):
     for name, job in jobs.items():
         job(outdir)
         yield name, None
@@ -323,8 +323,8 @@ def test_a_terminated_command_continues_to_the_same_bytes(tmp_path):
 
 
 def test_when_all_processes_are_killed_the_same_command_continues_to_the_same_bytes(sizes, tmp_path, monkeypatch):
-    def killed(jobs, outdir, processes):
-        for event in launch_local(jobs, outdir, processes):
+    def killed(jobs, outdir, processes, idle):
+        for event in launch_local(jobs, outdir, processes, idle):
             yield event
             for process in multiprocessing.active_children():
                 process.kill()
@@ -417,3 +417,11 @@ def test_a_removed_folder_is_not_made_again(tmp_path):
     with pytest.raises(RemovedError):
         train(RunConfig(logdir="runs/a/seed_1"), None, tmp_path / "removed")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_tracker_is_reported_once_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr(sweep, "make_runs", lambda *_: pytest.fail("runs are made"))
+    with pytest.raises(InputError, match="pip install wandb"):
+        run_ablation(replace(SIZES, base=replace(BASE, tracker="wandb")), tmp_path / "out", verbose=False)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,1 @@
+"""The variants of DAgger: rules that ask for fewer labels."""

@@ -1,0 +1,147 @@
+"""Rules under which the expert takes over from the learner, and labels only the states in which it acts."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rl_il.errors import InputError
+from rl_il.infrastructure.dagger import Decision, Rule, Teacher
+from rl_il.types import LEARNER, Actor, Trajectory
+
+if TYPE_CHECKING:  # it imports torch, which a worker process does not need
+    from rl_il.infrastructure.replay_buffer import ReplayBuffer
+
+
+class Takeover(Rule):
+    """A rule under which the expert acts from `takes_over` until it `hands_back`. Its states get a label."""
+
+    def begin_round(self, snapshot: Actor, data: ReplayBuffer, itr: int) -> None:
+        """Store the learner, and the standard deviation of each number of a label."""
+        self._learner, self._scale = snapshot, label_scale(data)
+
+    def begin_episode(self, seed: int) -> None:
+        """Let the learner act first."""
+        self._acting = False
+
+    def decide(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> Decision:
+        """Return the expert's action while it has taken over, else the learner's."""
+        if self._acting:
+            self._acting = not self.hands_back(ob, own, teacher)
+        else:
+            self._acting = self.takes_over(ob, own, teacher)
+        return Decision(teacher.act(ob), teacher.source) if self._acting else Decision(own, LEARNER)
+
+    @abstractmethod
+    def takes_over(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> bool:
+        """Return whether the expert begins to act at `ob`, where the learner would do `own`."""
+
+    def hands_back(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> bool:
+        """Return whether the learner acts again, with `own`. By default: where the expert would not take over."""
+        return not self.takes_over(ob, own, teacher)
+
+    def gap(self, own: np.ndarray, answer: np.ndarray) -> float:
+        """Return the distance of the learner's action from the expert's, as `distances` does."""
+        return float(distances(np.asarray(own)[None], np.asarray(answer)[None], self._scale)[0])
+
+    def select(
+        self, trajectories: Sequence[Trajectory], budget: int | None, rng: np.random.Generator
+    ) -> list[np.ndarray]:
+        """Return the states in which the expert acted. If they are too many, the caller drops some at random."""
+        return [t.source != LEARNER for t in trajectories]
+
+
+class HGDAgger(Takeover):
+    """Let the expert take over where it disagrees with the learner, as in HG-DAgger (Kelly et al. 2019,
+    arXiv:1810.02890).
+
+    In the paper a person decides when to take over. Here the expert does so where the learner's action is further
+    than `threshold` from its own, and hands back where it is at most `release` away. The actions are compared before
+    they are clipped. The expert must look at every step, so all steps count as consulted. The paper's risk estimate
+    is left out, since it has no effect on training.
+
+    Args:
+      threshold, release: a distance in standard deviations of the labels, or 0 to 1 for discrete actions, where any
+        other action has the distance 1. By default they are equal.
+    """
+
+    def __init__(self, threshold: float = 0.3, release: float | None = None):
+        self.threshold, self.release = check_thresholds(threshold, release)
+
+    def takes_over(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> bool:
+        """Return whether the actions differ by more than the threshold."""
+        return self.gap(own, teacher.act(ob)) > self.threshold
+
+    def hands_back(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> bool:
+        """Return whether the actions differ by no more than `release`."""
+        return self.gap(own, teacher.act(ob)) <= self.release
+
+
+class EnsembleDAgger(HGDAgger):
+    """Let the expert act where an ensemble is in doubt, or differs from it (Menda, Driggs-Campbell and Kochenderfer
+    2019, "EnsembleDAgger", arXiv:1807.08364).
+
+    The learner acts only if its distance from the expert is at most `threshold` and its networks' disagreement is at
+    most `doubt`. In the paper all states are labelled. Here only those are in which the expert acts.
+
+    Args:
+      threshold, release: as for HGDAgger.
+      doubt: the largest disagreement at which the learner may act, in the unit of the policy's `disagreement`.
+    """
+
+    needs_ensemble = True
+    asks_learner = True
+
+    def __init__(self, threshold: float = 0.3, release: float | None = None, doubt: float = 0.1):
+        super().__init__(threshold, release)
+        self.doubt = check_number("doubt", doubt)
+
+    def takes_over(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> bool:
+        """Return whether the actions differ too much, or the networks do."""
+        return super().takes_over(ob, own, teacher) or self._in_doubt(ob)
+
+    def hands_back(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> bool:
+        """Return whether the learner is near to the expert again, and not in doubt."""
+        return super().hands_back(ob, own, teacher) and not self._in_doubt(ob)
+
+    def _in_doubt(self, ob: np.ndarray) -> bool:
+        return bool(self._learner.disagreement(ob) > self.doubt)
+
+
+def distances(own: np.ndarray, answers: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return how far the learner's actions are from the expert's, `(N,)` float64.
+
+    For discrete actions it is 0 if all integers are equal, and else 1. For continuous ones it is the root mean square
+    of the differences, each divided by its `scale`.
+    """
+    own, answers = (np.reshape(acs, (len(acs), -1)) for acs in (own, answers))
+    if answers.dtype.kind in "iu":
+        return (own != answers).any(axis=1).astype(np.float64)
+    return np.sqrt((((own - answers) / scale) ** 2).mean(axis=1, dtype=np.float64))
+
+
+def label_scale(data: ReplayBuffer) -> np.ndarray:
+    """Return the standard deviation of each number of the labels, or 1 where they do not vary; 1 for integers."""
+    labels = data.labelled_acs()
+    if not labels.is_floating_point():
+        return np.ones(1)
+    std = labels.double().std(dim=0, correction=0).cpu().numpy()
+    return np.where(std > 0, std, 1)
+
+
+def check_number(name: str, value: float, high: float = math.inf) -> float:
+    """Return the argument of a rule. Raise `InputError` if it is no number from 0 to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+        most = "" if high == math.inf else f" and at most {high:g}"
+        raise InputError(f"--rule_kwargs {name} must be a number of 0 or more{most}, got {value!r}")
+    return value
+
+
+def check_thresholds(threshold: float, release: float | None) -> tuple[float, float]:
+    """Return both thresholds; the release is the threshold if it is None. Raise `InputError` if it is larger."""
+    check_number("threshold", threshold)
+    return threshold, check_number("release", threshold if release is None else release, threshold)
