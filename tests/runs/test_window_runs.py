@@ -12,6 +12,7 @@ from rl_il.config import RunConfig
 from rl_il.datasets import save_trajectories
 from rl_il.errors import InputError
 from rl_il.options import CommandParser, add_arguments, from_arguments, from_json
+from rl_il.policies.policy_file import load_policy
 from rl_il.runs.experiment import resume
 
 WINDOW = {"chunk": 2, "execute": 1, "history": 3, "beta_decay": 0.5}
@@ -71,8 +72,11 @@ def test_what_cannot_be_trained_is_refused_before_there_is_a_folder(flags, named
 
 def test_the_longest_chunk_that_an_episode_has_is_trained(tmp_path):
     """The demonstrations have 3 and 5 steps; the config alone would accept any length of a chunk."""
-    run_in(tmp_path / "run", corridor(tmp_path / "files", chunk=5, do_dagger=False, n_iter=1))
-    run_in(tmp_path / "padded", corridor(tmp_path / "files", chunk=9, pad_chunks=True, do_dagger=False, n_iter=1))
+    for chunk, pad in ((5, False), (9, True)):
+        config = corridor(tmp_path / "files", chunk=chunk, pad_chunks=pad, do_dagger=False, n_iter=1)
+        result = run_in(tmp_path / f"run_{chunk}", config)
+        assert (result.summary["status"], result.summary["gradient_steps"]) == ("finished", 20)
+        assert load_policy(result.folder / "policy_itr_0.pt").chunk == chunk
 
 
 @pytest.mark.parametrize(
