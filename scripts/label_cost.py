@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   on two machines (the other one with --shard 2/2); then merge the folders, and give the command without --shard:
     python scripts/label_cost.py --outdir data/labels --shard 1/2
   settings are chosen on other seeds than those of the table:
-    python scripts/label_cost.py --rules vanilla thin_hg_25 --first_seed 1001 --outdir data/labels_tried
+    python scripts/label_cost.py --rules vanilla hg_kcentre_25 --first_seed 1001 --outdir data/labels_tried
 
 Each of --rules is a name in the committed table, or the name of a rule (rl-il list rules explains them), or
 module:Name of your own. Settings of run_hw1.py may follow, as SETTING=VALUE.

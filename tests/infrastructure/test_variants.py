@@ -261,6 +261,12 @@ def test_surplus_takeovers_are_dropped():
     assert len(steps[0]) == 2 and {*steps[0]} <= {0, 1, 3, 4}
 
 
+def test_hg_with_kcentre_labels_the_experts_states_that_are_far():
+    episode = walk(8, source=np.array([1, 1, 0, 1, 1, 0, 0, 1], np.int8))
+    (steps,), _ = choose(HGDAgger(choose="kcentre"), 2, episode, data=demonstrated(walk(2, acs=np.zeros(2, int))))
+    assert steps == [4, 7]  # first 7, the farthest from 0 and 1; then 4, at 3 from both
+
+
 def test_a_budget_that_is_enough_changes_nothing_with_chunks():
     (steps,), _ = choose(Rule(), 12, walk(12), chunk=5)
     assert steps == list(range(12))
@@ -325,6 +331,8 @@ def test_vanilla_dagger_is_not_changed_by_counting():
         (DAgger, {"labels_per_iter": 5}, "random"),
         (HGDAgger, {"rule": "hg", "beta_decay": 0.5}, "beta_decay"),
         (HGDAgger, {"rule": "hg", "rule_kwargs": "threshold=0.1 release=0.2"}, "release"),
+        (HGDAgger, {"rule": "hg", "rule_kwargs": "choose=kcentre"}, "labels_per_iter"),
+        (HGDAgger, {"rule": "hg", "labels_per_iter": 5, "rule_kwargs": "choose=first"}, "choose"),
         (KCentre, {"rule": "kcentre", "labels_per_iter": 5, "rule_kwargs": "space=all"}, "space"),
         (ThriftyDAgger, {"rule": "thrifty", "ensemble": 2, "rule_kwargs": "rate=2"}, "rate"),
         (DART, {"rule": "dart", "rule_kwargs": "noise=much"}, "noise"),

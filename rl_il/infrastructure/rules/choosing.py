@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,12 +44,8 @@ class Choosing(Rule):
         self, trajectories: Sequence[Trajectory], budget: int | None, rng: np.random.Generator
     ) -> list[np.ndarray]:
         """Return the chosen states of the iteration's episodes."""
-        visited = np.concatenate([t.obs[:-1] for t in trajectories])
-        may = np.flatnonzero(np.concatenate([t.labelled_steps for t in trajectories]))
-        chosen = np.zeros(len(visited), bool)
-        if len(may):
-            chosen[may[self.choose(visited[may], len(may) if budget is None else min(budget, len(may)), rng)]] = True
-        return split_like(chosen, trajectories)
+        masks = [t.labelled_steps for t in trajectories]
+        return choose_among(trajectories, masks, budget, lambda obs, n: self.choose(obs, n, rng))
 
     @abstractmethod
     def choose(self, obs: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -83,10 +79,7 @@ class KCentre(Choosing):
         """Return the indices of the `n` observations that are far from the labelled ones and from each other."""
         if self.space == "features":
             return k_centre(self._learner.features(obs), self._learner.features(self._labelled), n)
-        if self._labelled.shape[1:] != obs.shape[1:]:
-            points = standardised(obs, obs)
-            return k_centre(points, np.zeros((1, points.shape[1]), np.float32), n)
-        return k_centre(standardised(obs, self._labelled), standardised(self._labelled, self._labelled), n)
+        return far_from(obs, self._labelled, n)
 
 
 class Disagreement(Choosing):
@@ -123,6 +116,23 @@ class Disagreement(Choosing):
         return candidates[[0, *(k_centre(points[1:], points[:1], n - 1) + 1)]]
 
 
+def choose_among(
+    trajectories: Sequence[Trajectory],
+    masks: Sequence[np.ndarray],
+    budget: int | None,
+    choose: Callable[[np.ndarray, int], np.ndarray],
+) -> list[np.ndarray]:
+    """Return `(T,)` bool for each episode: at most `budget` states of the `masks`.
+
+    `choose(obs, n)` returns the indices of `n` of the observations in the masks.
+    """
+    visited, may = np.concatenate([t.obs[:-1] for t in trajectories]), np.flatnonzero(np.concatenate(masks))
+    chosen = np.zeros(len(visited), bool)
+    if len(may):
+        chosen[may[choose(visited[may], len(may) if budget is None else min(budget, len(may)))]] = True
+    return split_like(chosen, trajectories)
+
+
 def check_name(name: str, value: str, names: Sequence[str]) -> str:
     """Return the argument of a rule. Raise `InputError` if it is none of the names."""
     if value not in names:
@@ -139,6 +149,17 @@ def standardised(obs: np.ndarray, like: np.ndarray) -> np.ndarray:
     mean, std = given.mean(axis=0), given.std(axis=0)
     varies = std > CONSTANT * np.maximum(1, np.abs(mean))
     return np.where(varies, (rows - mean) / np.where(varies, std, 1), 0).astype(np.float32)
+
+
+def far_from(obs: np.ndarray, labelled: np.ndarray, n: int) -> np.ndarray:
+    """Return the indices of `n` observations that are far from the labelled ones and from each other.
+
+    Labelled ones of another shape, as the buffer keeps pictures, are not compared.
+    """
+    if labelled.shape[1:] != obs.shape[1:]:
+        points = standardised(obs, obs)
+        return k_centre(points, np.zeros((1, points.shape[1]), np.float32), n)
+    return k_centre(standardised(obs, labelled), standardised(labelled, labelled), n)
 
 
 def k_centre(points: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Decision, Rule, Teacher
+from rl_il.infrastructure.rules.choosing import check_name, choose_among, far_from
 from rl_il.types import LEARNER, Actor, Trajectory
 
 if TYPE_CHECKING:  # it imports torch, which a worker process does not need
@@ -67,10 +69,39 @@ class HGDAgger(Takeover):
     Args:
       threshold, release: a distance in standard deviations of the labels, or 0 to 1 for discrete actions, where any
         other action has the distance 1. By default they are equal.
+      choose: which of the expert's states get a label if the budget is smaller. random: any. kcentre: those that are
+        far from all labelled ones, as in `KCentre`. The second is not the paper's.
     """
 
-    def __init__(self, threshold: float = 0.3, release: float | None = None):
+    stays = ("_labelled",)
+
+    def __init__(self, threshold: float = 0.3, release: float | None = None, choose: str = "random"):
         self.threshold, self.release = check_thresholds(threshold, release)
+        self.choose = check_name("choose", choose, ("random", "kcentre"))
+
+    def check_budget(self, config: RunConfig) -> None:
+        """Raise `InputError` if states shall be chosen, but all may have a label."""
+        super().check_budget(config)
+        if self.choose == "kcentre" and config.labels_per_iter is None:
+            raise InputError(
+                "--rule_kwargs choose=kcentre chooses a number of states; give --labels_per_iter, such as 50"
+            )
+
+    def begin_round(self, snapshot: Actor, data: ReplayBuffer, itr: int) -> None:
+        """Store the learner, the scale of labels, and the observations that have a label so far."""
+        super().begin_round(snapshot, data, itr)
+        if self.choose == "kcentre":
+            self._labelled = data.labelled_obs().cpu().numpy()
+
+    def select(
+        self, trajectories: Sequence[Trajectory], budget: int | None, rng: np.random.Generator
+    ) -> list[np.ndarray]:
+        """Return the states in which the expert acted or, with `choose=kcentre`, those among them that are far."""
+        masks = super().select(trajectories, budget, rng)
+        if self.choose == "random":
+            return masks
+        masks = [mask & t.labelled_steps for mask, t in zip(masks, trajectories, strict=True)]
+        return choose_among(trajectories, masks, budget, lambda obs, n: far_from(obs, self._labelled, n))
 
     def takes_over(self, ob: np.ndarray, own: np.ndarray, teacher: Teacher) -> bool:
         """Return whether the actions differ by more than the threshold."""

@@ -23,7 +23,7 @@ from rl_il.studies.label_cost.results import FILES, Group, best_rules, write_res
 SETTINGS = RunConfig(
     n_demos=1,
     do_dagger=True,
-    n_iter=101,
+    n_iter=81,
     batch_size=500,
     max_labels=25_000,
     num_agent_train_steps_per_iter=300,
@@ -42,7 +42,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "random_25": {"rule": "random", "labels_per_iter": 25},
     "kcentre_50": {"rule": "kcentre", "labels_per_iter": 50},
     "kcentre_25": {"rule": "kcentre", "labels_per_iter": 25},
-    "kcentre_features_50": {"rule": "kcentre", "rule_kwargs": "space=features", "labels_per_iter": 50},
     "kcentre_features_25": {"rule": "kcentre", "rule_kwargs": "space=features", "labels_per_iter": 25},
     "disagreement_top_50": {"rule": "disagreement", "labels_per_iter": 50, "ensemble": 5},
     "disagreement_proportion_50": {
@@ -61,14 +60,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hg": {"rule": "hg"},
     "hg_50": {"rule": "hg", "labels_per_iter": 50},
     "hg_25": {"rule": "hg", "labels_per_iter": 25},
+    "hg_kcentre_50": {"rule": "hg", "rule_kwargs": "choose=kcentre", "labels_per_iter": 50},
+    "hg_kcentre_25": {"rule": "hg", "rule_kwargs": "choose=kcentre", "labels_per_iter": 25},
     "safe": {"rule": "safe"},
     "lazy": {"rule": "safe", "rule_kwargs": "threshold=0.3 release=0.1"},
     "ensemble_dagger": {"rule": "ensemble_dagger", "ensemble": 5},
     "thrifty": {"rule": "thrifty", "ensemble": 5},
     "dart": {"rule": "dart"},
+    "thin_vanilla": {"thin_demos": 100},
     "thin_random_25": {"thin_demos": 100, "rule": "random", "labels_per_iter": 25},
-    "thin_kcentre_25": {"thin_demos": 100, "rule": "kcentre", "labels_per_iter": 25},
-    "thin_hg_25": {"thin_demos": 100, "rule": "hg", "labels_per_iter": 25},
+    "thin_hg_kcentre_25": {
+        "thin_demos": 100,
+        "rule": "hg",
+        "rule_kwargs": "choose=kcentre",
+        "labels_per_iter": 25,
+    },
 }
 """The rules that are compared, by their names in the table, and the settings in which they differ from `SETTINGS`."""
 
