@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The operations of a small network are too short to share among threads, and two tests run at a time.
 export OMP_NUM_THREADS = 1
 
-.PHONY: browser help setup demo study results ablations drift pixels bird pusht labels teaching tutorial chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-slow test-pusht test-wandb test-wheel test-browser test-browser-slow page-picture test-experts pusht-env lint clean
+.PHONY: browser help setup demo study results ablations drift pixels bird pusht labels finetune teaching tutorial chaos fuzz soak test test-sb3 test-formats test-ray test-gpu test-slow test-pusht test-wandb test-wheel test-browser test-browser-slow page-picture test-experts pusht-env lint clean
 
 help: ## print this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -75,6 +75,10 @@ pusht: pusht-env ## mse, mixture and flow on Push-T (20 minutes; can be stopped 
 labels: setup ## what a label buys: rules of DAgger on five environments (about 3 hours; can be stopped and continued)
 	$(BIN)/python scripts/label_cost.py
 
+finetune: setup ## PPO from clones, with and without protection, and from nothing (40 minutes; can be stopped and continued)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[sb3]"
+	$(BIN)/python scripts/finetune_study.py
+
 TAUGHT := data/results/teacher
 teaching: setup ## the curves of teaching with a scripted teacher (3 minutes)
 	rm -rf $(TAUGHT)/*/
@@ -99,7 +103,7 @@ soak: setup ## check that a long run does not grow in memory, open files or thre
 test: setup ## the whole test suite (3 to 6 minutes)
 	$(BIN)/python -m pytest -n 2 -q
 
-test-sb3: setup ## compare our reading of Stable-Baselines3's zips with its own (installs it)
+test-sb3: setup ## Stable-Baselines3: zips read here and written for it, PPO from clones (installs it)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[sb3]"
 	$(BIN)/python -m pytest -q -m sb3
 
@@ -150,4 +154,4 @@ lint: setup ## check code and format with ruff, as CI does
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and all run folders
-	rm -rf .venv data/q1_* data/q2_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick data/labels_quick
+	rm -rf .venv data/q1_* data/q2_* data/rl_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick data/labels_quick

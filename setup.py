@@ -10,7 +10,8 @@ SHIPPED = {
     "experts": ["*.npz"],
     "data/demos": ["*.npz"],
     "scripts": """run_hw1.py run_pusht.py evaluate.py record_demos.py convert.py doctor.py run_ablation.py
-        diagnose.py report.py teach.py demo.py results.py pixels.py heads.py label_cost.py""".split(),
+        diagnose.py report.py teach.py demo.py results.py pixels.py heads.py label_cost.py
+        export.py finetune.py finetune_study.py""".split(),
 }
 """The files outside the package that a wheel contains, in `rl_il/shipped/`. A checkout uses them where they are."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 from rl_il.errors import InputError
-from rl_il.limits import check_counts, check_memory
+from rl_il.limits import LIMITS, check_counts, check_memory, check_rollout_memory
 from rl_il.options import check_choices
 from rl_il.plugins import AUGMENTATIONS, POLICIES, check_name, is_own
 
@@ -23,6 +24,14 @@ FRACTIONS = "val_fraction dropout"
 OTHERS = [name for name in POLICIES if name != "EnsemblePolicySL"]  # the policy classes of one network
 FREQUENCIES = {"video_log_freq": "no videos", "scalar_log_freq": "only the last iteration"}
 """What -1 means for each."""
+
+# Settings of `FinetuneConfig`.
+TUNING_POSITIVE = (
+    "total_timesteps n_envs n_steps n_epochs learning_rate eval_every clip_range kl_until ep_len reward_scale"
+)
+TUNING_POSITIVE += " eval_batch_size eval_episodes num_workers torch_threads"
+TUNING_NOT_NEGATIVE = "critic_warmup kl_to_clone ent_coef seed"
+TUNING_FINITE = "learning_rate kl_to_clone ent_coef clip_range reward_scale"
 
 
 def check_settings(config: Any) -> None:
@@ -61,25 +70,35 @@ def _check_choices(config: Any) -> None:
 
 
 def _check_ranges(config: Any) -> None:
-    def check(names: str, fits: Any, must: str) -> None:
-        for name in names.split():
-            value = getattr(config, name)
-            if value is not None and not fits(value):
-                raise InputError(f"--{name} must be {must}, got {value}")
+    _check_each(config, POSITIVE, lambda value: value > 0, "above 0")
+    _check_each(config, NOT_NEGATIVE, lambda value: value >= 0, "0 or more")
+    _check_each(config, FINITE, math.isfinite, "finite")
+    _check_each(config, FRACTIONS, lambda value: 0 <= value < 1, "0 or more and less than 1")
+    _check_each(config, "beta_decay", lambda value: 0 <= value <= 1, "between 0 and 1")
+    _check_frequencies(config)
 
-    check(POSITIVE, lambda value: value > 0, "above 0")
-    check(NOT_NEGATIVE, lambda value: value >= 0, "0 or more")
-    check(FINITE, math.isfinite, "finite")
-    check(FRACTIONS, lambda value: 0 <= value < 1, "0 or more and less than 1")
-    check("beta_decay", lambda value: 0 <= value <= 1, "between 0 and 1")
+
+def _check_each(config: Any, names: str, fits: Callable[[Any], bool], must: str) -> None:
+    """Raise `InputError` if one of these settings is neither None nor fitting."""
+    for name in names.split():
+        value = getattr(config, name)
+        if value is not None and not fits(value):
+            raise InputError(f"--{name} must be {must}, got {value}")
+
+
+def _check_frequencies(config: Any) -> None:
     for name, least in FREQUENCIES.items():
-        check(name, lambda value: value == -1 or value > 0, f"-1 ({least}) or above 0")
+        _check_each(config, name, lambda value: value == -1 or value > 0, f"-1 ({least}) or above 0")
 
 
 def _check_evaluations(config: Any) -> None:
     config.eval_counts()
     if config.n_epochs is None:  # else the number of gradient steps is not known yet
         config.evaluation_steps(config.num_agent_train_steps_per_iter)
+    _check_seeds(config)
+
+
+def _check_seeds(config: Any) -> None:
     seeds = config.fixed_seeds
     if seeds and config.eval_episodes not in (None, len(seeds)):
         raise InputError(
@@ -128,3 +147,43 @@ def _check_chunks(config: Any) -> None:
         )
     if config.thin_demos is not None and config.chunk > 1:
         raise InputError("--thin_demos leaves no successive labels for --chunk; drop one")
+
+
+def check_finetuning(config: Any) -> None:
+    """Raise `InputError` if a setting of a `FinetuneConfig` has no value that it may have, or contradicts another."""
+    check_choices(config)
+    _check_each(config, TUNING_POSITIVE, lambda value: value > 0, "above 0")
+    _check_each(config, TUNING_NOT_NEGATIVE, lambda value: value >= 0, "0 or more")
+    _check_each(config, TUNING_FINITE, math.isfinite, "finite")
+    _check_each(config, "gamma gae_lambda", lambda value: 0 <= value <= 1, "between 0 and 1")
+    _check_each(config, "train_batch_size", lambda value: value > 1, "above 1")
+    _check_frequencies(config)
+    check_counts(config)
+    _check_seeds(config)
+    check_rollout_memory(config)
+    if config.steps_per_update % config.train_batch_size:
+        raise InputError(
+            f"--train_batch_size must divide --n_envs times --n_steps, {config.steps_per_update:,}, got"
+            f" {config.train_batch_size:,}"
+        )
+    if config.n_iter > LIMITS["n_iter"][0]:
+        raise InputError(f"--eval_every {config.eval_every} makes {config.n_iter:,} evaluations; raise it")
+    _check_protection(config)
+
+
+def _check_protection(config: Any) -> None:
+    for name in ("critic_warmup", "kl_to_clone", "expert_data") if config.from_nothing else ():
+        if getattr(config, name):
+            raise InputError(f"--{name} has no effect with --from_nothing, which begins without the clone; drop one")
+    if config.warmup >= config.whole_timesteps:
+        raise InputError(
+            f"--critic_warmup {config.critic_warmup:,} leaves none of the {config.whole_timesteps:,} environment"
+            " steps in which the actor is trained; lower it, or raise --total_timesteps"
+        )
+    if config.kl_until is not None and not config.kl_weight(0):
+        raise InputError("--kl_until has no effect without --kl_to_clone; drop one")
+    if config.kl_until is not None and config.kl_until <= config.warmup:
+        raise InputError(
+            f"--kl_until {config.kl_until:,} has no effect, since the actor is trained only after {config.warmup:,}"
+            " environment steps; raise it, or lower --critic_warmup"
+        )

@@ -27,6 +27,9 @@ COMMANDS = {
     "pixels": "pixels",
     "heads": "heads",
     "labels": "label_cost",
+    "export": "export",
+    "finetune": "finetune",
+    "finetune_study": "finetune_study",
 }
 """The commands of `rl-il`, and the script of each, in `scripts/`."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +16,12 @@ from rl_il.options import (
     expand_paths,
     named_values,
     option,
-    seed_range,
-    split_words,
     values_text,
     worker_count,
 )
 from rl_il.plugins import ACTIVATIONS, AUGMENTATIONS, HEADS, LOSSES, POLICIES, RULES
+from rl_il.settings import ENV as ENV
+from rl_il.settings import Settings
 
 DEVICES = ("auto", "cpu", "cuda")
 ENSEMBLE_MINIBATCHES = ("own", "shared")
@@ -30,14 +29,12 @@ LR_SCHEDULES = ("constant", "cosine")
 TRACKERS = ("mlflow", "wandb")
 MAX_BLOCK = 1000  # gradient steps between two points where a run can be saved, stopped and evaluated
 COMPILE_FROM = 15_000  # gradient steps: in two runs of so many, compiled steps save the time to compile them once
-ENV = ("env_name", "env_kwargs", "wrappers")
-"""The settings that say which environment it is."""
 READING = ("keys", "obs_keys", "split_every")
 """The settings that say how the file of demonstrations is read."""
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """Everything that decides a run's result. The names and defaults are the course's (CS285 2022, 2023)."""
 
     env_name: str = option(
@@ -342,42 +339,21 @@ class RunConfig:
     )
 
     def __post_init__(self) -> None:
-        self._spell_env()
+        self.spell_env()
+        self._spell_rule()
         expand_paths(self)
         check_types(RunConfig, vars(self))
         check_settings(self)
 
-    def _spell_env(self) -> None:
-        """Write the arguments and the wrappers in one way, so that equal ones are equal texts. Accept a dict."""
-        if self.env_kwargs is not None:
-            given = self.env_kwargs
-            values = given if isinstance(given, dict) else named_values("--env_kwargs", given)
-            object.__setattr__(self, "env_kwargs", values_text(values))
+    def _spell_rule(self) -> None:
+        """Write the arguments of the rule in one way, so that equal ones are equal texts."""
         if self.rule_kwargs is not None:
             object.__setattr__(self, "rule_kwargs", values_text(self.rule_values()))
-        if self.wrappers is not None:
-            words = split_words("--wrappers", self.wrappers)
-            object.__setattr__(self, "wrappers", shlex.join(words) or None)
 
     @property
-    def env_settings(self) -> dict[str, str]:
-        """Return the settings that say which environment it is, without those that are not given."""
-        return {name: getattr(self, name) for name in ENV if getattr(self, name)}
-
-    @property
-    def env_title(self) -> str:
-        """Return the environment's name, with its arguments and wrappers."""
-        return " ".join(self.env_settings.values())
-
-    @property
-    def env_flags(self) -> str:
-        """Return the flags of a command that name the environment."""
-        return " ".join(f"--{name} {value}" for name, value in self.env_settings.items())
-
-    @property
-    def fixed_seeds(self) -> range | None:
-        """Return the seeds of the evaluations' episodes if `eval_seeds` fixes them, or None."""
-        return seed_range("--eval_seeds", self.eval_seeds)
+    def algorithm(self) -> str:
+        """Return `DAgger` or `BC`, for behavioural cloning."""
+        return "DAgger" if self.do_dagger else "BC"
 
     def rule_values(self) -> dict[str, Any]:
         """Return the arguments of the rule's constructor that `rule_kwargs` gives."""
@@ -418,10 +394,6 @@ class RunConfig:
     def block_end(self, done: int, total: int) -> int:
         """Return the gradient step at which a block ends that begins after `done` of an iteration's `total` steps."""
         return min(done + MAX_BLOCK, next(step for step in self.evaluation_steps(total) if step > done))
-
-    def is_due(self, itr: int, frequency: int) -> bool:
-        """Return whether an iteration is the last one or one of every `frequency` (-1: only the last one)."""
-        return itr == self.n_iter - 1 or (frequency > 0 and itr % frequency == 0)
 
     def evaluation_steps(self, total: int) -> list[int]:
         """Return the gradient steps of an iteration after which the policy is evaluated; the last is `total`.

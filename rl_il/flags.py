@@ -19,7 +19,7 @@ EXPERT = ("expert_activation", "no_normalizer")
 
 def command_of(config: RunConfig) -> str:
     """Return the command line that makes this run again, in a new folder."""
-    words = command_text("run_hw1").split()
+    words = command_text(config.command).split()
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if item.name == "env_name" or (value != item.default and item.name != "logdir"):

@@ -14,6 +14,8 @@ COUNTABLE = 2**63 - 1  # NumPy and torch have integers of 64 bits
 LIMITS = {
     "size": (10**6, "each row of a minibatch needs so many numbers in each layer"),
     "n_layers": (1000, "a deeper network without shortcuts does not learn"),
+    "n_envs": (10_000, "each is an environment in the memory of one process"),
+    "n_steps": (10**8, "all steps of an update are in memory"),
     "n_iter": (10**6, "each iteration writes a file"),
     "num_agent_train_steps_per_iter": (10**11, "so many take four months at 10,000 a second"),
     "n_epochs": (10**11, "each is at least one gradient step, and so many take four months at 10,000 a second"),
@@ -33,6 +35,7 @@ MAX_WINDOWS_WORKERS = 61  # the limit of Windows' WaitForMultipleObjects, less t
 LARGEST_MACHINE = 2**40  # bytes: a config that needs more is refused on every machine
 BYTES_PER_WEIGHT = 4 * 4  # float32: the weight, its gradient, and Adam's two moments
 BYTES_PER_STEP = 50  # of a collected step: its action, reward and flags, without its observation
+BYTES_PER_ROLLOUT_STEP = 6 * 4 + 1  # float32: reward, return, value, advantage, log p, episode start; the action
 BYTES_PER_EPISODE = 100  # its seed, return and length
 BYTES_PER_WORKER = 100 * 10**6  # an environment with NumPy and a simulator
 STEPS_AT_ONCE = 1000  # minibatches whose row numbers are drawn at once
@@ -70,6 +73,16 @@ def check_memory(config: Any, numbers: int = 1, memory: int = LARGEST_MACHINE, f
         (("num_workers",), config.num_workers * BYTES_PER_WORKER if config.num_workers > 1 else 0),
     ):
         check_bytes(" ".join(f"--{name} {getattr(config, name)}" for name in names), needed, memory)
+
+
+def check_rollout_memory(config: Any, numbers: int = 1, memory: int = LARGEST_MACHINE) -> None:
+    """Raise `InputError` if the steps of an update of this `FinetuneConfig` need more bytes than `memory`.
+
+    `numbers` is the size of one observation. As in `check_memory`, only what every run needs is counted.
+    """
+    steps = config.n_envs * config.n_steps
+    needed = steps * (BYTES_PER_ROLLOUT_STEP + numbers)
+    check_bytes(f"--n_envs {config.n_envs} --n_steps {config.n_steps}", needed, memory)
 
 
 def check_bytes(what: str, needed: int, memory: int) -> None:

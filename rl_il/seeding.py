@@ -30,6 +30,7 @@ PURPOSES = (
     "noise",
     "torch",
     "rule",
+    "reinforcement",
 )
 
 

@@ -26,7 +26,7 @@ EXAMPLES = """examples:
 def main() -> None:
     """Parse the flags, and start or resume the run."""
     parser = CommandParser(__doc__, EXAMPLES)
-    help = "continue the run in this folder (latest: the newest) with its own settings; only --num_workers is allowed"
+    help = "continue the run in this folder (latest: the newest) with its own settings, except --num_workers"
     parser.add_argument("--resume", type=path, metavar="RUN_FOLDER", help=help)
     help = "with --resume: continue although settings in config.json or files that the run reads were changed"
     parser.add_argument("--accept_changes", action="store_true", help=help)

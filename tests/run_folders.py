@@ -67,7 +67,7 @@ def write_run(
 def _row(itr: int, steps: int | None, scores: Sequence[float], config: RunConfig) -> dict[str, float]:
     row = {"iteration": itr} | ({"gradient_steps": steps} if steps else {})
     row |= {"Training Loss": 1 / (itr + 1), "Train_EnvstepsSoFar": 1000 * itr, "Expert_LabelsSoFar": 50 + itr}
-    row |= {"Validation Loss": 2 / (itr + 1)} if config.val_fraction else {}
+    row |= {"Validation Loss": 2 / (itr + 1)} if getattr(config, "val_fraction", 0) else {}
     return row | ({"Eval_AverageReturn": float(np.mean(scores))} if len(scores) else {})
 
 

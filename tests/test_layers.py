@@ -15,7 +15,8 @@ SCRIPTS = sorted((REPOSITORY / "scripts").glob("[!_]*.py"))
 
 ROOMS = [
     # the shared modules are one room
-    "errors types limits commands options statistics seeding plugins files config checks notes flags",
+    "errors types limits commands options statistics seeding plugins files settings config checks notes flags"
+    " finetune_config",
     "envs",
     "datasets",
     "infrastructure.pytorch_utils",  # its place has the course's name, but policies import it
@@ -23,6 +24,7 @@ ROOMS = [
     "experts",
     "infrastructure",
     "runs",
+    "finetuning",
     "report",
     "studies",
     "teacher",

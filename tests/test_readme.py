@@ -24,6 +24,7 @@ PAGES += [
 TEXT = "\n".join(path.read_text() for path in PAGES)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
+MARKS = {text: [pytest.mark.sb3] for text in PYTHON if "stable_baselines3" in text}
 OWN = {found[1]: text for text in PYTHON if (found := re.match(r"# (my_\w+\.py)\n", text))}
 """The files that a reader writes into the working folder, by their names."""
 SHELL = "".join(text for language, text in BLOCKS if language == "bash").replace("\\\n", " ").splitlines()
@@ -35,7 +36,8 @@ HEAVY = """
     studies.ablation.sweep.run_ablation report.runs.find_runs studies.diagnosis.diagnose.diagnose
     studies.doctor.examine.examine studies.demo.run_demo studies.results.make_results studies.pixels.run_pixels
     studies.heads.study_pusht studies.heads.study_bird
-    studies.label_cost.study.run_label_cost
+    studies.label_cost.study.run_label_cost finetuning.export.export finetuning.experiment.of_its_run
+    studies.finetune.run_finetuning
 """.split()
 
 
@@ -78,14 +80,16 @@ def test_there_is_something_to_test():
     assert {Path(shlex.split(command)[1]).name for command in EXAMPLES} == {path.name for path in SCRIPTS}
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+@pytest.mark.parametrize(
+    "code", [pytest.param(text, id=str(i), marks=MARKS.get(text, ())) for i, text in enumerate(PYTHON)]
+)
 def test_python_runs_as_written(tmp_path, monkeypatch, code):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for shipped in ("data/demos", "experts"):  # read where the repository's root is the working folder
         shutil.copytree(REPOSITORY / shipped, tmp_path / shipped)
     for name, text in OWN.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    (tmp_path / "block.py").write_text(code)
+    (tmp_path / "block.py").write_text(code.replace("total_timesteps=100_000", "total_timesteps=1"))
     done = subprocess.run([sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -67,13 +67,14 @@ def load_sb3(path: Path, env: gym.Env, activation: str | None = None, no_normali
     """
     tensors, data = _read_zip(path)
     _check_spaces(data, env)
+    scales = _standardisation(tensors)
     algorithm, layers, default = _find_layers(tensors, data)
     return NumpyActor(
         layers,
         activation or _find_activation(data, default),
         ob_shape=layers[0][0].shape[:1],
         **_find_output(algorithm, data, env),
-        **({} if no_normalizer else find_normaliser(path, name_of(env))),
+        **(scales or ({} if no_normalizer else find_normaliser(path, name_of(env)))),
     )
 
 
@@ -146,6 +147,14 @@ def _read_zip(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors = {str(name): tensor.detach().float().numpy() for name, tensor in weights.items()}
         data = json.loads(file.read("data"))
     return tensors, data if isinstance(data, dict) else {}
+
+
+def _standardisation(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Remove the tensors of `policies.standardise_sb3.Standardise`, and return the actor's arguments for them."""
+    found = {}
+    for name in [name for name in tensors if re.search(r"features_extractor\.ob_(mean|std)$", name)]:
+        found["obs_" + name.rpartition("_")[2]] = tensors.pop(name)
+    return found
 
 
 def _find_layers(tensors: dict[str, np.ndarray], data: dict[str, Any]) -> tuple[str, Layers, str]:

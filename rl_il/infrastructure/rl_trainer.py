@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
@@ -36,7 +36,8 @@ class Block:
     gradient_steps: int  # of the run so far
     counts: Counts  # of the run so far
     losses: np.ndarray  # (n,) loss before each gradient step of the block
-    trajectories: Sequence[Trajectory]  # the iteration's data if this is its first block, else empty
+    trajectories: Sequence[Trajectory] = ()  # the iteration's data if this is its first block, else empty
+    scalars: dict[str, float] = field(default_factory=dict)  # what else the trainer measured in the iteration
 
     @property
     def ends_run(self) -> bool:

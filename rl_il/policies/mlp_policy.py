@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -33,7 +33,10 @@ from rl_il.policies.heads import Head, find_head, settings_of
 from rl_il.policies.policy_file import load_policy, write_policy
 from rl_il.policies.standardised import StandardisedHead
 from rl_il.policies.window import Window, WindowActor
-from rl_il.types import ActionForm, Actor
+from rl_il.types import ActionForm, Actor, Trajectory
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
 
 RELIES_ON = {"actor": ("forward", "get_action", "stack", "view"), "compilable": ("update", "gradient_step")}
 """Attributes that a subclass must also define if it overrides one of the methods, which the inherited ones need."""
@@ -282,6 +285,14 @@ class MLPPolicy(nn.Module, BasePolicy):
         return WindowActor(inner, self.ob_shape, self.form, self.chunk, self.frame_stack, self.execute)
 
     # Files -----------------------------------------------------------------------------------------------
+
+    def to_sb3(
+        self, env: Any, algorithm: str = "PPO", demonstrations: Sequence[Trajectory] = (), **settings: Any
+    ) -> BaseAlgorithm:
+        """Return a model of Stable-Baselines3 with the same greedy actions. The arguments are those of `to_sb3`."""
+        from rl_il.policies.to_sb3 import to_sb3  # only this needs it
+
+        return to_sb3(self, env, algorithm, demonstrations, **settings)
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's arguments, except the device and the head's name."""

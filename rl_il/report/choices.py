@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from rl_il.config import ENV, READING
+from rl_il.report.alike import compared
 from rl_il.report.page import shown_path
-from rl_il.report.runs import Variant, compared, differences
+from rl_il.report.runs import Variant, differences
 from rl_il.report.tasks import Task
 
 # Settings that may differ by task.
@@ -43,8 +44,8 @@ def choices_table(tasks: Sequence[Task], unfinished: Sequence[Path] = ()) -> lis
 
 
 def _why_not_in_part_1(variant: Variant, chosen: Variant | None) -> str:
-    if variant.config.do_dagger:
-        return "DAgger"
+    if variant.config.algorithm != "BC":
+        return variant.config.algorithm
     if variant is chosen:
         return ""
     others = ", ".join(differences([chosen, variant]))
@@ -52,8 +53,8 @@ def _why_not_in_part_1(variant: Variant, chosen: Variant | None) -> str:
 
 
 def _why_not_in_part_2(task: Task, variant: Variant, widest: Task, name: str, swept: Sequence[Variant]) -> str:
-    if variant.config.do_dagger:
-        return "DAgger"
+    if variant.config.algorithm != "BC":
+        return variant.config.algorithm
     if len(swept) < 2:
         return "no two variants differ in exactly one setting"
     if variant in swept:
@@ -65,8 +66,8 @@ def _why_not_in_part_2(task: Task, variant: Variant, widest: Task, name: str, sw
 
 
 def _why_not_in_part_3(task: Task, variant: Variant) -> str:
-    if not variant.config.do_dagger:
-        return "behavioural cloning"
+    if variant.config.algorithm != "DAgger":
+        return "behavioural cloning" if variant.config.algorithm == "BC" else variant.config.algorithm
     return "" if variant in task.dagger else "evaluated in one iteration only"
 
 
@@ -98,7 +99,7 @@ def sweep_of(task: Task) -> tuple[str, list[Variant]]:
     If the values of the setting are numbers, the variants are in their order.
     """
     groups: dict[tuple[str, str], list[Variant]] = {("", ""): []}
-    for name in compared(task.variants[0].config):
+    for name in compared(task.bc[0].config) if task.bc else ():
         for variant in task.bc:
             groups.setdefault((name, json.dumps(compared(variant.config, name))), []).append(variant)
     (name, _), variants = max(groups.items(), key=lambda group: len(group[1]))

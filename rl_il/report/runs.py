@@ -6,7 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,10 @@ from rl_il.envs import env_row
 from rl_il.errors import InputError
 from rl_il.files import named_run, read_csv, reading
 from rl_il.infrastructure.rollouts import EpisodeStatistics
+from rl_il.report.alike import recorded_policy, settings_of
 from rl_il.report.tables import EXPERT_ROW, Result
 from rl_il.runs.folders import read_config, read_record
 from rl_il.types import Measure
-
-# The runs of a variant may differ in the seed, in names, and in settings that do not change the result.
-NOT_COMPARED = "seed logdir exp_name num_workers video_log_freq save_params tracker log_interval".split()
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,17 @@ class Run:
     def start(self) -> str | int:
         """Return what decides on which episodes the run was evaluated: the setting `eval_seeds`, or the seed."""
         return self.config.eval_seeds or self.config.seed
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that distinguish variants."""
+        return settings_of(self.config, self.record)
+
+    @property
+    def begins_with(self) -> str | None:
+        """Return the recorded checksum of the policy that reinforcement learning begins with, or None."""
+        policy = None if getattr(self.config, "from_nothing", True) else recorded_policy(self.record)
+        return policy and policy.sha256
 
 
 def read_run(folder: Path) -> Run:
@@ -202,28 +211,26 @@ class Variant:
         return float(np.mean([run.metrics[itr].get(name, np.nan) for run in self.runs]))
 
 
-def compared(config: RunConfig, *without: str) -> dict[str, Any]:
-    """Return the settings that distinguish variants, except those named in `without`."""
-    return {name: value for name, value in asdict(config).items() if name not in (*NOT_COMPARED, *without)}
-
-
 def group_runs(runs: Sequence[Run]) -> list[Variant]:
     """Return the variants, in the order of their first runs in `runs`.
 
-    Raise `InputError` if a variant has two runs with the same seed.
+    Raise `InputError` if a variant has two runs with the same seed, unless they begin with different clones.
     """
     variants: dict[str, list[Run]] = {}
     for run in runs:
-        variants.setdefault(json.dumps(compared(run.config)), []).append(run)
+        variants.setdefault(json.dumps(run.settings), []).append(run)
     for same in variants.values():
         seeds = [run.config.seed for run in same]
-        if len({*seeds}) < len(seeds):
+        if len({(run.config.seed, run.begins_with) for run in same}) < len(same):
             folders = ", ".join(str(run.folder) for run in same)
             raise InputError(f"runs with the same settings have seeds {seeds}: {folders}; give one run for each seed")
     return [Variant(sorted(same, key=lambda run: run.config.seed)) for same in variants.values()]
 
 
 def differences(variants: Sequence[Variant]) -> list[str]:
-    """Return the names of the settings in which the variants differ."""
-    first, *others = [compared(variant.config) for variant in variants]
-    return [name for name in first if any(other[name] != first[name] for other in others)]
+    """Return the names of the settings in which variants differ that were made by the same command."""
+    names: dict[str, None] = {}
+    for command in dict.fromkeys(variant.config.command for variant in variants):
+        first, *others = [variant.runs[0].settings for variant in variants if variant.config.command == command]
+        names |= dict.fromkeys(name for name in first if any(other[name] != first[name] for other in others))
+    return list(names)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from rl_il.infrastructure.progress import progress
+from rl_il.report.alike import compared
 from rl_il.report.page import Note, PageBlock, Table, Text
 from rl_il.report.pictures import in_parts, profiles_picture, results_picture
-from rl_il.report.runs import Variant, compared
+from rl_il.report.runs import Run, Variant
 from rl_il.report.tables import (
     PAIRED,
     Result,
@@ -22,6 +24,7 @@ from rl_il.report.tables import (
     span,
 )
 from rl_il.report.tasks import NO_EXPERT, Task
+from rl_il.runs.checkpoint import checksum
 from rl_il.statistics import bootstrap_interval, iqm, normalise, optimality_gap, probability_of_improvement
 
 INTERVALS = (
@@ -62,14 +65,14 @@ def last_result(variant: Variant, name: str) -> Result:
 
 
 def measured(task: Task) -> list[tuple[Result, Variant]]:
-    """Return the results of each variant's last iteration, and of BC: of each DAgger variant's iteration 0.
+    """Return the results of each variant's last iteration, and of the clone: of DAgger's and PPO's iteration 0.
 
     Equal results of BC are returned only once.
     """
     rows, cloned = [], distinct_clones(task)
     for variant in task.variants:
         name = variant.name
-        if variant.config.do_dagger:
+        if variant.config.algorithm != "BC":
             if variant in cloned:
                 rows.append((clone(task, variant), variant))
             name = f"{name}, iteration {variant.itrs[-1]}"
@@ -78,27 +81,50 @@ def measured(task: Task) -> list[tuple[Result, Variant]]:
 
 
 def distinct_clones(task: Task) -> list[Variant]:
-    """Return the DAgger variants whose iteration 0 differs from all BC variants and from those before them."""
+    """Return the variants whose iteration 0 is a clone that differs from all BC variants and from those before."""
     found: list[Variant] = []
-    for variant in task.dagger:
+    for variant in [*task.dagger, *(each for each in task.ppo if not each.config.from_nothing)]:
         if 0 in variant.itrs and not any(_cloned_alike(variant, other) for other in [*task.bc, *found]):
             found.append(variant)
     return found
 
 
 def _cloned_alike(one: Variant, other: Variant) -> bool:
-    """Return whether iteration 0 of both is the same: the settings except DAgger's, the seeds and the returns."""
-    if compared(one.config, *ONLY_DAGGER) != compared(other.config, *ONLY_DAGGER):
+    """Return whether iteration 0 of both is the same: the settings except DAgger's, the seeds and the returns.
+
+    PPO begins with a clone that another run trained. Its settings do not say how, so the files are compared.
+    """
+    ppo = "PPO" in (one.config.algorithm, other.config.algorithm)
+    if not ppo and compared(one.config, *ONLY_DAGGER) != compared(other.config, *ONLY_DAGGER):
         return False
-    firsts = [
-        {run.config.seed: run.scores.get(0, np.empty(0)).tolist() for run in each.runs} for each in (one, other)
-    ]
-    return firsts[0] == firsts[1]
+    if [run.config.seed for run in one.runs] != [run.config.seed for run in other.runs]:
+        return False
+    return all(_same_clone(*runs, files=ppo) for runs in zip(one.runs, other.runs, strict=True))
+
+
+def _same_clone(one: Run, other: Run, files: bool) -> bool:
+    """Return whether iteration 0 of both has the same scores, and with `files` the same file, where it is known."""
+    checksums = {_clone_checksum(run) for run in (one, other)} - {None} if files else ()
+    return len(checksums) < 2 and np.array_equal(*(run.scores.get(0, np.empty(0)) for run in (one, other)))
+
+
+def _clone_checksum(run: Run) -> str | None:
+    """Return the checksum of the policy of iteration 0: as PPO recorded it, or of the file that the run saved."""
+    file = run.folder / "policy_itr_0.pt"
+    return run.begins_with or (checksum(file) if run.config.algorithm != "PPO" and file.exists() else None)
 
 
 def clone(task: Task, variant: Variant) -> Result:
-    """Return the result of a DAgger variant's iteration 0, which is BC."""
-    return variant.result("BC (iteration 0)" if len(task.variants) == 1 else f"BC (iteration 0 of {variant.name})", 0)
+    """Return the result of a variant's iteration 0, which is BC.
+
+    If all seeds of PPO begin with the same clone, it is that of a single policy, and equal episodes are counted once.
+    """
+    name = "BC (iteration 0)" if len(task.variants) == 1 else f"BC (iteration 0 of {variant.name})"
+    result, files = variant.result(name, 0), {run.begins_with for run in variant.runs}
+    if len(files) > 1 or None in files:
+        return result
+    scores = {run.start: run.scores[0] for run in variant.runs}
+    return replace(result, scores=[np.concatenate([*scores.values()])])
 
 
 def result_blocks(task: Task) -> list[PageBlock]:

@@ -12,13 +12,14 @@ import numpy as np
 from rl_il.config import ENV
 from rl_il.flags import command_of
 from rl_il.infrastructure.progress import progress
+from rl_il.report.alike import compared
 from rl_il.report.figures import Curve
 from rl_il.report.page import Commands, Heading, Note, PageBlock, Report, Section, Table, Text, Video, shown_path
 from rl_il.report.pictures import curves_picture, in_parts, lengths_picture, loss_rows_picture, losses_picture
-from rl_il.report.runs import Run, Variant, compared, differences
+from rl_il.report.runs import Run, Variant, differences
 from rl_il.report.scores import EXPLANATIONS, clone, distinct_clones, file_name, last_result, result_blocks
 from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_caption, measure_name, number
-from rl_il.report.tasks import Task, algorithm, recorded_default, shown_value
+from rl_il.report.tasks import Task, recorded_default, shown_value
 
 MAX_BC_LINES = 3
 LABELS = "Expert_LabelsSoFar"
@@ -89,12 +90,16 @@ def setting_blocks(tasks: Sequence[Task]) -> list[PageBlock]:
     for variant in variants:
         env_name, seeds = variant.config.env_title, [str(run.config.seed) for run in variant.runs]
         values = [shown_value(variant, setting) for setting in names]
-        rows.append([variant.name, env_name, algorithm(variant), *values, ", ".join(seeds)])
+        rows.append([variant.name, env_name, variant.config.algorithm, *values, ", ".join(seeds)])
         folders += [[shown_path(run.folder), variant.name, env_name, str(run.config.seed)] for run in variant.runs]
     same = [["setting", "value"]]
-    for name in compared(variants[0].config, *names, *ENV, "do_dagger"):
-        # A default may have a different value in each environment.
-        same.append([name, ", ".join(dict.fromkeys(shown_value(variant, name) for variant in variants))])
+    shared = dict.fromkeys(
+        name for variant in variants for name in compared(variant.config, *names, *ENV, "do_dagger")
+    )
+    for name in shared:
+        # A default may have a different value in each environment, and no run has all settings.
+        having = [variant for variant in variants if hasattr(variant.config, name)]
+        same.append([name, ", ".join(dict.fromkeys(shown_value(variant, name) for variant in having))])
     blocks: list[PageBlock] = [
         Table("The settings in which the variants differ" if len(variants) > 1 else "What was run", rows),
         Table("The settings that are the same in all runs", same, folded=True),
@@ -109,7 +114,8 @@ def curve_blocks(task: Task) -> list[PageBlock]:
     """Return the learning curves.
 
     DAgger is drawn against iterations, environment steps and expert labels, and against what else its rule used, if
-    that differs. Behavioural cloning is drawn against gradient steps, if it was evaluated several times.
+    that differs. Reinforcement learning is drawn against environment steps, with DAgger. Behavioural cloning is drawn
+    against gradient steps, if it was evaluated several times.
     """
     levels, left_out = level_lines(task)
     more = f" {count(left_out, 'more BC line')} left out." if left_out else ""
@@ -119,17 +125,26 @@ def curve_blocks(task: Task) -> list[PageBlock]:
         for axis, (x_label, metric) in AXES.items():
             if axis in EXTRA_AXES and not any(_says_more(variant, metric) for variant in part):
                 continue
-            curves = [
-                Curve(v.name, [v.metric(metric, itr) if metric else itr for itr in v.itrs], v.curve) for v in part
-            ]
+            curves = [against(metric, variant) for variant in part]
             file = file_name(task, f"curve_{axis}") + suffix
             blocks.append(curves_picture(file, band_caption(curves, levels) + more, x_label, curves, levels))
+    x_label, metric = AXES["steps"]
+    for suffix, part in in_parts([*task.dagger, *task.ppo] if task.ppo else [], 4):
+        curves, file = [against(metric, variant) for variant in part], file_name(task, "curve_ppo") + suffix
+        blocks.append(curves_picture(file, band_caption(curves, levels) + more, x_label, curves, levels))
     cloned = [Curve(v.name, v.steps, [v.after(n) for n in v.steps]) for v in task.bc if len(v.steps) > 1]
     for suffix, part in in_parts(cloned, 4):
         file = file_name(task, "curve_gradient_steps") + suffix
         caption = band_caption(part, task.levels)
         blocks.append(curves_picture(file, caption, "gradient steps", part, task.levels, log=True))
     return blocks
+
+
+def against(metric: str, variant: Variant) -> Curve:
+    """Return the variant's curve against a column of metrics.csv, or against iterations if that is empty."""
+    return Curve(
+        variant.name, [variant.metric(metric, itr) if metric else itr for itr in variant.itrs], variant.curve
+    )
 
 
 def _says_more(variant: Variant, metric: str) -> bool:
@@ -163,7 +178,8 @@ def loss_blocks(task: Task) -> list[PageBlock]:
         training = [variant.metric("Training Loss", itr) for itr in variant.itrs]
         validation = [variant.metric("Validation Loss", itr) for itr in variant.itrs]
         losses[variant.name] = (variant.name, variant.itrs, training, validation)
-        kind = recorded_default(variant, "loss") or variant.config.loss or "unknown"
+        learned = variant.config.algorithm != "PPO"  # which has a loss of its own
+        kind = recorded_default(variant, "loss") or variant.config.loss or "unknown" if learned else "PPO"
         last = [number(training[-1], ".4g"), number(validation[-1], ".4g")]
         rows.append([variant.name, str(variant.itrs[-1]), kind, *last])
     blocks: list[PageBlock] = [Table(f"Losses of the last iteration in {task.env_name}, means over seeds", rows)]

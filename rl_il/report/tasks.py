@@ -38,12 +38,17 @@ class Task:
     @property
     def dagger(self) -> list[Variant]:
         """Return the DAgger variants that were evaluated in more than one iteration."""
-        return [variant for variant in self.variants if variant.config.do_dagger and len(variant.itrs) > 1]
+        return [each for each in self.variants if each.config.algorithm == "DAgger" and len(each.itrs) > 1]
 
     @property
     def bc(self) -> list[Variant]:
         """Return the variants of behavioural cloning without DAgger."""
-        return [variant for variant in self.variants if not variant.config.do_dagger]
+        return [variant for variant in self.variants if variant.config.algorithm == "BC"]
+
+    @property
+    def ppo(self) -> list[Variant]:
+        """Return the variants of reinforcement learning that were evaluated in more than one iteration."""
+        return [each for each in self.variants if each.config.algorithm == "PPO" and len(each.itrs) > 1]
 
     @property
     def experts(self) -> dict[tuple, Result]:
@@ -120,16 +125,16 @@ def measure_random(config: RunConfig, episodes: int) -> Result:
 
 
 def variant_names(variants: Sequence[Variant]) -> list[str]:
-    """Return a name for each variant: its values of the settings that differ, or DAgger or BC if none do."""
+    """Return a name for each variant: its values of the settings that differ, or the algorithm if none do."""
     names = [name for name in differences(variants) if name not in ("env_name", "do_dagger", "n_iter")]
     if len({variant.config.n_iter for variant in variants if variant.config.do_dagger}) > 1:
         names.append("n_iter")
-    mixed = len({variant.config.do_dagger for variant in variants}) > 1
+    mixed = len({variant.config.algorithm for variant in variants}) > 1
     for show in (shown_value, _raw_value):
         shown = []
         for variant in variants:
-            described = [f"{name} {show(variant, name)}" for name in names]
-            shown.append(", ".join([algorithm(variant)] * (mixed or not names) + described))
+            described = [f"{name} {show(variant, name)}" for name in names if hasattr(variant.config, name)]
+            shown.append(", ".join([variant.config.algorithm] * (mixed or not described) + described))
         if len({*shown}) == len(shown):  # otherwise only folders differ, or a default and the same value
             break
     return shown
@@ -140,11 +145,6 @@ def _raw_value(variant: Variant, name: str) -> str:
     return "default" if value is None else str(value)
 
 
-def algorithm(variant: Variant) -> str:
-    """Return `DAgger` or `BC`."""
-    return "DAgger" if variant.config.do_dagger else "BC"
-
-
 def recorded_default(variant: Variant, name: str) -> Any:
     """Return the default of a flag that was not given, or None if the run did not record it."""
     defaults = variant.runs[0].record.get("defaults")
@@ -152,13 +152,21 @@ def recorded_default(variant: Variant, name: str) -> Any:
 
 
 def shown_value(variant: Variant, name: str) -> str:
-    """Return the value of a setting as text. For a flag that was not given, it is the recorded default."""
+    """Return the value of a setting as text. For a flag that was not given, it is the recorded default.
+
+    It is empty if such runs do not have the setting.
+    """
+    if not hasattr(variant.config, name):
+        return ""
     value = getattr(variant.config, name)
     value = recorded_default(variant, name) if value is None else value
     if value is None:
         return "all" if name == "n_demos" else "default"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name == "policy":
+        names = list(dict.fromkeys("/".join(Path(run.config.policy).parts[-2:]) for run in variant.runs))
+        return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")  # run folders and iterations
     if isinstance(value, str) and name.startswith("expert_"):
         return Path(value).name  # a whole path would be too long
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

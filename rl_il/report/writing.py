@@ -19,7 +19,7 @@ from rl_il.report.runs import Run
 from rl_il.report.sections import runs_report
 from rl_il.report.tables import plain
 from rl_il.report.tasks import RANDOM_EPISODES, tasks_of
-from rl_il.runs.folders import new_folder
+from rl_il.runs.folders import FOLDERS, new_folder
 from rl_il.runs.tensorboard import read_events
 
 MAX_BYTES = 15_000_000  # maximum size of submit.zip; the course accepts no larger file
@@ -73,7 +73,7 @@ def submission(runs: Sequence[Run], max_bytes: int = MAX_BYTES) -> tuple[bytes, 
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for run in runs:
-            prefix = "q2_" if run.config.do_dagger else "q1_"
+            prefix = f"{FOLDERS[run.config.algorithm][0]}_"
             name = prefix + run.folder.resolve().name.removeprefix(prefix)
             free = chain([name], (f"{name}_{i}" for i in count(2)))
             names[run.folder] = next(each for each in free if each not in names.values())

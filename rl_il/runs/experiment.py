@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from rl_il.commands import command_text
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.files import named_run
 from rl_il.infrastructure.dagger import Rule
 from rl_il.infrastructure.rollouts import EpisodeStatistics
 from rl_il.runs.checkpoint import lock_folder
-from rl_il.runs.folders import is_finished, make_run_folder, read_config, read_record
+from rl_il.runs.folders import AnyConfig, is_finished, make_run_folder, read_config, read_record
 from rl_il.runs.given import Given
 from rl_il.runs.inputs import (
+    Input,
     changed_files,
     changed_inputs,
     changed_settings,
@@ -32,11 +34,38 @@ from rl_il.runs.parts import gather_inputs
 
 if TYPE_CHECKING:  # it imports torch: a mistake in the arguments is reported without it
     from rl_il.policies.mlp_policy import MLPPolicySL
-    from rl_il.runs.training import RunResult
+    from rl_il.runs.training import Parts, RunResult
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of runs: how what it needs is read, and how its parts are made.
+
+    Attributes:
+      command: the script that makes such runs.
+      gather: takes the config, the given objects and whether to print; a context manager of the `Inputs`.
+      build: takes the config, the inputs, whether to print and the given policy; returns the `Parts`.
+      read_inputs: takes the config, the demonstrations and the config as the user wrote it; returns what is read.
+    """
+
+    command: str
+    gather: Callable[..., Any]
+    build: Callable[..., Parts]
+    read_inputs: Callable[..., list[Input]]
+
+
+def _build(*settings: Any) -> Parts:
+    from rl_il.runs.training import build
+
+    return build(*settings)
+
+
+CLONING = Kind("run_hw1", gather_inputs, _build, read_inputs)
+"""Behavioural cloning and DAgger."""
 
 
 def run(
-    config: RunConfig,
+    config: AnyConfig,
     command_line: Sequence[str] = (),
     verbose: bool = True,
     expert_episodes: EpisodeStatistics | None = None,
@@ -45,8 +74,9 @@ def run(
     expert: Any = None,
     policy: MLPPolicySL | None = None,
     rule: Rule | None = None,
+    kind: Kind = CLONING,
 ) -> RunResult:
-    """Run behavioural cloning or DAgger in a new run folder, and return the result.
+    """Run behavioural cloning or DAgger, or another kind of run, in a new run folder, and return the result.
 
     Everything that the user gave is read and checked before the folder is made.
 
@@ -60,6 +90,7 @@ def run(
         and the policy is trained from its present weights. The expert may be a function or an object, as in
         `own_actor`. If no command could make an object again, the run can be continued only from
         Python, with `resume(folder, env=env, ...)`.
+      kind: the kind of run that the config describes.
 
     Raises:
       InputError: something in the config does not exist or does not fit, or the run cannot continue.
@@ -69,13 +100,13 @@ def run(
         config = replace(config, expert_policy_file=named_run(config.expert_policy_file))
     given = Given(env, expert, policy, rule)
     config = given.name_in(config)
-    with gather_inputs(config, given, verbose) as inputs:
+    with kind.gather(config, given, verbose) as inputs:
         from rl_il.runs.run_folder import RunFolder
         from rl_il.runs.summary import describe_run
-        from rl_il.runs.training import build, train_in_folder
+        from rl_il.runs.training import train_in_folder
 
-        parts = build(config, inputs, verbose, policy)
-        read = read_inputs(config, parts.trainer.demonstrations, config)
+        parts = kind.build(config, inputs, verbose, policy)
+        read = kind.read_inputs(config, parts.trainer.demonstrations, config)
         description = describe_run(config, parts.trainer, parts.evaluator.n_episodes, command_line, read)
         folder = RunFolder(make_run_folder(config), config, keep_data, inputs.env)
         with lock_folder(folder.path):
@@ -100,6 +131,7 @@ def resume(
     rule: Rule | None = None,
     torch_threads: int | None = None,
     accept_changes: bool = False,
+    kind: Kind = CLONING,
 ) -> RunResult | None:
     """Continue a run that was stopped or killed, and return the result that it would have had without the stop.
 
@@ -113,10 +145,15 @@ def resume(
       keep_data, env, expert, policy, rule: as for `run`.
       torch_threads: the run's number. Another one changes the result, as a changed setting.
       accept_changes: whether to continue with changed settings and files. config.json then lists the changes.
+      kind: the kind of run that the folder must hold.
     """
     given = Given(env, expert, policy, rule)
     folder = Path(named_run(str(folder)))
     config = replace(read_config(folder), num_workers=num_workers)
+    if config.command != kind.command:
+        raise InputError(
+            f"{folder}: is a run of {config.command}.py; continue it with {command_text(config.command)}"
+        )
     config = replace(config, torch_threads=torch_threads or config.torch_threads)
     with lock_folder(folder):
         if is_finished(folder):
@@ -132,12 +169,12 @@ def resume(
         if verbose and "inputs" not in record:
             print(f"note: {folder} is of an earlier version, which compares only the demonstrations", file=sys.stderr)
         found_here = located(config, recorded)
-        with gather_inputs(found_here, given, verbose) as inputs:
+        with kind.gather(found_here, given, verbose) as inputs:
             from rl_il.runs.run_folder import RunFolder
-            from rl_il.runs.training import build, train_in_folder
+            from rl_il.runs.training import train_in_folder
 
-            parts = build(config, inputs, verbose, policy)
-            read = read_inputs(found_here, parts.trainer.demonstrations, config)
+            parts = kind.build(config, inputs, verbose, policy)
+            read = kind.read_inputs(found_here, parts.trainer.demonstrations, config)
             changes = [*settings, *changed_inputs(recorded, read)]
             check_unchanged(folder, changes, accept_changes)
             run_folder = RunFolder(folder, config, keep_data, inputs.env)

@@ -10,12 +10,17 @@ from typing import Any
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.files import data_folder, make_folder_of, safe_name
+from rl_il.finetune_config import FinetuneConfig
 from rl_il.options import from_json
 
+FOLDERS = {"BC": ("q1", "bc"), "DAgger": ("q2", "dagger"), "PPO": ("rl", "ppo")}
+"""The beginning of the names of run folders, and the next word without `exp_name`, by the algorithm."""
+AnyConfig = RunConfig | FinetuneConfig
 
-def make_run_folder(config: RunConfig) -> Path:
-    """Create the folder `logdir`, or a new `q1_...` (BC) or `q2_...` (DAgger) with a name and the time."""
-    prefix, name = ("q2", "dagger") if config.do_dagger else ("q1", "bc")
+
+def make_run_folder(config: AnyConfig) -> Path:
+    """Create the folder `logdir`, or a new `q1_...` (BC), `q2_...` (DAgger) or `rl_...` with a name and the time."""
+    prefix, name = FOLDERS[config.algorithm]
     return _make_folder(f"{prefix}_{config.exp_name or name}_{config.env_name}", config.logdir)
 
 
@@ -64,15 +69,21 @@ def is_finished(folder: Path) -> bool:
         return False
 
 
-def read_config(folder: Path) -> RunConfig:
+def read_config(folder: Path) -> AnyConfig:
     """Return the config of the run in this folder. Raise `InputError` if config.json is missing or damaged."""
     config = read_record(folder).get("config")
     try:
         if not isinstance(config, dict):
             raise InputError(f"holds no config; maybe {folder} is not a run folder")
-        return from_json(RunConfig, config)
+        return config_of(config)
     except InputError as error:
         raise InputError(f"{folder / 'config.json'}: {error}") from error
+
+
+def config_of(values: dict[str, Any]) -> AnyConfig:
+    """Return the settings that a file holds. Raise `InputError` if a value has the wrong type."""
+    # Only runs of finetune.py have this setting, and config.json of earlier runs names no kind.
+    return from_json(FinetuneConfig if "total_timesteps" in values else RunConfig, values)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

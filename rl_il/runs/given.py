@@ -84,7 +84,7 @@ NOTHING_GIVEN = Given()
 def given_in(config: RunConfig) -> list[str]:
     """Return the names of the fields of `Given` with the objects that only a program can make again."""
     names = {"env": "env_name", "expert": "expert_policy_file", "policy": "policy_class", "rule": "rule"}
-    return [name for name, field in names.items() if is_given(getattr(config, field))]
+    return [name for name, field in names.items() if is_given(getattr(config, field, None))]
 
 
 def resume_call(folder: str, config: RunConfig) -> str:

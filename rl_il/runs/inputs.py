@@ -26,14 +26,16 @@ from rl_il.config import RunConfig
 from rl_il.envs import env_row
 from rl_il.errors import InputError
 from rl_il.experts.loading import SCRIPTED_EXPERTS, find_file, normaliser_of
-from rl_il.options import from_json, is_given
+from rl_il.options import is_given
 from rl_il.plugins import AUGMENTATIONS, find, is_own
 from rl_il.runs.checkpoint import FOLDER, checksum
+from rl_il.runs.folders import config_of
 from rl_il.runs.own_modules import folder_of, own_modules
 from rl_il.types import Trajectory
 
 SETTINGS = f"{FOLDER}/settings.json"
 DATA, EXPERT, NORMALISER, MODULE = "expert_data", "expert_policy_file", "normaliser", "module"
+POLICY = "policy"  # of `FinetuneConfig`
 WITHOUT_EFFECT = "num_workers logdir exp_name save_params tracker log_interval".split()  # on what a run computes
 
 
@@ -80,18 +82,25 @@ def read_inputs(config: RunConfig, demonstrations: Sequence[Trajectory], written
       demonstrations: what `config.expert_data` was read as.
       written: the settings as the user wrote them.
     """
-    files = [(setting, written.expert_policy_file, path) for setting, path in _expert(config)]
+    files = [(setting, written.expert_policy_file, path) for setting, path in expert_files(config)]
     if not is_own(config.expert_data):
         files.append((DATA, written.expert_data, Path(config.expert_data or included(config, DATA))))
     for name in filter(is_own, config.augmentations()):  # all others have been imported
         find("augmentation", AUGMENTATIONS, name)
-    texts = [value for value in vars(config).values() if isinstance(value, str)]
-    named = {name for text in texts for name in re.findall(r"([\w.]+):\w", text)}  # `my_env` in `my_env:Reach-v0`
-    files += [(MODULE, name, path) for name, path in own_modules(named).items()]
-    found = [Input(setting, given, os.path.abspath(path), checksum(path)) for setting, given, path in files]
+    found = listed(files, config)
     if is_own(config.expert_data):
         found.append(Input(DATA, config.expert_data, None, checksum_of(demonstrations)))
     return found
+
+
+def listed(files: Sequence[tuple[str, str | None, Path]], config: RunConfig) -> list[Input]:
+    """Return the files, given as setting, what the user wrote and path, and the user's modules, with checksums."""
+    texts = [value for value in vars(config).values() if isinstance(value, str)]
+    named = {name for text in texts for name in re.findall(r"([\w.]+):\w", text)}  # `my_env` in `my_env:Reach-v0`
+    modules = [(MODULE, name, path) for name, path in own_modules(named).items()]
+    return [
+        Input(setting, given, os.path.abspath(path), checksum(path)) for setting, given, path in (*files, *modules)
+    ]
 
 
 def checksum_of(trajectories: Sequence[Trajectory]) -> str:
@@ -104,7 +113,7 @@ def checksum_of(trajectories: Sequence[Trajectory]) -> str:
     return found.hexdigest()
 
 
-def _expert(config: RunConfig) -> Iterator[tuple[str, Path]]:
+def expert_files(config: RunConfig) -> Iterator[tuple[str, Path]]:
     """Yield the expert's file, if it is one, and that of its normaliser, if it has one."""
     name = config.expert_policy_file
     if name in (None, "expert"):
@@ -131,7 +140,7 @@ def recorded_start(folder: Path, record: dict[str, Any]) -> tuple[RunConfig | No
         return None, listed, []
     try:
         start = json.loads(path.read_text(encoding="utf-8"))
-        config, inputs = from_json(RunConfig, start["config"]), [Input(**item) for item in start["inputs"]]
+        config, inputs = config_of(start["config"]), [Input(**item) for item in start["inputs"]]
     except (OSError, ValueError, LookupError, TypeError):
         return None, listed, [f"{path} is missing or damaged"]
     return config, inputs, [f"{item.name} is not in config.json as it was" for item in inputs if item not in listed]
@@ -158,7 +167,12 @@ def located(config: RunConfig, recorded: Sequence[Input]) -> RunConfig:
         path = item.find(config)
         if path is not None and item.setting == MODULE:
             folders.append(str(folder_of(item.given, path)))
-        elif path is not None and item.setting in (DATA, EXPERT) and item.given and not item.given.startswith("hf:"):
+        elif (
+            path is not None
+            and item.setting in (DATA, EXPERT, POLICY)
+            and item.given
+            and not item.given.startswith("hf:")
+        ):
             changes[item.setting] = str(path)
     for folder in dict.fromkeys(folders):
         sys.path[:] = [folder, *(other for other in sys.path if other != folder)]

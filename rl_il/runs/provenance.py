@@ -15,7 +15,8 @@ from rl_il.files import REPOSITORY
 
 def provenance(command_line: Sequence[str]) -> dict[str, Any]:
     """Return how this run was made: its command line, its commit, and the versions of its packages."""
-    packages = ("torch", "numpy", "gymnasium", "mujoco", "box2d")
+    packages = ["torch", "numpy", "gymnasium", "mujoco", "box2d"]
+    packages += ["stable-baselines3"] if "stable_baselines3" in sys.modules else []
     return {
         "command_line": list(command_line),
         "git_commit": _git_commit(),

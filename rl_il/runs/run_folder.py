@@ -230,8 +230,8 @@ class RunFolder:
 
     def _log(self, block: Block, evaluation: Evaluation, elapsed: float) -> Evaluation:
         """Add a row to metrics.csv, the episodes to episodes.csv, and points to TensorBoard's curves."""
-        scalars = evaluation.scalars | {"Training Loss": float(np.mean(self._losses[-LOSS_WINDOW:]))}
-        scalars |= self._data_scalars
+        loss = {"Training Loss": float(np.mean(self._losses[-LOSS_WINDOW:]))} if self._losses else {}
+        scalars = evaluation.scalars | loss | self._data_scalars | block.scalars
         if math.isfinite(self._initial_return):
             scalars["Initial_DataCollection_AverageReturn"] = self._initial_return
         scalars |= block.counts.scalars() | {"TimeSinceStart": elapsed}
@@ -304,6 +304,8 @@ class RunFolder:
 
         If a file of demonstrations has no rewards or no ends of episodes, its returns are unknown.
         """
+        if not trajectories:  # reinforcement learning stores no episodes
+            return
         returns, lengths = returns_and_lengths(trajectories)
         whole = itr > 0 or all(t.terminated or t.truncated for t in trajectories)
         known = whole and np.isfinite(returns).all()

@@ -62,13 +62,19 @@ def line_of(evaluation: Evaluation, block: Block, n_iter: int, elapsed: float, m
     itr, last, digits = evaluation.itr, n_iter - 1, measure.digits
     line = f"itr {itr:>{len(str(last))}}/{last} | "
     line += "" if block.ends_iteration else f"step {block.steps:,} | "
-    line += f"loss {evaluation.scalars['Training Loss']:.4f}"
+    line += (
+        f"loss {evaluation.scalars['Training Loss']:.4f}" if "Training Loss" in evaluation.scalars else "the clone"
+    )
     if n := len(evaluation.returns):
         low, high = evaluation.interval
         interval = "" if math.isnan(low) else f" (this policy's 95 % interval: {interval_text(low, high, digits)})"
         line += f" | eval {measure.name} {evaluation.scores.mean():{digits}}{interval}"
         line += f" over {n} episode{'s' if n > 1 else ''}"
-    line += f" | expert labels {block.counts.expert_labels:,} | {seconds(elapsed)}"
+    alone = block.counts.env_steps and not block.counts.consulted  # reinforcement learning asks no expert
+    used = (
+        f"environment steps {block.counts.env_steps:,}" if alone else f"expert labels {block.counts.expert_labels:,}"
+    )
+    line += f" | {used} | {seconds(elapsed)}"
     left = elapsed / (itr + 1) * (last - itr)
     return line + (f", about {seconds(left)} left" if block.ends_iteration and not block.ends_run else "")
 
@@ -105,7 +111,7 @@ def describe_run(
         "config": dataclasses.asdict(config),
         "defaults": {  # the values of flags that were not given
             "expert_policy_file": config.expert_policy_file or env_row(config.env_name).expert,
-            "expert_data": config.expert_data or env_row(config.env_name).demos,
+            "expert_data": config.expert_data or (env_row(config.env_name).demos if trainer.demonstrations else None),
             "loss": policy.loss_name,
             "eval_episodes": n_eval_episodes,
             "device": str(policy.device),

@@ -175,4 +175,4 @@ def _how_to_continue(folder: RunFolder) -> str:
 def _resume_command(folder: RunFolder) -> str:
     if given_in(folder.config):
         return resume_call(str(folder.path), folder.config)
-    return f"{command_text('run_hw1')} --resume {shlex.quote(str(folder.path))}"
+    return f"{command_text(folder.config.command)} --resume {shlex.quote(str(folder.path))}"

@@ -21,6 +21,7 @@ from run_folders import write_run
 from rl_il.config import RunConfig
 from rl_il.datasets import save_trajectories
 from rl_il.experts.normaliser import MODULES as NORMALISER_MODULES
+from rl_il.finetune_config import FinetuneConfig
 from rl_il.types import Trajectory
 
 RNG = np.random.default_rng(0)
@@ -195,10 +196,12 @@ def normaliser() -> bytes:
 
 
 @functools.cache
-def run_folder() -> dict[str, bytes]:
+def run_folder(algorithm: str = "DAgger") -> dict[str, bytes]:
     """Return the files of a run that a report reads, by name."""
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig(env_name="MountainCar-v0", n_iter=2, do_dagger=True)
+        if algorithm == "PPO":
+            config = FinetuneConfig(env_name="MountainCar-v0", policy="clone.pt", total_timesteps=10_000)
         run = write_run(Path(folder) / "run", config, {0: [10.0, 20.0], 1: [30.0, 25.0]})
         return {path.name: path.read_bytes() for path in run.iterdir() if path.suffix in (".json", ".csv")}
 
@@ -238,6 +241,7 @@ def jsons() -> dict[str, bytes]:
     """Return one text for each reader in `readers.JSONS`."""
     return {
         "config": run_folder()["config.json"],
+        "PPO's config": run_folder("PPO")["config.json"],
         "checkpoint": b'{"state": "state_1.pt", "files": {"checkpoint/state_1.pt": "00", "data/itr_1.npz": "11"}}',
         "demonstrations": b'{"env_name": "MountainCar-v0", "policy": "expert", "seed": 1}',
         "expert": b'{"activation": "tanh", "output": "argmax", "obs_slice": [0, 2], "action_scale": [1.0, 0.5]}',

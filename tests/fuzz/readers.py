@@ -10,7 +10,6 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 
-from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
 from rl_il.datasets.pickles import load_pickle
 from rl_il.envs import is_discrete, make_env
@@ -19,7 +18,7 @@ from rl_il.experts.loading import load_actor
 from rl_il.experts.normaliser import MODULES as NORMALISER_MODULES
 from rl_il.report.runs import find_runs, group_runs
 from rl_il.runs.checkpoint import Checkpoint
-from rl_il.runs.folders import read_config
+from rl_il.runs.folders import AnyConfig, read_config
 from rl_il.studies.doctor.examine import examine, to_dict
 
 ENVS = ("MountainCar-v0", "MountainCarContinuous-v0")
@@ -84,7 +83,7 @@ def diagnose(path: Path, env_name: str) -> None:
 
 def read_config_json(folder: Path, text: bytes) -> None:
     (folder / "config.json").write_bytes(text)
-    assert isinstance(read_config(folder), RunConfig)
+    assert isinstance(read_config(folder), AnyConfig)
 
 
 def read_checkpoint_json(folder: Path, text: bytes) -> None:
@@ -103,6 +102,7 @@ def read_meta_json(read, arrays: dict[str, np.ndarray], folder: Path, text: byte
 
 JSONS = {
     "config": read_config_json,
+    "PPO's config": read_config_json,
     "checkpoint": read_checkpoint_json,
     "demonstrations": functools.partial(
         read_meta_json, diagnose, {"observations": np.ones((5, 2)), "actions": np.ones(5, int)}

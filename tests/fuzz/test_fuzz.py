@@ -136,7 +136,7 @@ def write(folder, files):
 @st.composite
 def run_folders(draw):
     """Draw the files of a run folder, some of which are damaged or missing."""
-    files = dict(good_files.run_folder())
+    files = dict(good_files.run_folder(draw(st.sampled_from(("DAgger", "PPO")))))
     for name in draw(st.lists(st.sampled_from(sorted(files)), min_size=1, max_size=2, unique=True)):
         files[name] = draw(damaged(name, [files[name]])) if draw(st.integers(0, 19)) else None
     return files
@@ -221,8 +221,9 @@ def test_good_files_are_read_and_damage_changes_them(tmp_path, file, seeds, read
         (tmp_path / file).write_bytes(seed)
         assert "values" in {readers.outcome(read, tmp_path / file, env_name) for env_name in readers.ENVS}
         assert damage(file, seed, [("replace", 0, 0, b"x")]) != seed
-    write(tmp_path / "run", good_files.run_folder())
-    assert readers.outcome(readers.read_run_folder, tmp_path / "run", "") == "values"
+    for algorithm in ("DAgger", "PPO"):
+        write(tmp_path / "run", good_files.run_folder(algorithm))
+        assert readers.outcome(readers.read_run_folder, tmp_path / "run", "") == "values"
 
 
 @pytest.mark.parametrize(("library", "reader", "suffix", "seeds"), OTHER_LIBRARIES[3:])

@@ -50,6 +50,7 @@ def test_every_script_answers_an_unknown_flag_in_one_line(script, monkeypatch, c
         "report": "RUN",
         "diagnose": "--policy RUN",
         "train_expert": "--env_name Hopper-v5",
+        "export": "--policy RUN --to clone.zip",
     }
     called = call_script(f"{script.stem} {required.get(script.stem, '')} --helpp", monkeypatch, capsys)
     assert_refused(called, script.name, "--helpp", " --help\n")

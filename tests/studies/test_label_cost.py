@@ -20,6 +20,7 @@ from rl_il.studies.label_cost import measure, results, study
 from rl_il.studies.label_cost.measure import due_iterations, measure_run
 from rl_il.studies.label_cost.results import LABELS, Group, against_vanilla, best_rules, percents, reached, shown
 from rl_il.studies.label_cost.study import BASELINES, VARIANTS, Study, run_label_cost, settings_of
+from rl_il.studies.pages import page_with
 
 NEVER = float("inf")
 OWN_RULE = """
@@ -191,9 +192,9 @@ def test_the_flags_choose_the_study():
 
 def test_the_page_keeps_what_a_person_wrote(tmp_path):
     page = tmp_path / "README.md"
-    page.write_text(results.page_with(page, "old numbers"))
+    page.write_text(page_with(page, "old numbers", "label_cost", "Labels"))
     page.write_text("Before.\n" + page.read_text() + "After.\n")
-    text = results.page_with(page, "new numbers")
+    text = page_with(page, "new numbers", "label_cost", "Labels")
     assert text.startswith("Before.\n") and text.endswith("After.\n")
     assert text.count("new numbers") == 1 and "old numbers" not in text
 

@@ -22,10 +22,10 @@ from rl_il.experts.loading import load_actor
 from rl_il.files import safe_name, write_json
 from rl_il.infrastructure.rl_trainer import RLTrainer
 from rl_il.infrastructure.rollouts import EpisodeStatistics, look_at, sample_n_trajectories, sample_trajectory
-from rl_il.report.runs import NOT_COMPARED
+from rl_il.report.alike import NOT_COMPARED
 from rl_il.runs.checkpoint import Checkpoint
-from rl_il.runs.experiment import resume, run
-from rl_il.runs.folders import is_finished, read_config
+from rl_il.runs.experiment import CLONING, Kind, resume, run
+from rl_il.runs.folders import AnyConfig, is_finished, read_config
 from rl_il.runs.parts import (
     build_policy,
     count_eval_episodes,
@@ -55,21 +55,22 @@ def check_config(config: RunConfig) -> None:
         count_eval_episodes(config, env)
 
 
-def train(config: RunConfig, expert_episodes: EpisodeStatistics | None, outdir: Path) -> None:
+def train(config: AnyConfig, expert_episodes: EpisodeStatistics | None, outdir: Path, kind: Kind = CLONING) -> None:
     """Train one run in its folder below `outdir`; resume it if it was interrupted.
 
     Args:
       expert_episodes: the numbers of the expert's episodes. With None, the run measures the expert.
+      kind: the kind of run that the config describes.
     """
     if not outdir.is_dir():  # removed since the ablation began; a new one would hold a part of it
         raise RemovedError(outdir)
     config = replace(config, logdir=str(outdir / config.logdir))
     folder = Path(config.logdir)
     if Checkpoint(folder).exists() and difference(read_config(folder), config) is None:
-        resume(folder, verbose=False, keep_data=False)
+        resume(folder, verbose=False, keep_data=False, kind=kind)
         return
     shutil.rmtree(folder, ignore_errors=True)
-    run(config, verbose=False, expert_episodes=expert_episodes, keep_data=False)
+    run(config, verbose=False, expert_episodes=expert_episodes, keep_data=False, kind=kind)
 
 
 def difference(found: RunConfig, asked: RunConfig) -> str | None:
@@ -78,7 +79,7 @@ def difference(found: RunConfig, asked: RunConfig) -> str | None:
     The seed, the folder, and settings that do not change a result are not compared.
     """
     names = (item.name for item in dataclasses.fields(asked) if item.name not in NOT_COMPARED)
-    return next((name for name in names if getattr(found, name) != getattr(asked, name)), None)
+    return next((name for name in names if getattr(found, name, None) != getattr(asked, name)), None)
 
 
 def reference_folder(config: RunConfig) -> str:

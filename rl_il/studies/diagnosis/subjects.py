@@ -20,6 +20,7 @@ from rl_il.errors import InputError
 from rl_il.experts.loading import OWN_POLICY, find_format, latest_policy, load_actor
 from rl_il.files import named_run
 from rl_il.report.runs import Run, read_run
+from rl_il.runs.folders import AnyConfig
 from rl_il.runs.parts import load_demonstrations
 from rl_il.studies.diagnosis.measures import action_errors
 from rl_il.types import Actor, Batch, Trajectory
@@ -70,8 +71,8 @@ def _find_policy(policy: str) -> Named:
     checkpoint = re.fullmatch(r"policy_itr_(\d+)\.pt", path.name)
     if not checkpoint or not (path.parent / "config.json").is_file():
         return Named(path.stem, str(path) if path.is_file() else policy)
-    itr = int(checkpoint[1])
-    return Named(f"DAgger, iteration {itr}" if itr else "BC", str(path), read_run(path.parent), itr)
+    itr, run = int(checkpoint[1]), read_run(path.parent)
+    return Named(f"{run.config.algorithm}, iteration {itr}" if itr else "BC", str(path), run, itr)
 
 
 def common_config(found: Sequence[Named], env_name: str | None, given: dict[str, Any]) -> RunConfig:
@@ -85,7 +86,7 @@ def common_config(found: Sequence[Named], env_name: str | None, given: dict[str,
     if len({*env_names.values()}) > 1:
         each = ", ".join(f"{name} ({where})" for where, name in env_names.items())
         raise InputError(f"the policies must be for one environment, got {each}; diagnose them one by one")
-    config = runs[0].config if runs else RunConfig(env_name=env_name)
+    config = cloning_config(runs[0].config) if runs else RunConfig(env_name=env_name)
     if given.get("expert_policy_file"):
         # The run's values are for another expert.
         config = dataclasses.replace(config, expert_activation=None, no_normalizer=False)
@@ -95,6 +96,15 @@ def common_config(found: Sequence[Named], env_name: str | None, given: dict[str,
     if config.expert_data is None and env_row(config.env_name).demos is None:
         raise InputError(f"no demonstrations are included for {config.env_name}; give --demos FILE")
     return config
+
+
+def cloning_config(config: AnyConfig) -> RunConfig:
+    """Return the settings of a run that `RunConfig` has: all, except for reinforcement learning."""
+    if isinstance(config, RunConfig):
+        return config
+    names = ("env_name", "env_kwargs", "wrappers", "ep_len", "seed", "expert_data", "expert_policy_file")
+    names += ("expert_activation", "no_normalizer")
+    return RunConfig(**{name: getattr(config, name) for name in names})
 
 
 def read_subject(
@@ -110,7 +120,8 @@ def read_subject(
     Returns:
       the policy. If it is in a run folder, its training states are all labelled states of its demonstrations and of
       the data that DAgger collected before it. These include the states for validation, and those that a full
-      replay buffer dropped. For any other file, only the demonstrations' states are known.
+      replay buffer dropped. For any other file, and for reinforcement learning, only the demonstrations' states are
+      known.
 
     Raises:
       InputError: something cannot be read, or does not fit the environment.
@@ -118,14 +129,15 @@ def read_subject(
     actor = load_actor(found.policy, env, **(flags or {}), if_taken=True)
     check_reads_observations(found.name, actor, env)
     loss_name, loss = find_loss(found.policy, actor, is_discrete(env.action_space))
-    config = common
-    if found.run:
+    config, cloned = common, found.run is not None and found.run.config.algorithm != "PPO"
+    if cloned:
         read = {name: getattr(common, name) for name in READING} | {"expert_data": demos} if demos else {}
         config = dataclasses.replace(found.run.config, **read)
     demonstrations = load_demonstrations(config, env)
-    collected = [each for itr in range(1, found.itr + 1) for each in collected_data(found.run.folder, itr, env)]
+    itrs = range(1, found.itr + 1) if cloned else ()
+    collected = [each for itr in itrs for each in collected_data(found.run.folder, itr, env)]
     states = states_of([*demonstrations, *collected])
-    return Subject(found.name, actor, loss_name, loss, demonstrations, states, all_known=found.run is not None)
+    return Subject(found.name, actor, loss_name, loss, demonstrations, states, all_known=cloned)
 
 
 def collected_data(folder: Path, itr: int, env: gym.Env) -> list[Trajectory]:

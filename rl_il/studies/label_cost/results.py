@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import io
 import json
@@ -18,6 +17,7 @@ from rl_il.infrastructure.counting import SCALARS
 from rl_il.report.figures import add_caption, add_legend_below, encode, marked, new_figure
 from rl_il.report.tables import count, markdown
 from rl_il.runs.folders import read_record
+from rl_il.studies.pages import made_with, page_with
 
 if TYPE_CHECKING:  # it imports matplotlib, which takes 0.6 s
     from matplotlib.axes import Axes
@@ -35,7 +35,6 @@ COLUMNS = {
 """What else was used when the expert was reached, and its names in metrics.csv."""
 MAX_CURVES = 5  # in the figure, so that their bands can be told apart
 COLOURS = 64  # of the palette of the figure's file
-BEGIN, END = "<!-- written by label_cost.py: begin -->", "<!-- written by label_cost.py: end -->"
 NOT_REACHED = "not reached"
 
 
@@ -137,27 +136,20 @@ def detail_rows(groups: Sequence[Group]) -> list[list[str]]:
 
 def write_results(groups: Sequence[Group], outdir: Path) -> None:
     """Write and print all files of results: `FILES`."""
-    caption, made_with = make_caption(groups), versions_of(groups)
+    caption, made = make_caption(groups), made_with([each for group in groups for each in group.folders], EVALUATIONS)
     plot(groups, caption, outdir / "figure.png")
     write_csv(outdir / "results.csv", [row for group in groups for row in csv_rows(group, outdir)])
     table = markdown(summary_rows(groups))
-    texts = {"table.md": f"{markdown(detail_rows(groups))}\n\n{caption}\n\n{made_with}\n"}
+    texts = {"table.md": f"{markdown(detail_rows(groups))}\n\n{caption}\n\n{made}\n"}
     block = (
         f"{table}\n\n{caption}\n\n![Return against labels](figure.png)\n\nAll counts: [table.md](table.md), and for"
     )
-    block += f" each run: [results.csv](results.csv).\n\n{made_with}"
-    texts["README.md"] = page_with(outdir / "README.md", block)
+    block += f" each run: [results.csv](results.csv).\n\n{made}"
+    texts["README.md"] = page_with(outdir / "README.md", block, "label_cost", "What a label buys")
     for name, text in texts.items():
         with atomic_write(outdir / name) as file:
             file.write(text.encode())
-    print(f"\n{table}\n\n{caption}\n\n{made_with}\n", *(outdir / name for name in FILES), sep="\n")
-
-
-def page_with(page: Path, block: str) -> str:
-    """Return the text of the page, with `block` in place of what was between the two marks."""
-    text = page.read_text(encoding="utf-8") if page.exists() else f"# What a label buys\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{block}\n\n{END}{rest.partition(END)[2]}"
+    print(f"\n{table}\n\n{caption}\n\n{made}\n", *(outdir / name for name in FILES), sep="\n")
 
 
 def csv_rows(group: Group, outdir: Path) -> list[dict[str, Any]]:
@@ -188,14 +180,6 @@ def make_caption(groups: Sequence[Group]) -> str:
         f" {config['num_agent_train_steps_per_iter']:,} gradient steps a round. In the figure: medians, and lowest to"
         " highest seed; a point is the mean of few episodes where it is far from the expert."
     )
-
-
-def versions_of(groups: Sequence[Group]) -> str:
-    """Return the date of the newest run, and the versions with which it was made."""
-    ended = {(folder / EVALUATIONS).stat().st_mtime: folder for group in groups for folder in group.folders}
-    date, versions = datetime.date.fromtimestamp(max(ended)), read_record(ended[max(ended)])["versions"]
-    names = [name for name in ("python", "torch", "gymnasium", "mujoco") if name in versions]
-    return f"{date}, {', '.join(f'{name} {versions[name]}' for name in names)}."
 
 
 def plot(groups: Sequence[Group], caption: str, path: Path) -> None:
