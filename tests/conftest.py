@@ -12,10 +12,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from rl_il.envs import make_env
 
-# A shell starts background processes with SIGINT ignored, and every process of a test inherits that. Tests that send
-# the signal would wait forever.
+# A shell starts background processes with SIGINT ignored, and nohup does so with SIGHUP. Every process of a test
+# inherits that, and tests that send the signals would wait forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # Windows has none
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config):
