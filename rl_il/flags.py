@@ -6,15 +6,18 @@ import argparse
 import dataclasses
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from rl_il.commands import command_text
 from rl_il.config import ENV, RunConfig
 from rl_il.errors import InputError
-from rl_il.options import CommandParser, add_arguments, named_path, positive_integer, worker_count
+from rl_il.options import CommandParser, add_arguments, named_path, path, positive_integer, worker_count
 
 EXPERT = ("expert_activation", "no_normalizer")
 """The settings that say how the file of an expert is read."""
+RESUMING = ("resume", "accept_changes", "num_workers", "torch_threads")
+"""The flags that may be given together when a run is resumed."""
 
 
 def command_of(config: RunConfig) -> str:
@@ -26,6 +29,28 @@ def command_of(config: RunConfig) -> str:
             words += [f"--{item.name}"]
             words += shlex.split(value) if item.metadata["words"] else [] if value is True else [str(value)]
     return shlex.join(words)
+
+
+def add_resume_flags(parser: CommandParser) -> None:
+    """Add the flags that continue a run."""
+    help = "continue the run in this folder (latest: the newest) with its own settings; only --num_workers,"
+    help += " --torch_threads and --accept_changes may be given too"
+    parser.add_argument("--resume", type=path, metavar="RUN_FOLDER", help=help)
+    help = "with --resume: continue although settings in config.json or files that the run reads were changed"
+    parser.add_argument("--accept_changes", action="store_true", help=help)
+
+
+def resume_settings(args: argparse.Namespace, given: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `experiment.resume` after the folder. Raise `InputError` for flags that do not fit.
+
+    `given` are the names of the flags that the user gave.
+    """
+    if args.resume and (others := [f"--{name}" for name in given if name not in RESUMING]):
+        raise InputError(f"--resume continues a run with its own settings; drop {', '.join(others)}")
+    if args.accept_changes and not args.resume:
+        raise InputError("--accept_changes has no effect without --resume; add it, or drop --accept_changes")
+    threads = args.torch_threads if "torch_threads" in given else None
+    return {"num_workers": args.num_workers, "torch_threads": threads, "accept_changes": args.accept_changes}
 
 
 def add_fields(parser: CommandParser, *names: str) -> None:

@@ -3,11 +3,10 @@
 import sys
 
 from rl_il.config import RunConfig
-from rl_il.errors import InputError, go_on_without_output, run_command
+from rl_il.errors import go_on_without_output, run_command
+from rl_il.flags import add_resume_flags, resume_settings
 from rl_il.notes import flags_without_effect
-from rl_il.options import CommandParser, add_arguments, from_arguments, path
-
-RESUMING = ("resume", "accept_changes", "num_workers", "torch_threads")
+from rl_il.options import CommandParser, add_arguments, from_arguments
 
 EXAMPLES = """examples:
   behavioural cloning of the included LunarLander expert:
@@ -26,17 +25,11 @@ EXAMPLES = """examples:
 def main() -> None:
     """Parse the flags, and start or resume the run."""
     parser = CommandParser(__doc__, EXAMPLES)
-    help = "continue the run in this folder (latest: the newest) with its own settings, except --num_workers"
-    parser.add_argument("--resume", type=path, metavar="RUN_FOLDER", help=help)
-    help = "with --resume: continue although settings in config.json or files that the run reads were changed"
-    parser.add_argument("--accept_changes", action="store_true", help=help)
+    add_resume_flags(parser)
     add_arguments(parser, RunConfig)
     args = parser.parse_args()
     given = parser.given(args)
-    if args.resume and (others := [f"--{name}" for name in given if name not in RESUMING]):
-        raise InputError(f"--resume continues a run with its own settings; drop {', '.join(others)}")
-    if args.accept_changes and not args.resume:
-        raise InputError("--accept_changes has no effect without --resume; add it, or drop --accept_changes")
+    how = resume_settings(args, given)
     config = from_arguments(RunConfig, args)
     for note in [] if args.resume else flags_without_effect(config):
         print(f"note: {note}", file=sys.stderr)
@@ -46,8 +39,7 @@ def main() -> None:
 
     go_on_without_output()
     if args.resume:
-        threads = args.torch_threads if "torch_threads" in given else None
-        resume(args.resume, args.num_workers, torch_threads=threads, accept_changes=args.accept_changes)
+        resume(args.resume, **how)
     else:
         run(config, command_line())
 
