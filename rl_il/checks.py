@@ -29,9 +29,9 @@ FREQUENCIES = {"video_log_freq": "no videos", "scalar_log_freq": "only the last 
 TUNING_POSITIVE = (
     "total_timesteps n_envs n_steps n_epochs learning_rate eval_every clip_range kl_until ep_len reward_scale"
 )
-TUNING_POSITIVE += " eval_batch_size eval_episodes num_workers torch_threads"
+TUNING_POSITIVE += " temperature eval_batch_size eval_episodes num_workers torch_threads"
 TUNING_NOT_NEGATIVE = "critic_warmup kl_to_clone ent_coef seed"
-TUNING_FINITE = "learning_rate kl_to_clone ent_coef clip_range reward_scale"
+TUNING_FINITE = "learning_rate kl_to_clone ent_coef clip_range reward_scale temperature"
 
 
 def check_settings(config: Any) -> None:
@@ -172,8 +172,8 @@ def check_finetuning(config: Any) -> None:
 
 
 def _check_protection(config: Any) -> None:
-    for name in ("critic_warmup", "kl_to_clone", "expert_data") if config.from_nothing else ():
-        if getattr(config, name):
+    for name in ("critic_warmup", "kl_to_clone", "temperature", "expert_data") if config.from_nothing else ():
+        if getattr(config, name) and (name, config.temperature) != ("temperature", 1):
             raise InputError(f"--{name} has no effect with --from_nothing, which begins without the clone; drop one")
     if config.warmup >= config.whole_timesteps:
         raise InputError(

@@ -13,7 +13,7 @@ from rl_il.settings import Settings
 
 SB3_LEARNING_RATE = 3e-4
 """The default of Stable-Baselines3's PPO."""
-CRITIC_WARMUP, KL_TO_CLONE = 10_000, 0.05
+CRITIC_WARMUP, KL_TO_CLONE, TEMPERATURE = 10_000, 0.05, 3.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,11 @@ class FinetuneConfig(Settings):
     kl_until: int | None = option(
         None, "environment steps after which this price, which decreases linearly, is 0 (default: the end)"
     )
+    temperature: float | None = option(
+        None,
+        "divide the logits of a clone whose actions are integers by this: it explores more, and its most probable"
+        f" action stays the same. 1 changes nothing (default: {TEMPERATURE:g}, but 1 if PPO has trained the policy)",
+    )
     from_nothing: bool = option(
         False,
         "begin with new weights in a network like the policy's, for a comparison; there is nothing to protect. The"
@@ -166,6 +171,12 @@ class FinetuneConfig(Settings):
         usual = 0 if self.from_nothing else most
         steps = usual if self.critic_warmup is None else self.critic_warmup
         return math.ceil(steps / self.steps_per_update) * self.steps_per_update
+
+    @property
+    def softening(self) -> float:
+        """Return by what the logits of the policy to begin with are divided if its actions are integers."""
+        usual = 1.0 if self.from_nothing else TEMPERATURE
+        return usual if self.temperature is None else self.temperature
 
     def learning_rate_at(self, env_steps: int) -> float:
         """Return the learning rate after so many environment steps."""

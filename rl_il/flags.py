@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from rl_il.commands import command_text
 from rl_il.config import ENV, RunConfig
 from rl_il.errors import InputError
-from rl_il.options import CommandParser, add_arguments, named_path, path, positive_integer, worker_count
+from rl_il.options import CommandParser, add_arguments, named_path, path, positive_integer
 
 EXPERT = ("expert_activation", "no_normalizer")
 """The settings that say how the file of an expert is read."""
@@ -87,33 +86,3 @@ def add_rollout_flags(parser: CommandParser, otherwise: str | None = None) -> No
     add("--seed", type=int, default=0, help="seed from which the seeds of all episodes are drawn")
     add("--ep_len", type=positive_integer, help="longest episode, in steps (default: the environment's own limit)")
     add_fields(parser, *EXPERT, "num_workers")
-
-
-def add_launch_flags(parser: CommandParser) -> None:
-    """Add the flags of the commands that make many runs at once."""
-    add = parser.add_argument
-    add("--launcher", choices=("local", "ray"), default="local", help="processes on this machine, or Ray tasks")
-    add("--ray_address", help="address of a Ray cluster, such as auto or ray://HOST:10001 (default: start one here)")
-    add(
-        "--processes",
-        type=worker_count,
-        default="auto",
-        help="runs at a time, each with one thread (default: auto, one for each core)",
-    )
-    add("--shard", type=shard, default=(1, 1), metavar="I/N", help="make only part I of N parts of the runs")
-
-
-def launching(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the values of the flags of `add_launch_flags`. Raise `InputError` if they contradict each other."""
-    if args.ray_address and args.launcher != "ray":
-        raise InputError("--ray_address has no effect without --launcher ray; add it, or drop --ray_address")
-    return {name: getattr(args, name) for name in ("launcher", "processes", "ray_address", "shard")}
-
-
-def shard(text: str) -> tuple[int, int]:
-    """Return `(i, n)` from the text `i/n`. It is an argparse type."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    part, parts = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= part <= parts:
-        raise argparse.ArgumentTypeError(f"must be i/n with i from 1 to n (such as 1/2), got {text!r}")
-    return part, parts

@@ -10,8 +10,8 @@ EXAMPLES = """examples:
     python scripts/run_hw1.py --env_name LunarLander-v3 --n_demos 1 --normalize_obs --logdir data/clone
     python scripts/finetune.py --policy data/clone --total_timesteps 200000
   the same without protection of the clone, and from nothing:
-    python scripts/finetune.py --policy data/clone --critic_warmup 0 --kl_to_clone 0 --learning_rate 3e-4
-    python scripts/finetune.py --policy data/clone --from_nothing --learning_rate 3e-4
+    python scripts/finetune.py --policy data/clone --critic_warmup 0 --kl_to_clone 0 --temperature 1
+    python scripts/finetune.py --policy data/clone --from_nothing
   continue a run that was stopped:
     python scripts/finetune.py --resume latest
 """

@@ -4,8 +4,8 @@ import sys
 
 from rl_il.errors import go_on_without_output, run_command
 from rl_il.files import data_folder
-from rl_il.flags import add_launch_flags, launching
 from rl_il.options import CommandParser, path, positive_integer
+from rl_il.studies.flags import add_launch_flags, launcher_of
 
 EXAMPLES = """examples:
   the committed results (make finetune; 40 minutes on 2 cores; if it was stopped, the same command continues):
@@ -28,13 +28,13 @@ def main() -> None:
     add("--outdir", type=path, default=data_folder() / "results" / "finetune", help=help)
     add_launch_flags(parser)
     args = parser.parse_args()
-    how = launching(args)
+    launcher = launcher_of(args)
 
     from rl_il.studies.finetune import TASKS, run_finetuning
 
     go_on_without_output()
     seeds = range(args.first_seed, args.first_seed + args.seeds)
-    sys.exit(0 if run_finetuning([TASKS[name] for name in args.env_names], args.outdir, seeds, **how) else 1)
+    sys.exit(0 if run_finetuning([TASKS[name] for name in args.env_names], args.outdir, seeds, launcher) else 1)
 
 
 if __name__ == "__main__":

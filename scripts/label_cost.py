@@ -4,8 +4,8 @@ import sys
 
 from rl_il.errors import go_on_without_output, run_command
 from rl_il.files import data_folder
-from rl_il.flags import add_launch_flags, launching
 from rl_il.options import CommandParser, path, positive_integer
+from rl_il.studies.flags import add_launch_flags, launcher_of
 
 EXAMPLES = """examples:
   the committed results (make labels; about 3 hours on 2 cores; if it was stopped, the same command continues):
@@ -39,14 +39,14 @@ def main() -> None:
     add("--outdir", type=path, help=help)
     add_launch_flags(parser)
     args = parser.parse_args()
-    how = launching(args)
+    launcher = launcher_of(args)
     outdir = args.outdir or data_folder() / ("labels_quick" if args.quick else "results/labels")
 
     from rl_il.studies.label_cost.study import run_label_cost, study_of
 
     study = study_of(args.rules, args.env_names, args.seeds, args.first_seed, args.quick)
     go_on_without_output()
-    sys.exit(0 if run_label_cost(study, outdir, **how) else 1)
+    sys.exit(0 if run_label_cost(study, outdir, launcher) else 1)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import sys
 from rl_il.config import RunConfig
 from rl_il.errors import go_on_without_output, run_command
 from rl_il.files import data_folder, safe_name
-from rl_il.flags import add_launch_flags, launching
 from rl_il.notes import flags_without_effect
 from rl_il.options import CommandParser, add_arguments, from_arguments, path, positive_integer
+from rl_il.studies.flags import add_launch_flags, launcher_of
 
 EXAMPLES = """examples:
   the number of gradient steps, 5 seeds (one training for each seed, evaluated at each number):
@@ -54,7 +54,7 @@ def main() -> None:
     add_arguments(parser, RunConfig, without=("logdir", "exp_name", "num_workers", "eval_batch_size"))
     parser.set_defaults(eval_episodes=20, video_log_freq=-1)
     args = parser.parse_args()
-    how = launching(args)
+    launcher = launcher_of(args)
 
     from rl_il.studies.ablation.grid import Ablation, parse_params
     from rl_il.studies.ablation.sweep import run_ablation
@@ -65,7 +65,7 @@ def main() -> None:
     name = safe_name(f"ablation_{args.env_name}_{'_'.join(ablation.params)}")
     outdir = args.outdir or data_folder() / name
     go_on_without_output()
-    outcome = run_ablation(ablation, outdir, **how)
+    outcome = run_ablation(ablation, outdir, launcher)
     sys.exit(1 if outcome.failures else 0)
 
 

@@ -18,6 +18,7 @@ from rl_il.infrastructure.workers import rollout_source
 from rl_il.limits import check_rollout_memory, memory_here
 from rl_il.runs.evaluate import task_of
 from rl_il.runs.experiment import Kind
+from rl_il.runs.folders import read_config
 from rl_il.runs.given import NOTHING_GIVEN, Given
 from rl_il.runs.inputs import DATA, POLICY, Input, expert_files, listed
 from rl_il.runs.parts import Inputs, count_eval_episodes, find_expert
@@ -47,15 +48,27 @@ def given_policy(config: FinetuneConfig) -> str:
 def of_its_run(config: FinetuneConfig, given: Sequence[str]) -> FinetuneConfig:
     """Return the config with the policy's file, and with the environment of its run unless one is given.
 
+    If that run was one of PPO, the policy explores as PPO has left it.
+
     `given` are the names of the flags that the user gave.
     """
     path = find_file(given_policy(config))
     config = replace(config, policy=str(path))
+    if config.temperature is None and _made_by_ppo(path):
+        config = replace(config, temperature=1.0)
     if "env_name" in given:
         return config
     task = task_of(str(path))
     names = [name for name in ("env_name", "env_kwargs", "wrappers", "ep_len") if name not in given]
     return replace(config, **{name: getattr(task, name) for name in names})
+
+
+def _made_by_ppo(path: Path) -> bool:
+    """Return whether the policy is in the folder of a run of PPO."""
+    try:
+        return isinstance(read_config(path.parent), FinetuneConfig)
+    except InputError:  # the file is in no run folder
+        return False
 
 
 @contextmanager
@@ -73,6 +86,11 @@ def gather(config: FinetuneConfig, given: Given = NOTHING_GIVEN, verbose: bool =
     policy, env = read_clone(path), env_of(config)
     network_of(policy)
     check_spaces(policy, env)
+    if config.temperature not in (None, 1) and not policy.discrete:
+        raise InputError(
+            f"--temperature has no effect on {path}: its actions are no integers; their exploration follows from its"
+            " demonstrations (--expert_data)"
+        )
     expert = find_expert(config, env)
     check_rollout_memory(config, math.prod(env.observation_space.shape), memory_here())
     asked = (path, policy, env, config.expert_data, "--expert_data")

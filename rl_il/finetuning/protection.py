@@ -1,4 +1,4 @@
-"""What protects a clone while PPO trains it: a critic that is trained first, and a price for leaving the clone."""
+"""What protects a clone while PPO trains it: a critic that is trained first, exploration, a price for leaving it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ MEASURED = ("approx_kl", "clip_fraction", "explained_variance", "value_loss")
 def frozen(policy: nn.Module) -> nn.Module:
     """Return a copy of the library's policy that does not change."""
     return copy.deepcopy(policy).requires_grad_(False)
+
+
+def soften(policy: nn.Module, temperature: float) -> None:
+    """Divide the logits of the library's policy by the temperature; their order stays the same.
+
+    A clone of few demonstrations is far more certain than it is right, so it would explore little, and every action
+    that it would not take would have a high price.
+    """
+    with torch.no_grad():
+        for parameter in policy.action_net.parameters():
+            parameter /= temperature
 
 
 def actor_parameters(policy: nn.Module) -> list[nn.Parameter]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common.logger import Logger
@@ -13,9 +14,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_il.envs import env_of
-from rl_il.errors import DivergedError
+from rl_il.envs.spaces import name_of
+from rl_il.errors import DivergedError, InputError
 from rl_il.finetune_config import FinetuneConfig
-from rl_il.finetuning.protection import Protection, frozen
+from rl_il.finetuning.protection import Protection, frozen, soften
 from rl_il.finetuning.weights import policy_of
 from rl_il.infrastructure.counting import Counts
 from rl_il.infrastructure.pytorch_utils import kept_generators, seeded, threads
@@ -27,8 +29,9 @@ from rl_il.types import Trajectory
 
 
 class PPOTrainer:
-    """A training: iteration 0 is the clone itself, and each later one is what PPO does between two evaluations.
+    """A training: iteration 0 is the clone, and each later one is what PPO does between two evaluations.
 
+    The clone explores more than before (`FinetuneConfig.softening`); what it does greedily is the same.
     At the beginning of an iteration the environments are reset, and all random generators are seeded. So an
     iteration follows from the weights, the optimiser's state and the seed, and a run that was stopped ends with the
     same result.
@@ -60,6 +63,8 @@ class PPOTrainer:
         with seeded(int(stream(config.seed, "weights").integers(2**62))):
             how = {"fold": False, "copy_weights": not config.from_nothing}
             self.model = to_sb3(clone, self.envs, "PPO", demonstrations, **how, **settings)
+        if clone.discrete:
+            soften(self.model.policy, config.softening)
         self.model.set_logger(Logger(None, []))  # else the library makes a folder for its log
         self.reference = frozen(self.model.policy)
         self.itr = self.steps_done = 0  # the iteration; a run is stopped only between two of them
@@ -144,5 +149,28 @@ class PPOTrainer:
 
 def _monitored(config: FinetuneConfig) -> Monitor:
     """Return a new environment that tells the return of each episode."""
-    env = env_of(config)
+    env = Finite(env_of(config))
     return Monitor(env if config.ep_len is None else TimeLimit(env, config.ep_len))
+
+
+class Finite(gym.Wrapper):
+    """An environment that raises `InputError` instead of returning NaN or infinity, with which PPO would go on."""
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment; return the observation and the info."""
+        ob, info = self.env.reset(**kwargs)
+        self._check("observation", ob)
+        return ob, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Execute the action; return what the environment returns."""
+        ob, reward, terminated, truncated, info = self.env.step(action)
+        self._check("observation", ob)
+        self._check("reward", reward)
+        return ob, reward, terminated, truncated, info
+
+    def _check(self, name: str, value: Any) -> None:
+        if not np.isfinite(value).all():
+            raise InputError(
+                f"{name_of(self.env)}: in the training, the {name} contains NaN or infinity, but it must be finite"
+            )

@@ -18,7 +18,8 @@ from rl_il.report.runs import Variant, read_run
 from rl_il.report.tables import count
 from rl_il.runs.folders import is_finished
 from rl_il.studies.ablation.jobs import train
-from rl_il.studies.ablation.sweep import is_done, make_runs, not_made, part_of, print_failures
+from rl_il.studies.ablation.launch import LOCAL, Launcher
+from rl_il.studies.ablation.sweep import make_missing, print_rest
 from rl_il.studies.finetune_results import FILES, Group, write_results
 
 
@@ -42,10 +43,12 @@ LANDER = Task(
         learning_rate=5e-4,
         gamma=0.999,
         gae_lambda=0.98,
+        ent_coef=0.01,
         reward_scale=0.05,
-        critic_warmup=10_240,
+        critic_warmup=5_120,
+        temperature=3.0,
         kl_to_clone=0.05,
-        kl_until=51_200,
+        kl_until=30_720,
         eval_episodes=50,
     ),
     goal=200,
@@ -75,13 +78,24 @@ HOPPER = Task(
     goal=2000,
 )
 TASKS = {task.cloning.env_name: task for task in (LANDER, HOPPER)}
-NO_PROTECTION: dict[str, Any] = {"critic_warmup": 0, "kl_to_clone": 0.0, "kl_until": None}
-LIBRARY = {"learning_rate": SB3_LEARNING_RATE, "lr_schedule": "constant"}  # the defaults of Stable-Baselines3
+NO_PROTECTION: dict[str, Any] = {"critic_warmup": 0, "temperature": 1.0, "kl_to_clone": 0.0, "kl_until": None}
+# These are the defaults of Stable-Baselines3's PPO.
+LIBRARY: dict[str, Any] = {"learning_rate": SB3_LEARNING_RATE, "lr_schedule": "constant"}
+ALL_OF_LIBRARY = LIBRARY | {
+    "n_envs": 1,
+    "n_steps": 2048,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "ent_coef": 0.0,
+    "reward_scale": 1.0,
+}
+NOTHING = dict.fromkeys(NO_PROTECTION) | {"from_nothing": True}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "protected": ("PPO from the clone, protected", {}),
     "unprotected": ("PPO from the clone, not protected", NO_PROTECTION),
     "library": ("PPO from the clone, not protected, the library's learning rate", NO_PROTECTION | LIBRARY),
-    "nothing": ("PPO from nothing", dict.fromkeys(NO_PROTECTION) | {"from_nothing": True}),
+    "nothing": ("PPO from nothing", NOTHING),
+    "plain": ("PPO from nothing, the library's settings", NOTHING | ALL_OF_LIBRARY),
 }
 """For each folder: the name in the table, and the settings in which it differs from the protected one."""
 
@@ -102,22 +116,14 @@ tune = partial(train, kind=FINETUNING)
 """Make or continue a run of PPO, as `train` does for cloning."""
 
 
-def run_finetuning(
-    tasks: Sequence[Task],
-    outdir: Path,
-    seeds: Sequence[int],
-    launcher: str = "local",
-    processes: int = 1,
-    ray_address: str | None = None,
-    shard: tuple[int, int] = (1, 1),
-) -> bool:
+def run_finetuning(tasks: Sequence[Task], outdir: Path, seeds: Sequence[int], launcher: Launcher = LOCAL) -> bool:
     """Make the runs that are missing, and write the table, the figure and the page of all.
 
     Args:
       tasks: the clones, and how PPO goes on with them.
       outdir: the folder of the runs and the results.
       seeds: the seeds of the runs.
-      launcher, processes, ray_address, shard: as for `run_ablation`.
+      launcher: as for `run_ablation`.
 
     Returns:
       True if every run ended without an error.
@@ -129,9 +135,8 @@ def run_finetuning(
     import_sb3()
     for name in FILES:
         check_writable(outdir / name)
-    how = {"launcher": launcher, "processes": processes, "ray_address": ray_address, "shard": shard}
     clones = [clone_config(task, seed) for task in tasks for seed in seeds]
-    failures, missing = _make(clones, outdir, how, train)
+    failures, missing = make_missing(clones, outdir, launcher)
     tuned = [
         tuning_config(task, variant, seed, outdir)
         for task in tasks
@@ -139,27 +144,13 @@ def run_finetuning(
         for seed in seeds
         if is_finished(outdir / clone_config(task, seed).logdir)
     ]
-    more, others = _make(tuned, outdir, how, tune)
+    more, others = make_missing(tuned, outdir, launcher, tune)
     groups = [group for task in tasks for group in gather(task, seeds, outdir)]
     if not groups:
         raise InputError(f"{outdir}: no run has a result; log.txt in this folder has the reasons")
     write_results(groups, outdir)
-    if missing + others:
-        print(
-            f"other shards have to make {count(missing + others, 'run')}; then give the same command without --shard"
-        )
-    print_failures(failures | more, outdir)
+    print_rest(failures | more, missing + others, outdir)
     return not (failures | more)
-
-
-def _make(configs: Sequence[Any], outdir: Path, how: dict[str, Any], work: Any) -> tuple[dict[str, str], int]:
-    """Make the missing runs; return why runs failed, and how many other shards have to make."""
-    done = [config for config in configs if is_done(config, outdir)]
-    mine = part_of(configs, done, how["shard"])
-    print(f"{count(len(configs), 'run')}, {len(done)} of them finished; to make here: {len(mine)}", flush=True)
-    reasons = make_runs(done, mine, outdir, **how, work=work)
-    failures, missing = not_made(configs, [*done, *mine], reasons, outdir)
-    return failures | reasons, missing
 
 
 def gather(task: Task, seeds: Sequence[int], outdir: Path) -> list[Group]:
@@ -176,11 +167,12 @@ def about(task: Task) -> str:
     """Return the settings of the clone and of PPO."""
     clone, ppo = task.cloning, task.tuning
     until = ppo.kl_until or ppo.total_timesteps
+    softened = "" if ppo.temperature is None else f" logits divided by {ppo.temperature:g},"
     return (
         f"{count(clone.n_demos or 0, 'demonstration')}, {clone.num_agent_train_steps_per_iter:,} gradient steps."
-        f" Protected: {ppo.warmup:,} steps of the critic alone, price of leaving the clone {ppo.kl_weight(0):g} until"
-        f" {until:,} steps. All: learning rate {ppo.learning_rate:g} ({ppo.lr_schedule}), except the library's,"
-        f" {SB3_LEARNING_RATE:g} (constant); {ppo.n_envs} environments of {ppo.n_steps} steps an update,"
-        f" {ppo.n_epochs} epochs of {ppo.train_batch_size} rows, gamma {ppo.gamma:g}, GAE {ppo.gae_lambda:g}, rewards"
-        f" times {ppo.reward_scale:g}."
+        f" Protected: {ppo.warmup:,} steps of the critic alone,{softened} price of leaving the clone"
+        f" {ppo.kl_weight(0):g} until {until:,} steps. Learning rate {ppo.learning_rate:g} ({ppo.lr_schedule}), the"
+        f" library's {SB3_LEARNING_RATE:g} (constant). All but the last row: {ppo.n_envs} environments of"
+        f" {ppo.n_steps} steps an update, gamma {ppo.gamma:g}, GAE {ppo.gae_lambda:g}, weight of the entropy"
+        f" {ppo.ent_coef:g}, rewards times {ppo.reward_scale:g}."
     )

@@ -96,6 +96,9 @@ def verdict(groups: Sequence[Group]) -> str:
         "ends above it": protected.means[-1] > protected.means[0],
         f"reaches {protected.goal:,.0f} in fewer steps than PPO from nothing": steps < others,
     }
+    if "plain" in found:
+        plain = found["plain"].steps_to_goal(found["plain"].means)
+        aims["reaches it in fewer steps than PPO from nothing with the library's settings"] = steps < plain
     shown = "; ".join(f"{aim}: {'yes' if reached else 'no'}" for aim, reached in aims.items())
     return f"Was the aim reached? The protected start {shown}."
 
@@ -159,6 +162,16 @@ COLUMNS = (
 """What the columns of the table mean."""
 
 
+def lowest_shown(groups: Sequence[Group]) -> float | None:
+    """Return where the vertical axis begins: a tenth of their range below the lowest mean of a run from a clone.
+
+    New weights may begin far lower, and would take all of the room. None: where the axis begins by itself.
+    """
+    runs = [run for group in groups for run in group.variant.runs]
+    values = [scores.mean() for run in runs if not run.config.from_nothing for scores in run.scores.values()]
+    return float(1.1 * min(values) - 0.1 * max(values)) if values else None
+
+
 def plot(groups: Sequence[Group], caption: str, path: Path) -> None:
     """Draw the returns against environment steps, with a panel for each environment."""
     env_names = list(dict.fromkeys(group.env_name for group in groups))
@@ -171,7 +184,8 @@ def plot(groups: Sequence[Group], caption: str, path: Path) -> None:
             if expert:  # without its number, since the legend is that of all panels
                 panel.axhline(expert.mean, color=COLOURS[-1], linestyle="--", label=EXPERT_ROW)
             panel.axhline(mine[0].goal, color="black", linewidth=0.8, linestyle=":")
-            panel.set(title=env_name, xlabel="environment steps")
+            panel.set(title=env_name, xlabel="environment steps", ylim=(lowest_shown(mine), None))
         add_legend_below(axes[0])
-        add_caption(figure, caption + " The dotted line is the return to be reached.")
+        outside = " Where PPO from nothing is far below the others, it is outside the picture."
+        add_caption(figure, f"{caption} The dotted line is the return to be reached.{outside}")
         save(figure, path)

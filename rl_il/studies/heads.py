@@ -20,6 +20,7 @@ from rl_il.report.figures import COLOURS, add_caption, new_figure, save
 from rl_il.report.tables import PAIRED, Result, count, interval_caption, markdown, results_table
 from rl_il.runs.evaluate import record_demos
 from rl_il.studies.ablation.grid import Ablation
+from rl_il.studies.ablation.launch import Launcher
 from rl_il.studies.ablation.results import VariantResult, gather
 from rl_il.studies.ablation.sweep import run_ablation
 from rl_il.studies.replay import replay, show_episode
@@ -163,7 +164,7 @@ def compare(
     Raise `InputError` if all failed.
     """
     ablation = Ablation(config, {"head": list(heads)}, n_seeds)
-    outcome = run_ablation(ablation, outdir, processes=processes)
+    outcome = run_ablation(ablation, outdir, Launcher(processes=processes))
     results = gather(ablation, outdir)
     if not results:
         raise InputError(f"{outdir}: all runs failed; log.txt in this folder has the reasons")

@@ -15,6 +15,7 @@ from rl_il.report.tables import EXPERT_ROW, PAIRED, Result, count, interval_capt
 from rl_il.runs.parts import load_demonstrations
 from rl_il.statistics import percent_of_expert
 from rl_il.studies.ablation.grid import Ablation
+from rl_il.studies.ablation.launch import Launcher
 from rl_il.studies.ablation.results import VariantResult, gather
 from rl_il.studies.ablation.sweep import run_ablation
 
@@ -58,7 +59,7 @@ def make_results(
       InputError: all runs failed.
     """
     ablation = Ablation(settings, {"env_name": list(env_names)}, n_seeds)
-    outcome = run_ablation(ablation, outdir, processes=processes)
+    outcome = run_ablation(ablation, outdir, Launcher(processes=processes))
     results = gather(ablation, outdir)
     if not results:
         raise InputError(f"{outdir}: all runs failed; log.txt in this folder has the reasons")

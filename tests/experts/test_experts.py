@@ -216,7 +216,11 @@ def test_the_table_of_experts_has_every_environment_and_rule():
     assert listed == shipped | scripted
 
 
-@pytest.mark.parametrize("env_name, expert, mean, interval, std", [row[:5] for row in table_of_experts()])
+SLOW = ("CarRacing-v3",)  # it takes 17 seconds
+ROWS = [pytest.param(*row[:5], marks=pytest.mark.slow if row[0] in SLOW else ()) for row in table_of_experts()]
+
+
+@pytest.mark.parametrize("env_name, expert, mean, interval, std", ROWS)
 def test_the_shipped_experts_score_what_their_table_says(env_name, expert, mean, interval, std):
     policy = expert if expert in SCRIPTED_EXPERTS else "expert"
     middle = evaluate(policy, env_name, episodes=4, seed=5)["iqm"]  # one of the four may be a rare fall

@@ -30,6 +30,7 @@ SMALL = FinetuneConfig(
     train_batch_size=32,
     critic_warmup=0,
     kl_to_clone=0.0,
+    temperature=1.0,
     eval_episodes=2,
     learning_rate=1e-3,
 )

@@ -7,7 +7,7 @@ import pytest
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.files import write_json
-from rl_il.finetune_config import FinetuneConfig
+from rl_il.finetune_config import TEMPERATURE, FinetuneConfig
 from rl_il.limits import check_rollout_memory
 from rl_il.runs.folders import config_of, make_run_folder, read_config
 
@@ -74,6 +74,8 @@ WRONG = [
     {"gamma": 1.5},
     {"learning_rate": float("inf")},
     {"critic_warmup": -1},
+    {"temperature": 0.0},
+    {"temperature": float("inf")},
     {"critic_warmup": 102_400},
     {"critic_warmup": 10_000, "total_timesteps": 5000},
     {"critic_warmup": 5000, "kl_until": 5000},
@@ -82,6 +84,7 @@ WRONG = [
     {"kl_until": 100, "kl_to_clone": 0.0},
     {"from_nothing": True, "critic_warmup": 100},
     {"from_nothing": True, "kl_to_clone": 1.0},
+    {"from_nothing": True, "temperature": 2.0},
     {"from_nothing": True, "expert_data": "demos.npz"},
     {"total_timesteps": 10**9, "eval_every": 1, "n_envs": 1, "n_steps": 2, "train_batch_size": 2},
 ]
@@ -92,6 +95,12 @@ def test_wrong_settings_are_refused_with_their_name(settings):
     with pytest.raises(InputError) as error:
         FinetuneConfig(**settings)
     assert any(f"--{name}" in str(error.value) for name in settings)
+
+
+def test_the_temperature_of_the_clone():
+    assert small().softening == TEMPERATURE and small(temperature=2.0).softening == 2
+    assert FinetuneConfig(from_nothing=True).softening == 1
+    assert FinetuneConfig(from_nothing=True, temperature=1.0).softening == 1  # it changes nothing, so it is allowed
 
 
 def test_shared_settings_mean_the_same():

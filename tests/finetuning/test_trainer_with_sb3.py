@@ -11,7 +11,8 @@ import torch
 from clones import ACTIONS, BOX, SMALL, clone_of, same, states_of, trainer_of
 
 from rl_il.envs import make_env
-from rl_il.errors import DivergedError
+from rl_il.errors import DivergedError, InputError
+from rl_il.finetune_config import TEMPERATURE
 from rl_il.policies.mlp_policy import MLPPolicySL
 from rl_il.policies.policy_file import load_policy
 
@@ -40,8 +41,10 @@ def test_continuous_actions_come_back_in_their_units(tmp_path):
     from rl_il.finetuning.trainer import PPOTrainer
 
     policy = clone_of("Pendulum-v1", normalize_acs=True)
-    config = replace(SMALL, env_name="Pendulum-v1", total_timesteps=128)
+    config = replace(SMALL, env_name="Pendulum-v1", total_timesteps=128, temperature=None)
     trainer = PPOTrainer(config, policy)
+    before = trainer.policy.actor().get_action(states_of((3,)))
+    np.testing.assert_allclose(before, policy.actor().get_action(states_of((3,))), atol=1e-5)
     list(trainer.blocks())
     trainer.policy.save(tmp_path / "tuned.pt")
     tuned, obs = load_policy(tmp_path / "tuned.pt"), states_of((3,))
@@ -166,7 +169,63 @@ def test_the_price_is_0_for_the_clone_itself_whatever_its_actions_are(register_e
     assert "PPO_log_ratio_to_clone" in second.scalars
 
 
+class Breaking(gym.Env):
+    """Episodes of which step `at` has this reward, and this number in its observation; step 0 is the reset."""
+
+    observation_space, action_space = gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2)
+
+    def __init__(self, reward, number, at):
+        self.returned, self.at = (reward, number), at
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return self.returns()[0], {}
+
+    def step(self, action):
+        self.steps += 1
+        ob, reward = self.returns()
+        return ob, reward, False, False, {}
+
+    def returns(self):
+        reward, number = self.returned if self.steps == self.at else (0.0, 0.0)
+        return np.array([0, number, 0, 0], np.float32), reward
+
+
+@pytest.mark.parametrize(
+    ("reward", "number", "at", "name"),
+    [(np.nan, 0.0, 3, "reward"), (0.0, np.inf, 3, "observation"), (0.0, np.nan, 0, "observation")],
+)
+def test_numbers_of_the_environment_that_are_not_finite_are_refused(clone, reward, number, at, name):
+    gym.register("Breaking-v0", lambda: Breaking(reward, number, at))
+    try:
+        with pytest.raises(InputError, match=name) as error:
+            list(trainer_of(clone, env_name="Breaking-v0").blocks())
+        assert not isinstance(error.value, DivergedError) and "Breaking-v0" in str(error.value)
+    finally:
+        del gym.registry["Breaking-v0"]
+
+
+@pytest.mark.parametrize("actions", ["integer", "integers"])
+def test_the_temperature_divides_the_logits_of_the_clone_and_of_the_reference(register_env, actions):
+    from rl_il.finetuning.trainer import PPOTrainer
+
+    env, obs = register_env(BOX, ACTIONS[actions]), torch.from_numpy(states_of((5,)))
+    clone = clone_of(make_env(env))
+    first, softened = (PPOTrainer(replace(SMALL, env_name=env, temperature=t), clone) for t in (1.0, 4.0))
+    before, after = (logits_of(each.model.policy, obs) for each in (first, softened))
+    torch.testing.assert_close(4 * after, before)
+    assert torch.equal(logits_of(softened.reference, obs), after)
+    usual = PPOTrainer(replace(SMALL, env_name=env, temperature=None), clone)
+    torch.testing.assert_close(TEMPERATURE * logits_of(usual.model.policy, obs), before)
+
+
+def logits_of(policy, obs: torch.Tensor) -> torch.Tensor:
+    """Return the logits of the library's policy, `(len(obs), n)`."""
+    with torch.no_grad():
+        return policy.action_net(policy.mlp_extractor.forward_actor(policy.extract_features(obs)))
+
+
 def test_from_nothing_has_other_weights_and_no_labels(clone):
-    trainer, usual = trainer_of(clone, from_nothing=True, critic_warmup=None), trainer_of(clone)
+    trainer, usual = trainer_of(clone, from_nothing=True, critic_warmup=None, temperature=None), trainer_of(clone)
     assert not same(weights(trainer)[0], weights(usual)[0])
     assert trainer.counts.expert_labels == 0 and trainer.config.warmup == 0

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from calling import assert_refused
-from clones import SMALL, same, states_of
+from clones import SMALL, clone_of, same, states_of
 from small_runs import Stopped, rows_of, weights_of
 
 from rl_il.errors import DivergedError, InputError, Interrupted
-from rl_il.finetune_config import FinetuneConfig
+from rl_il.finetune_config import TEMPERATURE, FinetuneConfig
 from rl_il.policies.policy_file import load_policy
 from rl_il.runs.experiment import resume, run
 
@@ -113,6 +113,22 @@ def test_mistakes_are_one_line(call, clone):
     assert_refused(call(f"finetune {task} --expert_data demos.npz"), "--expert_data")
     assert_refused(call(f"export {task} --to clone.zip --demos demos.npz"), "--demos")
     assert_refused(call(f"finetune --policy {clone} --from_nothing --kl_to_clone 1"), "--kl_to_clone")
+
+
+def test_a_policy_that_ppo_has_trained_keeps_its_exploration(tmp_path, clone):
+    from rl_il.finetuning.experiment import of_its_run
+
+    run_in(tmp_path / "run", SMALL, policy=str(clone))
+    again = FinetuneConfig(policy=str(tmp_path / "run"))
+    assert of_its_run(again, []).softening == 1
+    assert of_its_run(replace(again, temperature=2.0), ["temperature"]).softening == 2
+    assert of_its_run(replace(again, policy=str(clone)), ["env_name"]).softening == TEMPERATURE
+
+
+def test_a_temperature_of_continuous_actions_is_refused(tmp_path):
+    clone_of("Pendulum-v1").save(tmp_path / "clone.pt")
+    with pytest.raises(InputError, match="--temperature"):
+        run_in(tmp_path / "run", SMALL, policy=str(tmp_path / "clone.pt"), env_name="Pendulum-v1", temperature=2.0)
 
 
 def test_the_memory_of_this_machine_limits_the_steps_of_an_update(tmp_path, monkeypatch, clone):

@@ -81,6 +81,7 @@ def test_preparing_a_step_changes_neither_the_policy_nor_the_random_numbers():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_the_random_numbers_of_a_compiled_loss_follow_from_the_seed():
     buffer, losses = stored(), []
     update = CompiledUpdate(Dropping((4,), 3, False, size=32, seed=3, learning_rate=0.0), 64)
@@ -125,6 +126,7 @@ def test_compiled_and_eager_training_agree(case):
     assert_same(eager, fast)
 
 
+@pytest.mark.slow
 def test_compiled_and_eager_training_agree_with_dropout_after_layer_normalisation():
     eager, buffer, losses = (
         MLPPolicySL((4,), 3, False, size=32, n_layers=1, dropout=0.5, layer_norm=True),
@@ -168,6 +170,7 @@ def test_compiled_training_scales_bytes_as_eager_training_does():
     assert_same(eager, fast)
 
 
+@pytest.mark.slow
 def test_the_compiled_step_keeps_the_standard_deviation_in_its_range():
     policy, buffer = MLPPolicySL((4,), 3, False, size=32, loss="nll", learning_rate=0.1), ReplayBuffer()
     for parameter in policy.head.network[-1].parameters():

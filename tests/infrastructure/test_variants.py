@@ -338,7 +338,7 @@ def test_vanilla_dagger_is_not_changed_by_counting():
         (DART, {"rule": "dart", "rule_kwargs": "noise=much"}, "noise"),
         (EnsembleDAgger, {"rule": "ensemble_dagger", "ensemble": 2, "rule_kwargs": "doubt=nan"}, "doubt"),
         (ThriftyDAgger, {"rule": "thrifty", "ensemble": 2, "rule_kwargs": "success=yes"}, "success"),
-        (KCentre, {"rule": "kcentre", "labels_per_iter": 5, "rule_kwargs": "space=features"}, "Doubting"),
+        (KCentre, {"rule": "kcentre", "labels_per_iter": 5, "rule_kwargs": "space=features"}, "--rule_kw.*Doubting"),
     ],
 )
 def test_a_rule_without_what_it_needs_is_refused(rule, settings, named):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_runs import assert_same_run, corridor, rows_of, run_in, stop_after
+from small_runs import assert_same_run, corridor, rows_of, run_in, stop_after, weights_of
 
 from rl_il import plugins
 from rl_il.datasets import load_trajectories
@@ -117,6 +117,19 @@ def test_workers_and_a_stop_change_nothing(tmp_path, monkeypatch, name):
     stop_after(monkeypatch, tmp_path / "stopped", config, 3)
     resume(tmp_path / "stopped", verbose=False)
     assert_same_run(tmp_path / "stopped", whole.folder)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_an_expert_that_answers_only_in_the_episode_teaches_the_same(tmp_path, name):
+    settings = VARIANTS[name] | {"rule": name.split()[0].strip(","), "env_name": "fakes:Corridor-v0"}
+    runs = []
+    for expert in ("StepModuloThree", "CorridorReader"):  # both answer with the number of steps so far, modulo 3
+        config = corridor(tmp_path / "files", expert_policy_file=f"fakes:{expert}", **settings)
+        runs.append(run_in(tmp_path / expert, config).folder)
+    afterwards, live = map(rows_of, runs)
+    assert weights_of(runs[0]) == weights_of(runs[1])
+    assert [row["Expert_LabelsSoFar"] for row in live] == [row["Expert_LabelsSoFar"] for row in afterwards]
+    assert float(live[-1]["Expert_ConsultedSoFar"]) >= float(afterwards[-1]["Expert_ConsultedSoFar"])
 
 
 def test_a_run_ends_with_an_evaluation_when_its_labels_are_used_up(tmp_path, monkeypatch):

@@ -100,6 +100,7 @@ def test_growth_is_found(growth, files, grows, capsys):
     assert f"{3600 * growth / 1e6:+.2f} MB an hour" in printed
 
 
+@pytest.mark.slow
 def test_a_run_is_watched_with_its_workers(tmp_path):
     seen, _ = soak.watch("MountainCar-v0", tmp_path / "run", seconds=12)
     assert sum(name.startswith("worker") for name in seen[-1]) == 2

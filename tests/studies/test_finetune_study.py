@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from rl_il.files import read_csv
 from rl_il.finetune_config import FinetuneConfig
 from rl_il.report.runs import Variant, read_run
 from rl_il.studies import finetune
+from rl_il.studies.ablation.launch import Launcher
 from rl_il.studies.finetune import TASKS, VARIANTS, Task, run_finetuning, tuning_config
-from rl_il.studies.finetune_results import FILES, Group, table_rows, verdict
+from rl_il.studies.finetune_results import FILES, Group, lowest_shown, table_rows, verdict
 
 SEEDS = {  # two episodes in each of five evaluations
     1: [[10, 30], [0, 10], [210, 190], [220, 220], [210, 210]],
@@ -27,7 +29,7 @@ SEEDS = {  # two episodes in each of five evaluations
 
 def group(tmp_path: Path, goal: float = 174, seeds=(1, 2, 3), key: str = "", returns=SEEDS) -> Group:
     """Return seeds of PPO. All three have the means 43.3, 85, 266.7, 153.3, 103.3."""
-    config = FinetuneConfig(policy="clone.pt", env_name="Corridor-v0")
+    config = FinetuneConfig(policy="clone.pt", env_name="Corridor-v0", from_nothing=key in ("nothing", "plain"))
     runs = [
         read_run(write_run(tmp_path / f"{key}_{seed}", replace(config, seed=seed), dict(enumerate(returns[seed]))))
         for seed in seeds
@@ -42,6 +44,13 @@ def test_steps_to_a_return_are_those_of_the_mean_and_of_each_seed(tmp_path):
     assert found["single seeds"] == "2,000, not reached, 1,000"  # a single evaluation of 400 does not count
     assert (found["at the beginning"], found["at the end"]) == ("43.3", "103.3")
     assert found["lowest below it (steps)"] == "-41.7 (1,000)"
+
+
+def test_new_weights_do_not_decide_where_the_axis_begins(tmp_path):
+    clone = group(tmp_path, seeds=[1], key="protected", returns={1: [[10], [210]]})
+    nothing = group(tmp_path, seeds=[1], key="nothing", returns={1: [[-100], [300]]})
+    assert lowest_shown([clone, nothing]) == pytest.approx(-10)  # a tenth of 200 below 10
+    assert lowest_shown([nothing]) is None
 
 
 def test_too_few_evaluations_reach_nothing(tmp_path):
@@ -74,11 +83,14 @@ def test_the_verdict_says_yes_and_no(tmp_path, protected, nothing, answers):
     said = [part.rpartition(": ")[2].strip(".") for part in verdict(groups).split(";")]
     assert said == answers
     assert "yes" not in verdict(groups[:1])
+    never = group(tmp_path, 200, [1], "plain", {1: [[0]] * 5})
+    answer = verdict([*groups, never]).rpartition(": ")[2]
+    assert answer == ("yes." if max(protected) >= 200 else "no.")
 
 
 def test_the_variants_differ_in_what_their_names_say(tmp_path):
     for task in TASKS.values():
-        protected, other, library, nothing = (tuning_config(task, name, 7, tmp_path) for name in VARIANTS)
+        protected, other, library, nothing, plain = (tuning_config(task, name, 7, tmp_path) for name in VARIANTS)
 
         def changed(one, two):
             names = {name for name, value in vars(one).items() if getattr(two, name) != value}
@@ -87,9 +99,11 @@ def test_the_variants_differ_in_what_their_names_say(tmp_path):
         assert protected.warmup > 0 and protected.kl_weight(0) > 0
         assert all(each.warmup == each.kl_weight(0) == 0 for each in (other, library, nothing))
         protections = {"critic_warmup", "kl_to_clone", "kl_until"}
-        assert changed(protected, other) == protections
-        assert changed(protected, nothing) == protections | {"from_nothing"} and nothing.from_nothing
+        assert changed(protected, other) == protections | {"temperature"} and other.temperature == 1
+        assert changed(protected, nothing) - {"temperature"} == protections | {"from_nothing"}
+        assert nothing.from_nothing and nothing.softening == 1
         assert "lr_schedule" in changed(other, library) <= {"lr_schedule", "learning_rate"}
+        assert plain.from_nothing and plain.n_envs == plain.reward_scale == 1 and plain.lr_schedule == "constant"
         assert protected.policy.endswith("clone/seed_7/policy_itr_0.pt")
 
 
@@ -110,14 +124,26 @@ TASK = Task(
 
 
 @pytest.mark.sb3
+def test_the_settings_of_the_library_are_its_defaults(tmp_path):
+    from stable_baselines3 import PPO
+
+    parameters = signature(PPO).parameters
+    for task in TASKS.values():
+        plain = tuning_config(task, "plain", 7, tmp_path)
+        for name in "learning_rate n_steps n_epochs gamma gae_lambda clip_range ent_coef".split():
+            assert getattr(plain, name) == parameters[name].default
+        assert plain.train_batch_size == parameters["batch_size"].default
+
+
+@pytest.mark.sb3
 def test_a_small_study_is_made_once_and_keeps_the_page(tmp_path):
     (tmp_path / "README.md").write_text("Before.\n<!-- written by finetune_study.py: begin -->\n")
-    assert run_finetuning([TASK], tmp_path, [1, 2], processes=2)
+    assert run_finetuning([TASK], tmp_path, [1, 2], Launcher(processes=2))
     page, rows = (tmp_path / "README.md").read_text(), read_csv(tmp_path / "results.csv")
     assert page.startswith("Before.\n") and all(name in page for name, _ in VARIANTS.values())
     assert page.count("Was the aim reached?") == 1 and "{" not in page
-    assert len(rows) == len(VARIANTS) * 2 * 3
-    assert {row["environment_steps"] for row in rows} == {"0", "32", "64"}
+    assert len(rows) == (len(VARIANTS) - 1) * 2 * 3 + 2 * 2
+    assert {row["environment_steps"] for row in rows} == {"0", "32", "64", "2048"}  # the library's steps an update
     firsts = [row["mean_return"] for row in rows if row["environment_steps"] == "0"]
     assert firsts[:2] == firsts[2:4]  # both begin with the same clones
     with Image.open(tmp_path / "figure.png") as picture:

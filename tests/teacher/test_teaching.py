@@ -127,7 +127,7 @@ def start(*flags, **settings):
 @needs_signals
 def test_the_command_is_stopped_and_resumed(tmp_path):
     folder = str(tmp_path / "run")
-    flags = "--teacher scripted --episodes 100000 --ep_len 40 --eval_every -1 --disagreement_steps 1".split()
+    flags = "--teacher scripted --episodes 100000 --ep_len 40 --eval_every -1 --disagreement_steps 1 --compile off".split()
     with start(*flags, "--logdir", folder) as process:
         lines = iter(process.stdout.readline, "")
         assert any(line.startswith("episode   3") for line in lines)

@@ -73,7 +73,10 @@ class KCentre(Choosing):
         """Raise `InputError` if there is no budget, or if the learner has no features."""
         super().check(config, learner)
         if self.space == "features":
-            learner.features(np.zeros((1, *learner.ob_shape), np.float32))
+            try:
+                learner.features(np.zeros((1, *learner.ob_shape), np.float32))
+            except InputError as error:
+                raise InputError(f"--rule_kwargs space=features: {error}; give space=obs") from error
 
     def choose(self, obs: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return the indices of the `n` observations that are far from the labelled ones and from each other."""

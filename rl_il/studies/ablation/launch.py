@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -29,6 +30,20 @@ Job = Callable[[Path], None]
 """Work that can be sent to another process. It is called with the folder to write into."""
 Event = tuple[str, str | None]
 """The name of a job that has ended, and why it failed; None if it did not fail."""
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Where runs are made, how many at a time, and which of them."""
+
+    kind: str = "local"  # processes on this machine, or `ray`
+    processes: int = 1  # at a time on this machine; Ray has as many as the cluster has cores
+    ray_address: str | None = None  # of a Ray cluster; None starts one on this machine
+    shard: tuple[int, int] = (1, 1)  # `(i, n)` makes only part `i` of `n` parts of the runs; `i` begins at 1
+
+
+LOCAL = Launcher()
+"""One run at a time, in a process on this machine."""
 
 
 def reason_for(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError, Interrupted
@@ -30,7 +31,7 @@ from rl_il.studies.ablation.jobs import (
     train,
     with_one_compile,
 )
-from rl_il.studies.ablation.launch import Event, Job, Worker, launch_local, launch_ray
+from rl_il.studies.ablation.launch import LOCAL, Event, Job, Launcher, Worker, launch_local, launch_ray
 from rl_il.studies.ablation.results import gather, has_result, write_results
 
 Launch = Callable[[Mapping[str, Job], str], Iterator[Event]]
@@ -49,24 +50,13 @@ class Outcome:
     missing: int  # number of runs that other shards have to make
 
 
-def run_ablation(
-    ablation: Ablation,
-    outdir: Path,
-    launcher: str = "local",
-    processes: int = 1,
-    ray_address: str | None = None,
-    shard: tuple[int, int] = (1, 1),
-    verbose: bool = True,
-) -> Outcome:
+def run_ablation(ablation: Ablation, outdir: Path, launcher: Launcher = LOCAL, verbose: bool = True) -> Outcome:
     """Make the runs that are not finished yet, and then the table and the figure of all runs.
 
     Args:
       ablation: the settings, the values and the seeds.
       outdir: the folder. It may hold finished runs of this ablation, also with other values and seeds.
-      launcher: `local` (processes on this machine) or `ray`.
-      processes: the number of local processes at a time.
-      ray_address: a Ray cluster's address; None starts a cluster on this machine.
-      shard: `(i, n)` makes only part `i` of `n` parts of the runs; `i` begins at 1.
+      launcher: where the runs are made, how many at a time, and which of them.
       verbose: whether to print the plan, the progress and the result.
 
     Raises:
@@ -79,10 +69,10 @@ def run_ablation(
             check_config(ablation.config(variant, ablation.base.seed))
     configs = with_one_compile(ablation.trainings(), outdir)
     done = [config for config in configs if is_done(config, outdir)]
-    mine = part_of(configs, done, shard)
+    mine = part_of(configs, done, launcher.shard)
     if verbose:
-        print_plan(ablation, configs, len(done), mine, processes if launcher == "local" else None)
-    reasons = make_runs(done, mine, outdir, launcher, processes, ray_address, shard, verbose)
+        print_plan(ablation, configs, len(done), mine, launcher)
+    reasons = make_runs(done, mine, outdir, launcher, verbose)
     failures, missing = not_made(configs, [*done, *mine], reasons, outdir)
     results = gather(ablation, outdir)
     table, caption = write_results(ablation, results, outdir) if results else ("", "")
@@ -101,17 +91,14 @@ def make_runs(
     done: Sequence[RunConfig],
     mine: Sequence[RunConfig],
     outdir: Path,
-    launcher: str = "local",
-    processes: int = 1,
-    ray_address: str | None = None,
-    shard: tuple[int, int] = (1, 1),
+    launcher: Launcher = LOCAL,
     verbose: bool = True,
     work: Work = train,
 ) -> dict[str, str]:
     """Make the runs `mine`, and the reference returns that these and the runs `done` lack.
 
     Args:
-      outdir, launcher, processes, ray_address, shard, verbose: as for `run_ablation`.
+      outdir, launcher, verbose: as for `run_ablation`.
       work: makes one run, as `train` does.
 
     Returns:
@@ -120,14 +107,16 @@ def make_runs(
     Raises:
       Interrupted: Ctrl-C or SIGTERM; finished runs are kept.
     """
-    shard_folder = outdir / f".shard_{shard[0]}_of_{shard[1]}"  # only for its lock
+    shard_folder = outdir / ".shard_{}_of_{}".format(*launcher.shard)  # only for its lock
     shard_folder.mkdir(parents=True, exist_ok=True)
 
     idle: list[Worker] = []  # processes that have measured references, and then make runs
 
     def launch(jobs: Mapping[str, Job], what: str) -> Iterator[Event]:
-        ray = launcher == "ray"
-        events = launch_ray(jobs, outdir, ray_address) if ray else launch_local(jobs, outdir, processes, idle)
+        if launcher.kind == "ray":
+            events = launch_ray(jobs, outdir, launcher.ray_address)
+        else:
+            events = launch_local(jobs, outdir, launcher.processes, idle)
         return watch(events, len(jobs), what) if verbose else events
 
     try:
@@ -168,6 +157,32 @@ def is_done(config: RunConfig, outdir: Path) -> bool:
     raise InputError(f"{folder}: holds a run with {name} {got}, expected {asked}; choose another --outdir")
 
 
+def make_missing(
+    configs: Sequence[Any],
+    outdir: Path,
+    launcher: Launcher,
+    work: Work = train,
+    finished: Callable[[Any, Path], bool] = is_done,
+) -> tuple[dict[str, str], int]:
+    """Make the runs that are missing; return why runs failed, and how many other shards have to make.
+
+    Args:
+      configs: the settings of all runs; `logdir` is relative to `outdir`.
+      outdir, launcher: as for `run_ablation`.
+      work: makes one run, as `train` does.
+      finished: returns whether a run, given its settings and `outdir`, needs nothing more.
+
+    Raises:
+      Interrupted: Ctrl-C or SIGTERM; finished runs are kept.
+    """
+    done = [config for config in configs if finished(config, outdir)]
+    mine = part_of(configs, done, launcher.shard)
+    print(f"{count(len(configs), 'run')}, {len(done)} of them finished; to make here: {len(mine)}", flush=True)
+    reasons = make_runs(done, mine, outdir, launcher, work=work)
+    failures, missing = not_made(configs, [*done, *mine], reasons, outdir)
+    return failures | reasons, missing
+
+
 def measure_references(configs: Sequence[RunConfig], outdir: Path, launch: Launch) -> dict[str, str]:
     """Measure the reference returns that are missing.
 
@@ -201,7 +216,7 @@ def watch(events: Iterator[Event], total: int, what: str) -> Iterator[Event]:
 
 
 def print_plan(
-    ablation: Ablation, configs: Sequence[RunConfig], n_done: int, mine: Sequence[RunConfig], processes: int | None
+    ablation: Ablation, configs: Sequence[RunConfig], n_done: int, mine: Sequence[RunConfig], launcher: Launcher
 ) -> None:
     """Print which runs will be made, and an estimate of the time."""
     for name, values in ablation.params.items():
@@ -216,8 +231,9 @@ def print_plan(
     elif {STEPS, "n_epochs"} & {*ablation.params}:
         print("each training length has its own run; only numbers of gradient steps of behavioural cloning share one")
     if mine:
-        minutes = estimate(mine, processes or 1) / 60
-        how = f"{processes} at a time" if processes else "one at a time"
+        processes = launcher.processes if launcher.kind == "local" else 1
+        minutes = estimate(mine, processes) / 60
+        how = f"{processes} at a time" if processes > 1 else "one at a time"
         print(f"to make here: {count(len(mine), 'run')}")
         print(f"{how}: about {minutes:.1f} minutes, if every episode has its full length", flush=True)
 
@@ -227,14 +243,14 @@ def print_outcome(outcome: Outcome, outdir: Path) -> None:
     if outcome.table:
         print(f"\n{outcome.table}\n\n{outcome.caption}\n")
         print(*(f"{outdir / name}" for name in FILES), sep="\n")
-    if outcome.missing:
-        print(f"\nother shards have to make {count(outcome.missing, 'run')}; once their folders are in {outdir},")
+    print_rest(outcome.failures, outcome.missing, outdir)
+
+
+def print_rest(failures: Mapping[str, str], missing: int, outdir: Path) -> None:
+    """Print how many runs other shards have to make, and the reason for each failed run, if there are some."""
+    if missing:
+        print(f"\nother shards have to make {count(missing, 'run')}; once their folders are in {outdir},")
         print("the same command without --shard makes the table of all runs")
-    print_failures(outcome.failures, outdir)
-
-
-def print_failures(failures: Mapping[str, str], outdir: Path) -> None:
-    """Print the reason for each failed run, if there is one."""
     if failures:
         print(f"\n{count(len(failures), 'run')} failed:", file=sys.stderr)
         print(*(f"  {name}: {reason}" for name, reason in failures.items()), sep="\n", file=sys.stderr)

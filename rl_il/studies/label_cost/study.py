@@ -12,11 +12,11 @@ from rl_il.errors import InputError
 from rl_il.files import check_writable, safe_name
 from rl_il.options import parse_value, split_words
 from rl_il.plugins import RULES, check_name
-from rl_il.report.tables import count
 from rl_il.runs.parts import find_rule
 from rl_il.studies.ablation.grid import RESERVED
 from rl_il.studies.ablation.jobs import check_config, with_one_compile
-from rl_il.studies.ablation.sweep import is_done, make_runs, not_made, part_of, print_failures
+from rl_il.studies.ablation.launch import LOCAL, Launcher
+from rl_il.studies.ablation.sweep import is_done, make_missing, print_rest
 from rl_il.studies.label_cost.measure import is_measured, train_and_measure
 from rl_il.studies.label_cost.results import FILES, Group, best_rules, write_results
 
@@ -40,7 +40,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "vanilla": {},
     "random_50": {"rule": "random", "labels_per_iter": 50},
     "random_25": {"rule": "random", "labels_per_iter": 25},
-    "kcentre_50": {"rule": "kcentre", "labels_per_iter": 50},
     "kcentre_25": {"rule": "kcentre", "labels_per_iter": 25},
     "kcentre_features_25": {"rule": "kcentre", "rule_kwargs": "space=features", "labels_per_iter": 25},
     "disagreement_top_50": {"rule": "disagreement", "labels_per_iter": 50, "ensemble": 5},
@@ -57,16 +56,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "ensemble": 5,
     },
     "vanilla_ensemble": {"ensemble": 5},
-    "random_50_ensemble": {"rule": "random", "labels_per_iter": 50, "ensemble": 5},
     "random_25_ensemble": {"rule": "random", "labels_per_iter": 25, "ensemble": 5},
     "hg": {"rule": "hg"},
     "hg_50": {"rule": "hg", "labels_per_iter": 50},
-    "hg_kcentre_50": {"rule": "hg", "rule_kwargs": "choose=kcentre", "labels_per_iter": 50},
     "hg_kcentre_25": {"rule": "hg", "rule_kwargs": "choose=kcentre", "labels_per_iter": 25},
-    "hg_kcentre_50_ensemble": {
+    "hg_kcentre_25_ensemble": {
         "rule": "hg",
         "rule_kwargs": "choose=kcentre",
-        "labels_per_iter": 50,
+        "labels_per_iter": 25,
         "ensemble": 5,
     },
     "safe": {"rule": "safe"},
@@ -142,20 +139,13 @@ def settings_of(rule: str) -> dict[str, Any]:
     return settings
 
 
-def run_label_cost(
-    study: Study,
-    outdir: Path,
-    launcher: str = "local",
-    processes: int = 1,
-    ray_address: str | None = None,
-    shard: tuple[int, int] = (1, 1),
-) -> bool:
+def run_label_cost(study: Study, outdir: Path, launcher: Launcher = LOCAL) -> bool:
     """Make and measure the runs that are missing, and write the table, the figure and the page of all.
 
     Args:
       study: what is compared.
       outdir: the folder of the runs and the results.
-      launcher, processes, ray_address, shard: as for `run_ablation`.
+      launcher: as for `run_ablation`.
 
     Returns:
       True if every run ended without an error.
@@ -169,33 +159,29 @@ def run_label_cost(
     for first, *_ in study.configs().values():
         find_rule(first)
         check_config(first)
-    how = {"launcher": launcher, "processes": processes, "ray_address": ray_address, "shard": shard}
-    groups, failures, missing = _make(study.configs(), outdir, how)
+    groups, failures, missing = _make(study.configs(), outdir, launcher)
     if study.n_seeds is None and not (failures or missing):  # with all results, the best rules are known
         best = [rule for rule in best_rules(groups) if rule not in BASELINES][:2]
-        groups, failures, missing = _make(study.configs(best), outdir, how)
+        groups, failures, missing = _make(study.configs(best), outdir, launcher)
     if not any(group.folders for group in groups):
         raise InputError(f"{outdir}: no run has a result; log.txt in this folder has the reasons")
     write_results(groups, outdir)
-    if missing:
-        print(f"other shards have to make {count(missing, 'run')}; then give the same command without --shard")
-    print_failures(failures, outdir)
+    print_rest(failures, missing, outdir)
     return not failures
 
 
 def _make(
-    wanted: dict[tuple[str, str], list[RunConfig]], outdir: Path, how: dict[str, Any]
+    wanted: dict[tuple[str, str], list[RunConfig]], outdir: Path, launcher: Launcher
 ) -> tuple[list[Group], dict[str, str], int]:
-    """Make the missing runs; return the results, why runs failed, and how many other shards have to make."""
+    """Make the missing runs; return all results, and what `make_missing` returns."""
     configs = with_one_compile([config for runs in wanted.values() for config in runs], outdir)
-    done = [config for config in configs if is_done(config, outdir) and is_measured(outdir / config.logdir)]
-    mine = part_of(configs, done, how["shard"])
-    print(f"{count(len(configs), 'run')}, {len(done)} of them finished; to make here: {len(mine)}", flush=True)
-    reasons = make_runs(done, mine, outdir, **how, work=train_and_measure)
-    failures, missing = not_made(configs, [*done, *mine], reasons, outdir)
-    failures |= reasons
+    failures, missing = make_missing(configs, outdir, launcher, train_and_measure, _is_done)
     groups = []
     for (env_name, rule), runs in wanted.items():
         folders = [outdir / config.logdir for config in runs]
         groups.append(Group(env_name, rule, [folder for folder in folders if is_measured(folder)]))
     return groups, failures, missing
+
+
+def _is_done(config: RunConfig, outdir: Path) -> bool:
+    return is_done(config, outdir) and is_measured(outdir / config.logdir)

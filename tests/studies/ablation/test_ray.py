@@ -11,7 +11,7 @@ from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.studies.ablation.grid import Ablation
 from rl_il.studies.ablation.jobs import train
-from rl_il.studies.ablation.launch import launch_ray
+from rl_il.studies.ablation.launch import Launcher, launch_ray
 from rl_il.studies.ablation.sweep import FILES, run_ablation
 
 pytestmark = pytest.mark.ray
@@ -53,7 +53,7 @@ def noted(config: RunConfig, notes: str, doomed: str, outdir: Path) -> None:
 
 def test_a_node_that_dies_during_the_work_changes_no_result(cluster, tmp_path):
     local, there = tmp_path / "local", tmp_path / "ray"
-    run_ablation(ABLATION, local, processes=2, verbose=False)
+    run_ablation(ABLATION, local, Launcher(processes=2), verbose=False)
     notes = tmp_path / "notes"
     notes.touch()
     doomed = cluster.other.node_id
@@ -72,7 +72,7 @@ def test_a_node_that_dies_during_the_work_changes_no_result(cluster, tmp_path):
     assert lost and all(sum(name == other for other, _ in begun) >= 2 for name in lost)
     # Only the reference scores and the table are made now; no run is made again.
     before = {path: path.stat().st_mtime_ns for path in there.rglob("summary.json")}
-    run_ablation(ABLATION, there, launcher="ray", verbose=False)
+    run_ablation(ABLATION, there, Launcher("ray"), verbose=False)
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     for name in FILES:
         assert (there / name).read_bytes() == (local / name).read_bytes(), name
@@ -80,7 +80,7 @@ def test_a_node_that_dies_during_the_work_changes_no_result(cluster, tmp_path):
 
 def test_without_an_address_a_cluster_is_started_and_ended(tmp_path):
     ablation = Ablation(replace(BASE, env_name="LunarLanderContinuous-v3"), {"learning_rate": [1e-3, 1e30]}, 1)
-    outcome = run_ablation(ablation, tmp_path / "ray", launcher="ray", verbose=False)
+    outcome = run_ablation(ablation, tmp_path / "ray", Launcher("ray"), verbose=False)
     ((name, reason),) = outcome.failures.items()
     assert name == "runs/learning_rate=1e+30/seed_1" and "diverged" in reason
     run_ablation(ablation, tmp_path / "local", verbose=False)

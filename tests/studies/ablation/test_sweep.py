@@ -39,7 +39,7 @@ from rl_il.studies.ablation.jobs import (
     train,
     with_one_compile,
 )
-from rl_il.studies.ablation.launch import launch_local
+from rl_il.studies.ablation.launch import Launcher, launch_local
 from rl_il.studies.ablation.sweep import FILES, run_ablation
 
 BASE = RunConfig(n_demos=2, num_agent_train_steps_per_iter=30, size=16, eval_episodes=3, ep_len=60, video_log_freq=-1)
@@ -59,7 +59,7 @@ def rows_of(outdir: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory):
     outdir = tmp_path_factory.mktemp("sizes")
-    return outdir, run_ablation(SIZES, outdir, processes=2, verbose=False)
+    return outdir, run_ablation(SIZES, outdir, Launcher(processes=2), verbose=False)
 
 
 # What is written --------------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_more_values_and_seeds_add_to_what_is_there(sizes):
     outdir, _ = sizes
     stamps = {path: path.stat().st_mtime_ns for path in (outdir / "runs").rglob("summary.json")}
     more = Ablation(BASE, {"size": [8, 16, 32]}, n_seeds=3)
-    outcome = run_ablation(more, outdir, processes=2, verbose=False)
+    outcome = run_ablation(more, outdir, Launcher(processes=2), verbose=False)
     assert len(outcome.table.splitlines()) == 5
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     run_ablation(SIZES, outdir, verbose=False)
@@ -330,7 +330,7 @@ def test_when_all_processes_are_killed_the_same_command_continues_to_the_same_by
                 process.kill()
 
     monkeypatch.setattr(sweep, "launch_local", killed)
-    outcome = run_ablation(SIZES, tmp_path, processes=2, verbose=False)
+    outcome = run_ablation(SIZES, tmp_path, Launcher(processes=2), verbose=False)
     assert outcome.failures and all("exit code" in reason for reason in outcome.failures.values())
     monkeypatch.setattr(sweep, "launch_local", in_this_process)
     assert run_ablation(SIZES, tmp_path, verbose=False).failures == {}
@@ -360,7 +360,7 @@ def test_an_invalid_value_is_found_before_any_run_starts(tmp_path):
 def test_shards_together_make_the_whole_ablation(sizes, tmp_path):
     outdir, _ = sizes
     for i, missing in ((2, 2), (1, 0)):
-        outcome = run_ablation(SIZES, tmp_path, shard=(i, 2), verbose=False)
+        outcome = run_ablation(SIZES, tmp_path, Launcher(shard=(i, 2)), verbose=False)
         assert (outcome.missing, outcome.failures) == (missing, {})
         made = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.glob("runs/*/*/summary.json")}
         if missing:  # only the second shard was made
@@ -370,7 +370,7 @@ def test_shards_together_make_the_whole_ablation(sizes, tmp_path):
 
 def test_the_plan_is_printed_before_the_start(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sweep, "estimate", lambda configs, processes: 60.0 * len(configs) / processes)
-    run_ablation(LENGTHS, tmp_path, processes=2)
+    run_ablation(LENGTHS, tmp_path, Launcher(processes=2))
     lines = capsys.readouterr().out.splitlines()
     numbers = [re.findall(r"\d+\.?\d*", line) for line in lines]
     # Values; variants, seeds (first, last), runs, finished runs; the shared run; runs to make; processes, minutes.
