@@ -24,17 +24,20 @@ def main() -> None:
     add("--env_names", nargs="+", choices=ENVIRONMENTS, default=ENVIRONMENTS, help=help)
     add("--seeds", type=positive_integer, default=3, help="runs of each variant (default: %(default)s)")
     add("--first_seed", type=int, default=1, help="the first seed (default: %(default)s)")
-    help = "folder of runs and results (default: results/finetune in ./data or $RL_IL_DATA)"
-    add("--outdir", type=path, default=data_folder() / "results" / "finetune", help=help)
+    help = "folder of runs and results (default: results/finetune in ./data or $RL_IL_DATA, or finetune there if"
+    help += " environments or seeds are chosen)"
+    add("--outdir", type=path, help=help)
     add_launch_flags(parser)
     args = parser.parse_args()
     launcher = launcher_of(args)
+    committed = set(args.env_names) == {*ENVIRONMENTS} and (args.first_seed, args.seeds) == (1, 3)
+    outdir = args.outdir or data_folder() / ("results/finetune" if committed else "finetune")
 
     from rl_il.studies.finetune import TASKS, run_finetuning
 
     go_on_without_output()
     seeds = range(args.first_seed, args.first_seed + args.seeds)
-    sys.exit(0 if run_finetuning([TASKS[name] for name in args.env_names], args.outdir, seeds, launcher) else 1)
+    sys.exit(0 if run_finetuning([TASKS[name] for name in args.env_names], outdir, seeds, launcher) else 1)
 
 
 if __name__ == "__main__":

@@ -35,12 +35,16 @@ def main() -> None:
     add("--seeds", type=positive_integer, help=help)
     add("--first_seed", type=int, default=1, help="the first seed (default: %(default)s)")
     add("--quick", action="store_true", help="4 rules on 2 environments, unless others are given, and 2 seeds")
-    help = "folder of runs and results (default: results/labels, or labels_quick, in ./data or $RL_IL_DATA)"
+    help = "folder of runs and results (default: results/labels in ./data or $RL_IL_DATA; labels_quick there with"
+    help += " --quick, and labels if rules, environments or seeds are chosen)"
     add("--outdir", type=path, help=help)
     add_launch_flags(parser)
     args = parser.parse_args()
     launcher = launcher_of(args)
-    outdir = args.outdir or data_folder() / ("labels_quick" if args.quick else "results/labels")
+    chosen = args.rules or args.env_names or args.seeds or args.first_seed != 1
+    outdir = args.outdir or data_folder() / (
+        "labels_quick" if args.quick else "labels" if chosen else "results/labels"
+    )
 
     from rl_il.studies.label_cost.study import run_label_cost, study_of
 

@@ -51,8 +51,19 @@ def count_collected(trajectories: Sequence[Trajectory]) -> Counts:
 
 def _count(trajectory: Trajectory) -> Counts:
     asked = trajectory.labelled_steps if trajectory.consulted is None else trajectory.consulted
-    labels, acts = (int(steps.sum()) for steps in (trajectory.labelled_steps, trajectory.source != LEARNER))
-    return Counts(len(trajectory), labels, int(asked.sum()), acts, takeovers(trajectory.source))
+    return count_steps(trajectory.source, asked, int(trajectory.labelled_steps.sum()))
+
+
+def count_steps(sources: np.ndarray, consulted: Sequence[bool], labels: int) -> Counts:
+    """Return the counts of an episode, or of its steps so far, with so many labels.
+
+    Args:
+      sources: `(T,)` int, who acted at each step.
+      consulted: `(T,)` bool, whether the expert was asked at each step.
+      labels: the number of labels.
+    """
+    asked, acts = (int(np.count_nonzero(steps)) for steps in (consulted, sources != LEARNER))
+    return Counts(len(sources), labels, asked, acts, takeovers(sources))
 
 
 def takeovers(sources: np.ndarray) -> int:

@@ -13,8 +13,9 @@ from torch import Tensor
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.infrastructure.counting import Counts, count_collected, count_demonstrations
-from rl_il.infrastructure.dagger import Rule, Teacher, label_round
+from rl_il.infrastructure.dagger import Rule, Teacher
 from rl_il.infrastructure.gradient_steps import GradientSteps, pays
+from rl_il.infrastructure.labelling import label_round
 from rl_il.infrastructure.normalisation import fit_normalisation, noise_std
 from rl_il.infrastructure.replay_buffer import ReplayBuffer
 from rl_il.infrastructure.rollouts import RolloutSource, begin_episodes, enough

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rl_il.errors import InputError
-from rl_il.infrastructure.dagger import split_like
+from rl_il.infrastructure.labelling import split_like
 from rl_il.infrastructure.replay_buffer import ReplayBuffer, with_noise
 from rl_il.policies.base_policy import BasePolicy
 from rl_il.types import Trajectory

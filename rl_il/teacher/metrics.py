@@ -9,7 +9,7 @@ import numpy as np
 
 from rl_il.envs import EnvRow
 from rl_il.files import write_csv
-from rl_il.infrastructure.counting import takeovers
+from rl_il.infrastructure.counting import Counts
 from rl_il.infrastructure.rollouts import RolloutSource, look_at, sample_n_trajectories
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.runs.trackers import Tracker
@@ -20,11 +20,10 @@ from rl_il.teacher.settings import TeachConfig
 from rl_il.types import LEARNER, RETURN, Actor, Measure
 
 COLUMNS = {"iteration": "episode", "Return": "return", "Length": "length", "Intervention_Rate": "intervention_rate"}
-COLUMNS |= {"Takeovers": "takeovers"}
-COLUMNS |= {"Labels_Human": "human", "Labels_Approved": "approved", "Snapshot": "snapshot", "Updates": "updates"}
+COLUMNS |= {"Labels_Approved": "approved", "Snapshot": "snapshot", "Updates": "updates"}
 COLUMNS |= {"Training Loss": "loss", "Snapshot_AverageReturn": "snapshot_return"}
 COLUMNS |= {"Snapshot_Updates": "snapshot_updates"}
-"""The columns of metrics.csv, with the names of their values in a message to the page."""
+"""The columns of metrics.csv, with the names of their values in a message to the page. The counts follow them."""
 UNMEASURED = dict.fromkeys(("snapshot_return", "snapshot_interval", "snapshot_updates"))
 
 
@@ -34,9 +33,9 @@ def row_of(message: dict[str, Any], measure: Measure = RETURN) -> dict[str, floa
     Columns with scores are called so, although the message calls them `return`.
     """
     values = {**message, **message["labels"]}
-    values.setdefault("takeovers", None)  # sessions of earlier versions have none
+    counts = message.get("counts", {"Expert_LabelsSoFar": values["human"]})  # earlier versions counted only labels
     columns = {name.replace("Return", measure.name.capitalize()): value for name, value in COLUMNS.items()}
-    return {column: values[name] for column, name in columns.items() if values[name] is not None}
+    return {column: values[name] for column, name in columns.items() if values[name] is not None} | counts
 
 
 class Metrics:
@@ -53,16 +52,18 @@ class Metrics:
         self.history = history
         self.events.purge(episodes)
 
-    def log(self, episode: Episode, labels: dict[str, int], updates: int, loss: float | None) -> dict[str, Any]:
-        """Write the episode's row, and return the message about it."""
+    def log(
+        self, episode: Episode, labels: dict[str, int], counts: Counts, updates: int, loss: float | None
+    ) -> dict[str, Any]:
+        """Write the episode's row, and return the message about it. `labels` and `counts` are those so far."""
         message = {
             "type": "episode",
             "episode": episode.number,
             "return": self.row.score(episode.trajectory),
             "length": len(episode.trajectory),
             "intervention_rate": float(np.mean(episode.trajectory.source != LEARNER)),
-            "takeovers": takeovers(episode.trajectory.source),
             "labels": labels,
+            "counts": counts.scalars(),
             "snapshot": episode.snapshot,
             "updates": updates,
             "loss": loss,

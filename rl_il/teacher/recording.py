@@ -1,7 +1,7 @@
 """The run folder of a session: one file for each episode, and what is needed to resume the session.
 
   config.json                     the settings
-  session/episode_000000.npz ...  each episode's steps, with who chose each action and whether it is a label
+  session/episode_000000.npz ...  each episode's steps: who acted, where you could act, which are labels
   demonstrations.npz              all episodes in one file, written when the session ends
   policy_itr_12.pt                the policy after 12 episodes
   metrics.csv, events.out...      one row for each episode

@@ -13,7 +13,7 @@ import numpy as np
 from rl_il.envs import episode_limit, name_of
 from rl_il.envs.keys import KeyMap
 from rl_il.errors import InputError
-from rl_il.infrastructure.counting import takeovers
+from rl_il.infrastructure.counting import Counts, count_steps
 from rl_il.infrastructure.dagger import Teacher
 from rl_il.infrastructure.rollouts import episode_steps
 from rl_il.seeding import stream
@@ -39,7 +39,7 @@ class Episode:
     trajectory: Trajectory
     start: int  # the number of its first step in the session
     snapshot: int  # the number of the snapshot that acted last
-    ended: str | None  # terminated, truncated or reset; None if it has not ended yet
+    ended: str | None  # terminated, truncated, reset or no labels left; None if it has not ended yet
 
 
 class Session:
@@ -59,6 +59,7 @@ class Session:
       modes: the modes that may be chosen.
       teacher: the teacher who corrects the agent; None means the person at the keyboard.
       first_episode: the number of the first episode; above 0 in a resumed session.
+      counts: what the episodes before it have used; None means nothing.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Session:
         modes: Sequence[str] = MODES,
         teacher: Teacher | None = None,
         first_episode: int = 0,
+        counts: Counts | None = None,
     ):
         self.env, self.keys, self.labels, self.learner, self.config = env, keys, labels, learner, config
         self.on_end, self.modes = on_end, modes
@@ -84,7 +86,9 @@ class Session:
         self.paused, self.speed = False, 1.0
         self.keys_stamp: float | None = None  # the stamp of the keys that the last step used
         self._stamp: float | None = None
-        self.episode = first_episode - 1
+        self.episode, self._counted = first_episode - 1, counts or Counts()
+        self._sources: list[int] = []  # who acted at each step of the episode
+        self._consulted: list[bool] = []  # whether the teacher could take over at each step of the episode
         self.begin()
 
     def hold(self, codes: Sequence[str], stamp: float | None = None) -> None:
@@ -131,6 +135,7 @@ class Session:
         seed = int(stream(self.config.seed, "teaching", self.episode).integers(2**62))
         self._steps = episode_steps(self.env, self.player, seed, self.limit, rule=self.rule, teacher=self.teacher)
         self.rollout = next(self._steps)
+        self._counted, self._consulted, self._sources = self.counts, [], self.rollout.sources
 
     def step(self) -> bool:
         """Make one step, or start a new episode if the last one has ended; return False while paused."""
@@ -141,6 +146,7 @@ class Session:
             return True
         self.keys_stamp = self._stamp
         rollout = next(self._steps)
+        self._consulted.append(self.mode != "watch")
         self.labels.add(rollout.trajectory(len(rollout) - 1), continued=len(rollout) > 1)
         self.learner.grant()
         if rollout.ended:
@@ -154,6 +160,16 @@ class Session:
     def _end(self, why: str) -> None:
         self.ended = why
         self.on_end(self.so_far())
+
+    @property
+    def counts(self) -> Counts:
+        """Return what the session has used so far, counted as in a run. Any thread may read it.
+
+        The teacher is consulted at every step at which it may act, so never in `watch`. Its labels are those that
+        `max_labels` limits: undone labels and approved steps are not among them.
+        """
+        counts = self._counted + count_steps(np.array(self._sources), self._consulted, 0)
+        return counts._replace(expert_labels=self.labels.counts["human"])
 
     @property
     def labels_left(self) -> int | None:
@@ -177,7 +193,8 @@ class Session:
             return None
         labelled = self.labels.labelled(self.start, self.start + len(self.rollout))
         # The teacher's answers are dropped, because at steps at which it did not act they are not labels.
-        trajectory = replace(self.rollout.trajectory(), labelled=labelled, expert_acs=None, consulted=None)
+        consulted = np.array(self._consulted)
+        trajectory = replace(self.rollout.trajectory(), labelled=labelled, expert_acs=None, consulted=consulted)
         return Episode(self.episode, self.mode, trajectory, self.start, self.player.snapshot.number, self.ended)
 
     def state(self) -> dict[str, Any]:
@@ -196,7 +213,7 @@ class Session:
             "step": steps,
             "episode_return": float(sum(rollout.rewards)),
             "intervention_rate": sum(by_teacher) / steps if steps else 0.0,
-            "takeovers": takeovers(np.array(rollout.sources)),
+            "counts": self.counts.scalars(),
             "labels": self.labels.counts,
             "labels_left": self.labels_left,
             "snapshot": self.learner.newest.number,

@@ -19,6 +19,7 @@ from rl_il.envs.keys import KeyMap
 from rl_il.errors import InputError
 from rl_il.experts.loading import load_expert
 from rl_il.files import write_json
+from rl_il.infrastructure.counting import Counts, count_collected
 from rl_il.infrastructure.rollouts import RolloutSource
 from rl_il.infrastructure.video import make_drawing_env
 from rl_il.infrastructure.workers import RolloutWorkers
@@ -90,24 +91,26 @@ class Teaching:
         self._measuring: Future[tuple[int, np.ndarray]] | None = None
         self._measurer = ThreadPoolExecutor(1)
         self._source: RolloutSource | None = None
-        if going_on:
-            self._load()
+        counts = self._load() if going_on else Counts()
         keys, first = key_map_of(config, env), self.recording.next_number
         teacher = ScriptedTeacher(expert, keys, config, first) if expert else None
-        self.session = Session(env, keys, self.labels, self.learner, config, self.end_episode, modes, teacher, first)
+        parts = (env, keys, self.labels, self.learner, config)
+        self.session = Session(*parts, self.end_episode, modes, teacher, first, counts)
         if not self.scripted:
             self.learner.start()
 
-    def _load(self) -> None:
-        """Load the episodes and the learning state that the folder holds."""
+    def _load(self) -> Counts:
+        """Load the episodes and the learning state that the folder holds; return what the episodes have used."""
         saved, _ = self.recording.checkpoint.load() or (None, None)
         # The scripted teacher repeats the episodes after the last checkpoint. A person cannot, so all are kept.
         done = saved["itr"] if saved else 0
-        for trajectory in self.recording.load(self.env, done if self.scripted else None):
+        trajectories = self.recording.load(self.env, done if self.scripted else None)
+        for trajectory in trajectories:
             self.labels.add(trajectory)
         if saved:
             self.learner.restore(saved)
         self.metrics.restore(done, saved["history"] if saved else [])
+        return count_collected(trajectories)
 
     def end_episode(self, episode: Episode) -> None:
         """Save the episode, start a measurement if one is due, log the metrics, and save the learning state."""
@@ -119,7 +122,8 @@ class Teaching:
         if every > 0 and (episode.number + 1) % every == 0 and self._measuring is None:
             self._measuring = self._measurer.submit(self._measure, self.learner.newest, self._measuring_source())
         self.collect_measurement()
-        self.tell(self.metrics.log(episode, self.labels.counts, self.learner.updates, self.learner.loss))
+        labels, counts = self.labels.counts, self.session.counts
+        self.tell(self.metrics.log(episode, labels, counts, self.learner.updates, self.learner.loss))
         self.save_learning(episode.number + 1)
 
     def _measuring_source(self) -> RolloutSource:

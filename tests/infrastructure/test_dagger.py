@@ -4,7 +4,8 @@ from fakes import PICTURE, ConstantActor, CorridorReader, FailingActor, StepCoun
 
 from rl_il.envs import make_env
 from rl_il.errors import InputError
-from rl_il.infrastructure.dagger import DAgger, Decision, ExpertTeacher, Rule, label_round
+from rl_il.infrastructure.dagger import DAgger, Decision, ExpertTeacher, Rule
+from rl_il.infrastructure.labelling import label_round
 from rl_il.infrastructure.rollouts import sample_trajectory
 from rl_il.policies.actors import ScriptedActor
 from rl_il.types import EXPERT, LEARNER, Trajectory

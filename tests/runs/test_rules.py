@@ -1,15 +1,26 @@
 """A new rule is one class and one row of the table: a whole run with one, worked out by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 from small_runs import assert_same_run, corridor, rows_of, run_in, stop_after, weights_of
 
 from rl_il import plugins
+from rl_il.config import RunConfig
 from rl_il.datasets import load_trajectories
+from rl_il.envs import ENVS, EnvRow, make_env
 from rl_il.errors import InputError
+from rl_il.experts.car_driver import CarDriver
 from rl_il.infrastructure.dagger import Decision, Rule
+from rl_il.infrastructure.rollouts import sample_trajectory
+from rl_il.infrastructure.rules.takeover import HGDAgger
+from rl_il.infrastructure.rules.thrifty import ThriftyDAgger
 from rl_il.policies.policy_file import load_policy
-from rl_il.runs.experiment import resume
+from rl_il.runs.experiment import resume, run
+from rl_il.runs.parts import Inputs, find_rule
+from rl_il.runs.training import build
+from rl_il.seeding import episode_seeds, stream
 from rl_il.types import EXPERT, LEARNER
 
 
@@ -94,6 +105,7 @@ VARIANTS = {
     "kcentre of features": {"labels_per_iter": 7, "rule_kwargs": "space=features"},
     "disagreement": {"labels_per_iter": 7, "ensemble": 2},
     "disagreement in proportion": {"labels_per_iter": 7, "ensemble": 2, "rule_kwargs": "spread=proportion"},
+    "disagreement, far from each other": {"labels_per_iter": 7, "ensemble": 2, "rule_kwargs": "spread=kcentre"},
     "hg": {},
     "hg, of which some far ones": {"labels_per_iter": 2, "rule_kwargs": "choose=kcentre"},
     "safe": {"rule_kwargs": "threshold=0.5 release=0.1"},
@@ -165,3 +177,72 @@ def test_thinned_demonstrations_keep_labels_evenly(tmp_path):
     with pytest.raises(InputError, match="thin_demos"):
         run_in(tmp_path / "none", corridor(tmp_path / "files", thin_demos=9, do_dagger=False, n_iter=1))
     assert not (tmp_path / "none").exists()
+
+
+def test_thrifty_learns_the_chance_of_success_from_all_episodes(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENVS, "Corridor-v0", EnvRow(success=lambda trajectory: len(trajectory) > 4))
+    rule = ThriftyDAgger(rate=0.2)
+    small = {"ensemble": 2, "num_agent_train_steps_per_iter": 6, "logdir": str(tmp_path / "run")}
+    folder = run(corridor(tmp_path / "files", **small), verbose=False, rule=rule).folder
+    rounds = [load_trajectories(folder / f"data/itr_{itr}.npz") for itr in (1, 2)]
+    assert all({len(t) > 4 for t in each} == {True, False} for each in rounds)
+    outcomes = [(len(t) > 4) * 0.99 ** (len(t) - 1 - i) for each in rounds for t in each for i in range(len(t))]
+    np.testing.assert_allclose(rule._outcomes[:, 0], outcomes, rtol=1e-6)
+    tried = [[*t.obs[i], t.acs[i]] for each in rounds for t in each for i in range(len(t))]
+    np.testing.assert_array_equal(rule._tried, tried)
+    n = sum(map(len, rounds[0]))  # in the second round, the network had learned from the first
+    assert np.abs(rule._chances.get_action(rule._tried[:n])[:, 0] - outcomes[:n]).mean() < 0.1
+
+
+# An expert that reads the simulator, and sees pictures ----------------------------------------------------
+
+RACES = {  # the settings, how many of the twelve states are labelled, and who acts
+    "dagger": ({}, 12, {LEARNER}),
+    "random": ({"labels_per_iter": 4}, 4, {LEARNER}),
+    "kcentre": ({"labels_per_iter": 4}, 4, {LEARNER}),
+    "hg": ({}, 8, {LEARNER, EXPERT}),
+    "hg, of which some far ones": ({"labels_per_iter": 4, "rule_kwargs": "choose=kcentre"}, 4, {LEARNER, EXPERT}),
+    "dart": ({}, 12, {EXPERT}),
+}
+
+
+@pytest.fixture(scope="module")
+def driven():
+    """Return CarRacing, and a demonstration of twelve steps."""
+    env = make_env("CarRacing-v3")
+    yield env, sample_trajectory(env, CarDriver((96, 96, 3)), 1, 12, source=EXPERT)
+    env.close()
+
+
+def answers_of_the_driver(env, seed, acs):
+    """Return what a driver says in each state of the episode with these actions."""
+    driver = CarDriver((96, 96, 3))
+    driver.watch(env)
+    ob, _ = env.reset(seed=seed)
+    driver.reset(seed)
+    answers = []
+    for action in acs:
+        answers.append(driver.get_action(ob))
+        ob, *_ = env.step(action)
+    return np.array(answers)
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_the_driver_of_carracing_teaches_with_each_rule(driven, monkeypatch, name):
+    settings, n_labels, who = RACES[name]
+    small = {"ep_len": 12, "batch_size": 12, "num_agent_train_steps_per_iter": 1, "size": 8, "train_batch_size": 2}
+    run_of = {"rule": name.split(",")[0], "env_name": "CarRacing-v3", "do_dagger": True, "n_iter": 2}
+    config = RunConfig(compile="off", **run_of, **small, **settings)
+    gaps = itertools.cycle([0, 1, 1])  # the learner agrees at each third step
+    monkeypatch.setattr(HGDAgger, "gap", lambda *_: next(gaps))
+    env, demonstration = driven
+    inputs = Inputs(env, env, CarDriver((96, 96, 3)), [demonstration], 1, 0.0, find_rule(config))
+    trainer = build(config, inputs, verbose=False).trainer
+    (episode,) = list(trainer.blocks())[-1].trajectories
+    assert len(episode) == 12 and {*episode.source.tolist()} == who
+    seed = next(episode_seeds(stream(config.seed, "collection", 1)))
+    answers = answers_of_the_driver(env, seed, episode.acs)
+    chosen = episode.labelled_steps
+    np.testing.assert_array_equal(episode.labels[chosen], answers[chosen])
+    assert chosen.sum() == n_labels and {*episode.source[chosen].tolist()} == {max(who)}  # the expert's if it acts
+    assert trainer.counts[:3] == (12, 12 + n_labels, 24)  # consulted at every step

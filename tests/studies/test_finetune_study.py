@@ -160,3 +160,15 @@ def test_the_command_names_the_tasks(monkeypatch, capsys):
     assert {*TASKS} == {"LunarLander-v3", "Hopper-v5"}
     status, _, err = call_script("finetune_study --env_names Ant-v5", monkeypatch, capsys)
     assert status == 2 and "LunarLander-v3" in err
+
+
+@pytest.mark.parametrize(
+    ("flags", "folder"),
+    [("", "results/finetune"), ("--env_names Hopper-v5", "finetune"), ("--seeds 1", "finetune")],
+)
+def test_only_the_whole_study_replaces_the_committed_page(flags, folder, monkeypatch, capsys, tmp_path):
+    asked = []
+    monkeypatch.setenv("RL_IL_DATA", str(tmp_path))
+    monkeypatch.setattr(finetune, "run_finetuning", lambda _, outdir, *__: asked.append(outdir) or True)
+    assert call_script(f"finetune_study {flags}", monkeypatch, capsys)[0] == 0
+    assert asked == [tmp_path / folder]

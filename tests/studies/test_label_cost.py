@@ -17,8 +17,9 @@ from rl_il.files import read_csv
 from rl_il.report.runs import read_run
 from rl_il.studies.ablation import sweep
 from rl_il.studies.label_cost import measure, results, study
+from rl_il.studies.label_cost.compare import ONE_SETTING, best_rules, share_of, verdict, worse_than
 from rl_il.studies.label_cost.measure import due_iterations, measure_run
-from rl_il.studies.label_cost.results import LABELS, Group, against_vanilla, best_rules, percents, reached, shown
+from rl_il.studies.label_cost.results import LABELS, Group, labels_of, percents, reached, shown
 from rl_il.studies.label_cost.study import BASELINES, VARIANTS, Study, run_label_cost, settings_of
 from rl_il.studies.pages import page_with
 
@@ -122,21 +123,55 @@ GROUPS = [
 
 
 def test_a_rule_is_compared_with_vanilla_over_all_environments():
-    shares = against_vanilla(GROUPS)  # a quarter on A and all on B; on C vanilla has no number
-    assert shares["random"] == pytest.approx(0.5) and shares["vanilla"] == 1
-    assert shares["hg"] == NEVER and np.isnan(shares["unmade"])
-    assert best_rules(GROUPS)[:2] == ["random", "vanilla"]
+    labels = labels_of(GROUPS)
+    shares = {rule: share_of(labels, rule) for rule in ("random", "vanilla", "hg", "unmade")}
+    assert shares["random"].value == pytest.approx(0.5)  # a quarter on A and all on B; on C vanilla has no number
+    assert shares["vanilla"].value == 1 and shares["random"].env_names == ["A", "B"]
+    assert shares["hg"].value == NEVER and shares["unmade"] is None
+    assert best_rules(labels)[:2] == ["random", "vanilla"]
+    labels["B", "cheap"] = [1]  # compared on fewer environments
+    assert best_rules(labels)[-1] == "cheap"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        ([1, 3], [1], (2, 1, 3)),  # of four draws, one is twice 1 and one twice 3
+        ([1, NEVER], [1], (NEVER, 1, NEVER)),
+        ([2], [1, NEVER, 1], (2, 2, 2)),  # a draw in which the other one does not reach the expert is left out
+        ([2, 2, 2], [4, 4], (0.5, 0.5, 0.5)),
+        ([2], [NEVER, NEVER, 1], None),
+        ([2], [], None),
+    ],
+)
+def test_a_share_has_an_interval_over_the_seeds_of_both(ours, theirs, expected):
+    labels = {("A", "ours"): ours, ("A", "theirs"): theirs}
+    share = share_of(labels, "ours", "theirs")
+    assert (share and (share.value, share.low, share.high)) == (expected and pytest.approx(expected))
+
+
+def test_the_aim_is_a_third_of_vanillas_labels_and_nowhere_more_than_random():
+    labels = {("A", "vanilla"): [300], ("B", "vanilla"): [300], ("A", "random_50"): [80], ("A", "random_25"): [99]}
+    labels |= {("A", ONE_SETTING): [90, 100], ("B", ONE_SETTING): [100]}
+    answers = [part.rpartition(": ")[2].strip(".") for part in verdict(labels).split(";")]
+    assert answers == ["yes", "no (A)", "yes"]  # between 0.9 and 1.01 times the labels of random_25
+    assert worse_than(labels, ONE_SETTING, "random_50") == ["A"]
+    assert ": no;" in verdict(labels | {("B", ONE_SETTING): [121]}) and verdict({("A", "vanilla"): [300]}) == ""
 
 
 def test_the_tables_have_medians_ranges_and_counts():
     header, vanilla, random, hg, unmade = results.summary_rows(GROUPS)
     assert header[1:4] == ["A", "B", "C"]
-    assert random == ["random", "250 (100 to not reached)", "2,000", "7", "0.50"]
-    assert vanilla[3:] == ["not reached", "1.00"]
-    assert hg == ["hg", "not reached (1,000 to not reached)", "10", "", "not reached"]
+    assert random[:4] == ["random", "250 (100 to not reached)", "2,000", "7"]
+    assert random[4].startswith("0.50 (") and random[4].endswith("2 of 3 environments")
+    assert vanilla[3] == "not reached" and vanilla[4] == "1.00, 2 of 3 environments"
+    assert hg[:4] == ["hg", "not reached (1,000 to not reached)", "10", ""]
     assert unmade == ["unmade", "", "", "", ""]
-    rows = results.detail_rows([group_of("A", "hg", *[run_with(ONCE, TWICE)] * 2, run_with(LOW))])
-    assert rows[1] == ["A", "hg", "2 of 3", "40 (40 to not reached)", "30 (30 to not reached)", "400", "3", "2", "1"]
+    groups = [seeds_at("A", "random_25", 80), group_of("A", "hg", *[run_with(ONCE, TWICE)] * 2, run_with(LOW))]
+    row = dict(zip(*(results.detail_rows(groups)[i] for i in (0, 2)), strict=True))
+    assert [*row.values()][:5] == ["A", "hg", "2 of 3", "40 (40 to not reached)", "30 (30 to not reached)"]
+    assert [*row.values()][-4:] == ["400", "3", "2", "1"]
+    assert row["share of random_25's"].startswith("0.50 (0.50 to ") and row["share of random_50's"] == ""
 
 
 def test_a_text_names_a_rule_and_its_settings():
@@ -362,6 +397,7 @@ def test_an_expert_without_a_positive_return_is_refused(made):
         ("--rules hg hg", "--rules"),
         ("--rules 'hg seed=3'", "seed=3"),
         ("--rules random --env_names LunarLander-v3", "--labels_per_iter"),
+        ("--rules 'disagreement labels_per_iter=50' --env_names LunarLander-v3", "--ensemble"),
         ("--ray_address auto", "--launcher"),
         ("--shard 3/2", "3/2"),
     ],
@@ -369,3 +405,20 @@ def test_an_expert_without_a_positive_return_is_refused(made):
 def test_a_wrong_flag_is_one_sentence(flags, word, monkeypatch, capsys, tmp_path):
     assert_refused(call_script(f"label_cost --outdir {tmp_path / 'out'} {flags}", monkeypatch, capsys), word)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "folder"),
+    [
+        ("", "results/labels"),
+        ("--quick", "labels_quick"),
+        ("--rules vanilla", "labels"),
+        ("--first_seed 2", "labels"),
+    ],
+)
+def test_only_the_whole_study_replaces_the_committed_page(flags, folder, monkeypatch, capsys, tmp_path):
+    asked = []
+    monkeypatch.setenv("RL_IL_DATA", str(tmp_path))
+    monkeypatch.setattr(study, "run_label_cost", lambda _, outdir, *__: asked.append(outdir) or True)
+    assert call_script(f"label_cost {flags}", monkeypatch, capsys)[0] == 0
+    assert asked == [tmp_path / folder]

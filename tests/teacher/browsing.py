@@ -223,7 +223,7 @@ def make_picture(path: Path) -> None:
         while hands.react() < 80 or not hands.held:
             pass
         tab.acting("human")
-        picture = tab.page.screenshot()
+        picture = tab.page.screenshot(animations="disabled")  # as colours are after their transitions
         hands.hold(())
         teacher.close()
         os.chdir(before)

@@ -122,6 +122,27 @@ def test_save_and_undo(lesson):
     expect(tab.page.locator("#labels-human")).to_have_text(f"{before - last}")
 
 
+def test_the_totals_of_the_session(lesson):
+    teacher, tab = lesson(max_labels=1000)
+    for _ in range(2):
+        tab.page.keyboard.down("ArrowLeft")
+        tab.acting("human")
+        tab.page.keyboard.up("ArrowLeft")
+        tab.acting("agent")
+    tab.page.click("[data-mode=watch]")  # here the person is not consulted
+    tab.more_frames()
+    tab.page.click("#pause")
+    expect(tab.page.locator("#veil")).to_be_visible()
+    counts = teacher.session.counts
+    assert counts.takeovers == 2 and 2 <= counts.expert_steps < counts.consulted < counts.env_steps
+    expect(tab.page.locator("#env-steps")).to_have_text(f"{counts.env_steps}")
+    expect(tab.page.locator("#consulted")).to_have_text(f"{counts.consulted}")
+    expect(tab.page.locator("#expert-steps")).to_have_text(f"{counts.expert_steps}")
+    expect(tab.page.locator("#takeovers")).to_have_text("2")
+    assert tab.page.evaluate("document.documentElement.scrollHeight") <= 800  # all is visible without scrolling
+    expect(tab.page.locator("#labels-left")).to_have_text(f"{1000 - counts.expert_labels} left")
+
+
 def test_speed_and_new_episode(lesson):
     teacher, tab = lesson()
     tab.page.click("[data-speed='4']")

@@ -3,14 +3,16 @@
 import re
 import sys
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from unittest.mock import Mock
 
 import fakes  # noqa: F401  (registers the corridors)
 import pytest
 
-from rl_il.datasets import load_trajectories
+from rl_il.datasets import load_trajectories, save_trajectories
 from rl_il.errors import InputError, Interrupted
 from rl_il.files import read_csv
+from rl_il.infrastructure.counting import SCALARS, Counts
 from rl_il.runs.tensorboard import EventWriter
 from rl_il.teacher import run
 from rl_il.teacher.run import settings_to_go_on
@@ -62,6 +64,49 @@ def test_a_crash_loses_only_the_running_episode(by_hand):
     again.close()
     assert labelled(teaching.folder) == [[1] * 5, [0] * 5]
     assert [row["iteration"] for row in rows(teaching.folder)] == ["0", "1"]
+
+
+def counts_in(row):
+    """Return the counts of a row of metrics.csv."""
+    return Counts(*(int(row[name]) for name in SCALARS))
+
+
+def test_a_resumed_session_goes_on_counting(by_hand):
+    teaching = by_hand()
+    for held in ((), ("Digit2",), (), ("Digit2",), ("Digit1",)):  # the person takes over twice
+        steps(teaching, 1, *held)
+    teaching.session.step()
+    teaching.session.set_mode("watch")
+    steps(teaching, 2, "Digit2")
+    teaching.save()
+    teaching.abandon()  # as if it had been killed in the second episode, which was saved
+    teaching.unlock()
+    again = by_hand(resume=teaching.folder)
+    assert again.session.counts == Counts(env_steps=7, expert_labels=3, consulted=5, expert_steps=3, takeovers=2)
+    steps(again, 5, "Digit2")
+    again.close()
+    table = [counts_in(row) for row in rows(teaching.folder)]
+    assert table == [Counts(5, 3, 5, 3, 2), Counts(12, 8, 10, 8, 3)]
+
+
+def test_a_session_of_an_earlier_version_is_continued(by_hand):
+    """Its files do not say where the person was consulted, and its history has no counts."""
+    teaching = by_hand()
+    steps(teaching, 2, "Digit2")
+    steps(teaching, 3)
+    (path,) = (teaching.folder / "session").iterdir()
+    save_trajectories(path, [replace(t, consulted=None) for t in load_trajectories(path)], {})
+    del teaching.metrics.history[0]["counts"]
+    teaching.save_learning(1)
+    teaching.abandon()
+    teaching.unlock()
+    again = by_hand(resume=teaching.folder)
+    assert again.session.counts == Counts(5, 2, consulted=2, expert_steps=2, takeovers=1)  # at least at the labels
+    steps(again, 5)
+    again.close()
+    first, second = rows(teaching.folder)
+    assert (first["Expert_LabelsSoFar"], first["Expert_ConsultedSoFar"]) == ("2", "")
+    assert counts_in(second) == Counts(10, 2, 7, 2, 1)
 
 
 def test_a_running_episode_that_was_saved_is_saved_again_at_its_end(by_hand):

@@ -122,6 +122,21 @@ def test_after_a_pause_the_keys_that_are_still_held_act(open_page, released, act
     assert (state["acting"], state["step"], state["keys_stamp"]) == (acting, 1, None)
 
 
+def test_the_page_gets_the_totals_of_the_session(open_page):
+    page = open_page()
+    for held in (("Digit2",), (), ("Digit1",), (), ()):
+        page.server.inbox.put(Keys(held, None))
+        run(page, 1)
+    run(page, 3)  # the start of the second episode, and two steps
+    totals = [
+        {"Train_EnvstepsSoFar": 5, "Expert_LabelsSoFar": 2, "Expert_ConsultedSoFar": 5},
+        {"Train_EnvstepsSoFar": 7, "Expert_LabelsSoFar": 2, "Expert_ConsultedSoFar": 7},
+    ]
+    totals = [counts | {"Expert_StepsSoFar": 2, "Expert_TakeoversSoFar": 2} for counts in totals]
+    assert [message["counts"] for message in page.server.said] == totals[:1]  # about the finished episode
+    assert page.server.shown[-1][0]["counts"] == page.welcome()["state"]["counts"] == totals[1]
+
+
 def test_each_step_is_shown_as_a_jpeg_of_the_environment(open_page):
     page = open_page()
     page.server.watched = False  # no tab is connected, so nothing is drawn

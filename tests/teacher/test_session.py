@@ -3,6 +3,7 @@ import pytest
 from teaching import finish_episode, make_session
 
 from rl_il.errors import InputError
+from rl_il.infrastructure.counting import Counts, count_collected
 from rl_il.types import HUMAN, LEARNER
 
 
@@ -182,13 +183,43 @@ def test_an_episode_without_a_limit_runs_until_reset():
     assert session.ended == "reset"
 
 
+def test_what_a_person_is_asked_and_does_is_counted():
+    session = make_session()
+    assert session.counts == Counts()
+    for held in (("Digit2",), ("Digit1",), (), ("Digit0",), ()):  # the person takes over twice
+        session.hold(held)
+        session.step()
+    first = Counts(env_steps=5, expert_labels=3, consulted=5, expert_steps=3, takeovers=2)
+    assert session.counts == first == count_collected([session.ended_episodes[0].trajectory])
+    session.hold(("Digit2",))
+    session.step()  # it only starts the next episode
+    assert session.counts == first
+    for mode in ("teach", "watch", "demonstrate", "teach"):  # a key is held all the time
+        session.set_mode(mode)
+        session.step()
+    assert session.counts == Counts(env_steps=9, expert_labels=6, consulted=8, expert_steps=6, takeovers=4)
+    assert shown(session, "counts") == (session.counts.scalars(),)
+    session.reset()
+    assert session.ended_episodes[1].trajectory.consulted.tolist() == [True, False, True, True]
+    assert session.undo(0.5) == 3 and session.counts == Counts(9, 3, 8, 6, 4)  # undone labels are not counted
+
+
+def test_approved_steps_are_not_labels_of_the_teacher():
+    session = make_session(labels="performed", max_labels=4)
+    session.step()
+    session.hold(("Digit2",))
+    session.step()
+    assert session.labels.counts == {"human": 1, "approved": 1}
+    assert session.counts.expert_labels == 1 == 4 - session.labels_left
+
+
 def test_the_labels_that_are_left_end_the_session():
     session = make_session(max_labels=3)
-    assert shown(session, "labels_left", "takeovers") == (3, 0)
+    assert shown(session, "labels_left") == (3,)
     for held in (("Digit2",), ("Digit1",), (), ("Digit2",)):
         session.hold(held)
         session.step()
-    assert shown(session, "labels_left", "takeovers", "ended") == (0, 2, "no labels left")
+    assert shown(session, "labels_left", "ended") == (0, "no labels left")
     assert session.used_up and session.ended_episodes[0].trajectory.labelled_steps.tolist() == [
         True,
         True,

@@ -15,6 +15,7 @@ from rl_il.datasets import load_trajectories
 from rl_il.envs import make_env
 from rl_il.experts.loading import load_actor
 from rl_il.files import REPOSITORY, read_csv
+from rl_il.infrastructure.counting import SCALARS, Counts, count_collected
 from rl_il.runs.experiment import run as run_experiment
 from rl_il.teacher.run import settings_to_go_on, teach
 from rl_il.teacher.settings import TeachConfig
@@ -30,6 +31,11 @@ def scripted(folder, **settings):
 
 def rows(folder):
     return read_csv(folder / "metrics.csv")
+
+
+def counts_in(row):
+    """Return the counts of a row of metrics.csv."""
+    return Counts(*(int(row[name]) for name in SCALARS))
 
 
 def weights(folder):
@@ -65,10 +71,12 @@ def test_metrics_has_a_row_for_each_episode(finished):
     assert [row["iteration"] for row in table] == ["0", "1", "2", "3"]
     episodes = load_trajectories(finished)
     labels = np.cumsum([np.sum(t.source == EXPERT) for t in episodes])
+    assert [counts_in(row) for row in table] == [count_collected(episodes[:n]) for n in (1, 2, 3, 4)]
+    assert [counts_in(row).consulted for row in table] == [40, 80, 120, 160]  # the expert is asked at every step
     for row, episode, count in zip(table, episodes, labels, strict=True):
         assert float(row["Return"]) == episode.episode_return == -40
         assert float(row["Intervention_Rate"]) == np.mean(episode.source != LEARNER)
-        assert int(row["Labels_Human"]) == count and row["Labels_Approved"] == "0"
+        assert int(row["Expert_LabelsSoFar"]) == count and row["Labels_Approved"] == "0"
     assert [bool(row["Snapshot_AverageReturn"]) for row in table] == [False, True, False, True]
     assert (finished / "curve.png").read_bytes()[:4] == b"\x89PNG"
     assert float(table[-1]["Updates"]) > 20 and float(table[-1]["Training Loss"]) > 0
@@ -79,7 +87,7 @@ def test_a_run_trains_on_the_labelled_steps_of_a_session(finished, tmp_path):
         settings = {"num_agent_train_steps_per_iter": 2, "eval_episodes": 1, "ep_len": 5, "video_log_freq": -1}
         settings |= {"expert_data": str(path), "logdir": str(tmp_path / f"{i}")}
         summary = run_experiment(RunConfig(env_name="MountainCar-v0", **settings), verbose=False).summary
-        assert summary["expert_labels"] == int(rows(finished)[-1]["Labels_Human"])
+        assert summary["expert_labels"] == counts_in(rows(finished)[-1]).expert_labels
 
 
 class Killed(BaseException):
@@ -127,8 +135,8 @@ def start(*flags, **settings):
 @needs_signals
 def test_the_command_is_stopped_and_resumed(tmp_path):
     folder = str(tmp_path / "run")
-    flags = "--teacher scripted --episodes 100000 --ep_len 40 --eval_every -1 --disagreement_steps 1 --compile off".split()
-    with start(*flags, "--logdir", folder) as process:
+    flags = "--teacher scripted --episodes 100000 --ep_len 40 --eval_every -1 --disagreement_steps 1 --compile off"
+    with start(*flags.split(), "--logdir", folder) as process:
         lines = iter(process.stdout.readline, "")
         assert any(line.startswith("episode   3") for line in lines)
         process.terminate()
@@ -160,5 +168,5 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path):
 def test_the_scripted_teacher_gives_no_more_labels_than_it_may(tmp_path):
     folder = scripted(tmp_path / "run", episodes=100, max_labels=50, eval_every=-1)
     table = rows(folder)
-    assert table[-1]["Labels_Human"] == "50" and len(table) < 100
-    assert [row["Takeovers"] for row in table][:1] == ["1"]  # at the first step, for at least three
+    assert counts_in(table[-1]).expert_labels == 50 and len(table) < 100
+    assert counts_in(table[0]).takeovers == 1  # at the first step, for at least three

@@ -10,7 +10,9 @@ import numpy as np
 
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
-from rl_il.infrastructure.dagger import Rule, split_like
+from rl_il.infrastructure.dagger import Rule
+from rl_il.infrastructure.labelling import split_like
+from rl_il.infrastructure.rules.arguments import check_name
 from rl_il.types import Actor, Trajectory
 
 if TYPE_CHECKING:  # it imports torch, which a worker process does not need
@@ -24,7 +26,8 @@ CONSTANT = 1e-6  # numbers with a smaller standard deviation, relative to their 
 class Random(Rule):
     """Label states that are drawn uniformly at random from those of the iteration.
 
-    It is the baseline that a cleverer choice must surpass. All states are selected; `label_round` draws from them.
+    It is no paper's rule, but the baseline that a cleverer choice must surpass. All states are selected, and
+    `label_round` draws from them.
     """
 
     has_budget = True
@@ -134,13 +137,6 @@ def choose_among(
     if len(may):
         chosen[may[choose(visited[may], len(may) if budget is None else min(budget, len(may)))]] = True
     return split_like(chosen, trajectories)
-
-
-def check_name(name: str, value: str, names: Sequence[str]) -> str:
-    """Return the argument of a rule. Raise `InputError` if it is none of the names."""
-    if value not in names:
-        raise InputError(f"--rule_kwargs {name} must be one of {', '.join(names)}, got {value!r}")
-    return value
 
 
 def standardised(obs: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rl_il.config import RunConfig
 from rl_il.infrastructure.dagger import Decision, Rule, Teacher
-from rl_il.infrastructure.rules.takeover import check_number
+from rl_il.infrastructure.rules.arguments import check_number
 from rl_il.seeding import RULE_DRAWS
 from rl_il.types import Actor
 
@@ -34,12 +35,17 @@ class DART(Rule):
         self.noise = check_number("noise", noise)
         self._rng = np.random.default_rng()
 
+    def check(self, config: RunConfig, learner: Actor) -> None:
+        """Raise `InputError` if the noise is a probability above 1, since the actions are discrete."""
+        super().check(config, learner)
+        if learner.form is not None and learner.form.discrete:
+            check_number("noise", self.noise, 1)
+
     def begin_round(self, snapshot: Actor, data: ReplayBuffer, itr: int) -> None:
         """Compute the noise's covariance, as a factor, or the actions among which another one is drawn."""
         labels = data.labelled_acs().cpu().numpy()
         self._actions = None
         if labels.dtype.kind in "iu":
-            check_number("noise", self.noise, 1)
             self._actions = snapshot.form.to_actions(np.unique(labels, axis=0))
             return
         std = labels.std(axis=0, dtype=np.float64)

@@ -8,7 +8,8 @@ import numpy as np
 
 from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Teacher
-from rl_il.infrastructure.rules.takeover import Takeover, check_thresholds, distances
+from rl_il.infrastructure.rules.arguments import check_thresholds
+from rl_il.infrastructure.rules.takeover import Takeover, distances
 from rl_il.seeding import stream
 from rl_il.types import Actor
 
@@ -23,9 +24,10 @@ class SafeDAgger(Takeover):
     "Query-Efficient Imitation Learning for End-to-End Simulated Driving", arXiv:1605.06450).
 
     The classifier learns, at the start of each iteration, at which labelled states the learner's action is further
-    than `threshold` from the label. In the paper it also learns from states that the learner does not train on.
-    With `release` the rule is LazyDAgger (Hoque et al. 2021, arXiv:2104.00053): the expert goes on until the
-    learner's action is nearer than that. LazyDAgger's noise in the expert's actions is left out.
+    than `threshold` from the label. In the paper it also learns from states that the learner does not train on, and
+    reads the features that the learner's network computes; here it reads the observations. With `release` the rule is
+    LazyDAgger (Hoque et al. 2021, arXiv:2104.00053): the expert goes on until the learner's action is at most
+    `release` away. LazyDAgger's noise in the expert's actions is left out.
 
     Args:
       threshold, release: distances, as for HGDAgger. Without `release`, the expert hands back where the classifier

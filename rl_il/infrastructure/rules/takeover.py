@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ import numpy as np
 from rl_il.config import RunConfig
 from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Decision, Rule, Teacher
-from rl_il.infrastructure.rules.choosing import check_name, choose_among, far_from
+from rl_il.infrastructure.rules.arguments import check_name, check_number, check_thresholds
+from rl_il.infrastructure.rules.choosing import choose_among, far_from
 from rl_il.types import LEARNER, Actor, Trajectory
 
 if TYPE_CHECKING:  # it imports torch, which a worker process does not need
@@ -117,7 +117,8 @@ class EnsembleDAgger(HGDAgger):
     2019, "EnsembleDAgger", arXiv:1807.08364).
 
     The learner acts only if its distance from the expert is at most `threshold` and its networks' disagreement is at
-    most `doubt`. In the paper all states are labelled. Here only those are in which the expert acts.
+    most `doubt`. In the paper all states are labelled. Here only those are in which the expert acts. The paper
+    has no `release` below the `threshold`.
 
     Args:
       threshold, release: as for HGDAgger.
@@ -162,17 +163,3 @@ def label_scale(data: ReplayBuffer) -> np.ndarray:
         return np.ones(1)
     std = labels.double().std(dim=0, correction=0).cpu().numpy()
     return np.where(std > 0, std, 1)
-
-
-def check_number(name: str, value: float, high: float = math.inf) -> float:
-    """Return the argument of a rule. Raise `InputError` if it is no number from 0 to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
-        most = "" if high == math.inf else f" and at most {high:g}"
-        raise InputError(f"--rule_kwargs {name} must be a number of 0 or more{most}, got {value!r}")
-    return value
-
-
-def check_thresholds(threshold: float, release: float | None) -> tuple[float, float]:
-    """Return both thresholds; the release is the threshold if it is None. Raise `InputError` if it is larger."""
-    check_number("threshold", threshold)
-    return threshold, check_number("release", threshold if release is None else release, threshold)

@@ -12,8 +12,9 @@ from rl_il.config import RunConfig
 from rl_il.envs import env_row
 from rl_il.errors import InputError
 from rl_il.infrastructure.dagger import Teacher
+from rl_il.infrastructure.rules.arguments import check_number
 from rl_il.infrastructure.rules.safe import errors_on_labels, train_network
-from rl_il.infrastructure.rules.takeover import Takeover, check_number
+from rl_il.infrastructure.rules.takeover import Takeover
 from rl_il.seeding import stream
 from rl_il.types import Actor, Trajectory
 

@@ -17,6 +17,7 @@ from rl_il.infrastructure.counting import SCALARS
 from rl_il.report.figures import add_caption, add_legend_below, encode, marked, new_figure
 from rl_il.report.tables import count, markdown
 from rl_il.runs.folders import read_record
+from rl_il.studies.label_cost.compare import RANDOM, VANILLA, Labels, Share, best_rules, share_of, verdict
 from rl_il.studies.pages import made_with, page_with
 
 if TYPE_CHECKING:  # it imports matplotlib, which takes 0.6 s
@@ -91,46 +92,43 @@ def shown(values: Sequence[float]) -> str:
     return median if low == high else f"{median} ({low} to {high})"
 
 
-def against_vanilla(groups: Sequence[Group]) -> dict[str, float]:
-    """Return for each rule its median of labels as a share of vanilla's, as the geometric mean over environments.
-
-    It is infinity if the rule did not reach the expert somewhere. Environments where vanilla did not, or was not run,
-    are left out; without any other, the share is NaN.
-    """
-    medians = {(group.rule, group.env_name): float(np.median(group.labels())) for group in groups if group.folders}
-    logs: dict[str, list[float]] = {group.rule: [] for group in groups}
-    for (rule, env_name), median in medians.items():
-        vanilla = medians.get(("vanilla", env_name), np.inf)
-        logs[rule] += [np.log(median / vanilla)] if vanilla < np.inf else []
-    return {rule: float(np.exp(np.mean(found))) if found else np.nan for rule, found in logs.items()}
+def labels_of(groups: Sequence[Group]) -> Labels:
+    """Return the labels of the groups that have runs."""
+    return {(group.env_name, group.rule): group.labels() for group in groups if group.folders}
 
 
-def best_rules(groups: Sequence[Group]) -> list[str]:
-    """Return the rules, those with the smallest share of vanilla's labels first."""
-    shares = against_vanilla(groups)
-    return sorted(shares, key=lambda rule: np.inf if np.isnan(shares[rule]) else shares[rule])
+def share_text(share: Share | None, n: int = 1) -> str:
+    """Return `0.13 (0.09 to 0.20)`, with the number of environments if these are not all `n`."""
+    if share is None:
+        return ""
+    value, low, high = (f"{x:.2f}" if x < np.inf else NOT_REACHED for x in (share.value, share.low, share.high))
+    few = f", {len(share.env_names)} of {n} environments" if len(share.env_names) < n else ""
+    return (value if low == high else f"{value} ({low} to {high})") + few
 
 
 def summary_rows(groups: Sequence[Group]) -> list[list[str]]:
     """Return the rows of the table of rules and environments: the labels to 95 % of the expert."""
-    env_names, shares = list(dict.fromkeys(group.env_name for group in groups)), against_vanilla(groups)
-    cells = {(group.rule, group.env_name): shown(group.labels()) for group in groups}
+    env_names, labels = list(dict.fromkeys(group.env_name for group in groups)), labels_of(groups)
     rows = [["rule", *env_names, "share of vanilla's"]]
-    for rule, share in shares.items():
-        text = f"{share:.2f}" if share < np.inf else "" if np.isnan(share) else NOT_REACHED
-        rows.append([rule, *(cells.get((rule, name), "") for name in env_names), text])
+    for rule in dict.fromkeys(group.rule for group in groups):
+        cells = [shown(labels.get((name, rule), ())) for name in env_names]
+        rows.append([rule, *cells, share_text(share_of(labels, rule), len(env_names))])
     return rows
 
 
 def detail_rows(groups: Sequence[Group]) -> list[list[str]]:
     """Return the rows of the long table, with all counts."""
-    rows = [["environment", "rule", "reached", "labels", "on the first episodes alone", *COLUMNS]]
+    others = [f"share of {name}'s" for name in RANDOM]
+    rows = [["environment", "rule", "reached", "labels", "on the first episodes alone", *others, *COLUMNS]]
     for group in groups:
         if group.folders:
             labels, numbers = group.labels(), [group.median_of(name) for name in COLUMNS.values()]
             of = f"{np.isfinite(labels).sum()} of {len(labels)}"
+            here = labels_of([each for each in groups if each.env_name == group.env_name])
+            shares = [share_text(share_of(here, group.rule, name)) for name in RANDOM]
             counts = ["" if np.isnan(number) else f"{number:,.0f}" for number in numbers]
-            rows.append([group.env_name, group.rule, of, shown(labels), shown(group.labels(again=False)), *counts])
+            first = shown(group.labels(again=False))
+            rows.append([group.env_name, group.rule, of, shown(labels), first, *shares, *counts])
     return rows
 
 
@@ -140,6 +138,7 @@ def write_results(groups: Sequence[Group], outdir: Path) -> None:
     plot(groups, caption, outdir / "figure.png")
     write_csv(outdir / "results.csv", [row for group in groups for row in csv_rows(group, outdir)])
     table = markdown(summary_rows(groups))
+    caption = "\n\n".join(filter(None, [verdict(labels_of(groups)), caption]))
     texts = {"table.md": f"{markdown(detail_rows(groups))}\n\n{caption}\n\n{made}\n"}
     block = (
         f"{table}\n\n{caption}\n\n![Return against labels](figure.png)\n\nAll counts: [table.md](table.md), and for"
@@ -170,16 +169,24 @@ def make_caption(groups: Sequence[Group]) -> str:
     numbers = sorted({len(group.folders) for group in groups if group.folders})
     seeds = ("" if len(numbers) == 1 else f"{numbers[0]} to ") + count(numbers[-1], "seed")
     fresh = max(len(run["expert_fresh"]) for group in groups for run in group.runs)
-    share, again = f"{100 * REACHED:.0f} %", f" and again on {fresh} others" if fresh else ""
+    share, again = f"{100 * REACHED:.0f} %", f", and again on {fresh} others" if fresh else ""
     return (
         f"Labels until the mean return is {share} of the live expert's, those of the demonstration included: median"
-        f" over {seeds}, and lowest to highest. The policy must have {share} on {config['eval_episodes']} new"
-        f" episodes{again}; the first alone would stop too early by chance. {NOT_REACHED}: not within"
-        f" {config['max_labels']:,} labels or {count(config['n_iter'] - 1, 'round')} of {config['batch_size']:,}"
-        f" environment steps. {config['n_layers']} x {config['size']} units,"
-        f" {config['num_agent_train_steps_per_iter']:,} gradient steps a round. In the figure: medians, and lowest to"
-        " highest seed; a point is the mean of few episodes where it is far from the expert."
+        f" over {seeds}, and lowest to highest. The policy must have {share} on {config['eval_episodes']} episodes"
+        f"{again}; the first alone would stop too early by chance. They are the same for all policies of a run."
+        f" {NOT_REACHED}: not within {config['max_labels']:,} labels or {count(config['n_iter'] - 1, 'round')} of"
+        f" {config['batch_size']:,} environment steps. {config['n_layers']} x {config['size']} units,"
+        f" {config['num_agent_train_steps_per_iter']:,} gradient steps a round, if the rule's name says nothing else."
+        f" {SHARES}"
     )
+
+
+SHARES = (
+    "Share: of the medians, the geometric mean over the environments where vanilla reached the expert, with a 95 %"
+    " bootstrap interval over seeds, which is too narrow with so few. In the figure: medians, and lowest to highest"
+    " seed; a point is the mean of few episodes where it is far from the expert."
+)
+"""What the last column and the figure show."""
 
 
 def plot(groups: Sequence[Group], caption: str, path: Path) -> None:
@@ -187,9 +194,10 @@ def plot(groups: Sequence[Group], caption: str, path: Path) -> None:
     panels: dict[str, list[Group]] = {}
     for group in groups:
         panels.setdefault(group.env_name, []).append(group)
-    best = best_rules(groups)
-    drawn = [*dict.fromkeys(["vanilla"] * ("vanilla" in best) + best)][:MAX_CURVES]
-    of_all = f" It shows {len(drawn)} of the {len(best)} rules, vanilla and the best." if best[MAX_CURVES:] else ""
+    best = best_rules(labels_of(groups))
+    first = [name for name in (VANILLA, RANDOM[-1]) if name in best]
+    drawn = [*dict.fromkeys(first + best)][:MAX_CURVES]
+    of_all = f" It shows {len(drawn)} of the {len(best)} rules." if best[MAX_CURVES:] else ""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     with new_figure(columns, (0.5 + 3.5 * columns, 3.1 * rows), rows=rows) as (figure, axes):

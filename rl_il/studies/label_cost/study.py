@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rl_il.config import RunConfig
+from rl_il.envs import env_of
 from rl_il.errors import InputError
 from rl_il.files import check_writable, safe_name
 from rl_il.options import parse_value, split_words
 from rl_il.plugins import RULES, check_name
-from rl_il.runs.parts import find_rule
+from rl_il.runs.parts import build_policy, find_rule
 from rl_il.studies.ablation.grid import RESERVED
 from rl_il.studies.ablation.jobs import check_config, with_one_compile
 from rl_il.studies.ablation.launch import LOCAL, Launcher
 from rl_il.studies.ablation.sweep import is_done, make_missing, print_rest
+from rl_il.studies.label_cost.compare import RANDOM, VANILLA, best_rules
 from rl_il.studies.label_cost.measure import is_measured, train_and_measure
-from rl_il.studies.label_cost.results import FILES, Group, best_rules, write_results
+from rl_il.studies.label_cost.results import FILES, Group, labels_of, write_results
 
 SETTINGS = RunConfig(
     n_demos=1,
@@ -82,7 +85,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """The rules that are compared, by their names in the table, and the settings in which they differ from `SETTINGS`."""
 
 SEEDS, MORE_SEEDS = 3, 5  # of each rule, and of `BASELINES` and the best two others
-BASELINES = ("vanilla", "random_50", "random_25")
+BASELINES = (VANILLA, *RANDOM)
 QUICK = {"rules": ["vanilla", "random_50", "random_25", "hg_50"], "env_names": ["LunarLander-v3", "Hopper-v5"]}
 QUICK_SEEDS = 2
 
@@ -157,17 +160,23 @@ def run_label_cost(study: Study, outdir: Path, launcher: Launcher = LOCAL) -> bo
     for name in FILES:
         check_writable(outdir / name)
     for first, *_ in study.configs().values():
-        find_rule(first)
         check_config(first)
+        _check_rule(first)
     groups, failures, missing = _make(study.configs(), outdir, launcher)
     if study.n_seeds is None and not (failures or missing):  # with all results, the best rules are known
-        best = [rule for rule in best_rules(groups) if rule not in BASELINES][:2]
+        best = [rule for rule in best_rules(labels_of(groups)) if rule not in BASELINES][:2]
         groups, failures, missing = _make(study.configs(best), outdir, launcher)
     if not any(group.folders for group in groups):
         raise InputError(f"{outdir}: no run has a result; log.txt in this folder has the reasons")
     write_results(groups, outdir)
     print_rest(failures, missing, outdir)
     return not failures
+
+
+def _check_rule(config: RunConfig) -> None:
+    """Raise `InputError` if the run lacks something that its rule needs."""
+    with closing(env_of(config)) as env:
+        find_rule(config).check(config, build_policy(config, env).actor())
 
 
 def _make(

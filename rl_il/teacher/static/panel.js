@@ -116,7 +116,6 @@ function showAxis(row, who, value) {
   bar.style.width = `${(end - start) * 100}%`;
 }
 
-const times = (n) => (n === 1 ? "once" : `${whole.format(n)} times`);
 const percent = (part) => `${Math.round(part * 100)} %`;
 
 function press(selector, isPressed) {
@@ -137,14 +136,22 @@ export function showState(state) {
   showChoices(state);
   say("return", number(state.episode_return));
   say("rate", percent(state.intervention_rate));
-  say("takeovers", `this episode, ${times(state.takeovers)}`);
   say("snapshot", whole.format(state.playing_snapshot));
   say("published", `in use, of ${whole.format(state.snapshot)}`);
   say("labels-human", whole.format(state.labels.human));
   say("labels-left", state.labels_left === null ? "corrections" : `${whole.format(state.labels_left)} left`);
   say("labels-approved", whole.format(state.labels.approved));
+  showCounts(state.counts);
   say("saved", whole.format(state.saved_episodes));
   say("unsaved", state.unsaved_steps ? `+ ${whole.format(state.unsaved_steps)} unsaved` : "episodes");
+}
+
+/** Show what the session has used so far, by the names that the numbers have in metrics.csv. */
+function showCounts(counts) {
+  say("env-steps", whole.format(counts.Train_EnvstepsSoFar));
+  say("consulted", whole.format(counts.Expert_ConsultedSoFar));
+  say("expert-steps", whole.format(counts.Expert_StepsSoFar));
+  say("takeovers", whole.format(counts.Expert_TakeoversSoFar));
 }
 
 const number = (value) => whole.format(+value.toFixed(Math.abs(value) < 10 ? 1 : 0)).replace("-", "−");
