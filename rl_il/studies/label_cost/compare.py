@@ -41,7 +41,8 @@ def share_of(labels: Labels, rule: str, other: str = VANILLA) -> Share | None:
     if rule == other:
         return Share(1.0, 1.0, 1.0, names)
     rng = np.random.default_rng(0)
-    logs = np.array([_draws(labels[name, rule], rng) - _draws(labels[name, other], rng) for name in names])
+    with np.errstate(invalid="ignore"):  # the difference or the mean of two infinite values
+        logs = np.array([_draws(labels[name, rule], rng) - _draws(labels[name, other], rng) for name in names])
     known = ~(np.isnan(logs) | np.isneginf(logs))
     some = known.any(axis=0)
     value, *drawn = np.where(known, logs, 0).sum(axis=0)[some] / known.sum(axis=0)[some]
@@ -56,8 +57,7 @@ def _reached(labels: Sequence[float]) -> bool:
 def _draws(labels: Sequence[float], rng: np.random.Generator) -> np.ndarray:
     """Return the logarithm of the median of the seeds, and then of each draw of as many, `(1 + N_DRAWS,)`."""
     drawn = rng.choice(np.array(labels, float), (N_DRAWS, len(labels)))
-    with np.errstate(invalid="ignore"):  # the mean of two infinite values
-        return np.log(np.median(np.vstack([labels, drawn]), axis=1))
+    return np.log(np.median(np.vstack([labels, drawn]), axis=1))
 
 
 def best_rules(labels: Labels) -> list[str]:
