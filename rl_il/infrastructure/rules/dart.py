@@ -46,6 +46,7 @@ class DART(Rule):
         labels = data.labelled_acs().cpu().numpy()
         self._actions = None
         if labels.dtype.kind in "iu":
+            check_number("noise", self.noise, 1)  # a trainer that was made in Python calls no `check`
             self._actions = snapshot.form.to_actions(np.unique(labels, axis=0))
             return
         std = labels.std(axis=0, dtype=np.float64)
