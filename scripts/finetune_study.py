@@ -30,7 +30,7 @@ def main() -> None:
     add_launch_flags(parser)
     args = parser.parse_args()
     launcher = launcher_of(args)
-    committed = set(args.env_names) == {*ENVIRONMENTS} and (args.first_seed, args.seeds) == (1, 3)
+    committed = tuple(args.env_names) == ENVIRONMENTS and (args.first_seed, args.seeds) == (1, 3)
     outdir = args.outdir or data_folder() / ("results/finetune" if committed else "finetune")
 
     from rl_il.studies.finetune import TASKS, run_finetuning

@@ -49,7 +49,9 @@ def test_noise_that_is_no_probability_is_refused_before_there_is_a_folder(tmp_pa
 
 
 def test_continuous_noise_may_be_large():
-    DART(noise=1.1).check(RunConfig(do_dagger=True, n_iter=2, rule="dart"), Still(0, 0))
+    rule = DART(noise=1.1)
+    rule.check(RunConfig(do_dagger=True, n_iter=2, rule="dart"), Still(0, 0))
+    assert rule.noise == 1.1
 
 
 @pytest.mark.parametrize("rule", [Disagreement(), EnsembleDAgger(), ThriftyDAgger()])

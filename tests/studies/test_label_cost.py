@@ -138,8 +138,8 @@ def test_a_rule_is_compared_with_vanilla_over_all_environments():
     [
         ([1, 3], [1], (2, 1, 3)),  # of four draws, one is twice 1 and one twice 3
         ([1, NEVER], [1], (NEVER, 1, NEVER)),
-        ([2], [1, NEVER, 1], (2, 2, 2)),  # a draw in which the other one does not reach the expert is left out
-        ([1, NEVER], [1, NEVER, 1], (NEVER, 1, NEVER)),  # in some draws neither reaches it
+        ([2], [1, NEVER, 1], (2, 0, 2)),  # in a quarter of the draws the other one does not reach the expert
+        ([1, NEVER], [1, NEVER, 1], (NEVER, 0, NEVER)),  # in some draws neither reaches it
         ([2, 2, 2], [4, 4], (0.5, 0.5, 0.5)),
         ([2], [NEVER, NEVER, 1], None),
         ([2], [], None),

@@ -32,8 +32,8 @@ def share_of(labels: Labels, rule: str, other: str = VANILLA) -> Share | None:
     """Return the median of the labels of `rule` as a share of that of `other`, as geometric mean over environments.
 
     Environments are left out where `rule` has no runs, or the median seed of `other` has not reached the expert.
-    Without any other, return None. For the bootstrap interval the seeds of both are drawn again; where `other` then
-    has not reached the expert, the environment is left out of the draw.
+    If none is left, return None. For the bootstrap interval the seeds of both are drawn again. In a draw, the share
+    is 0 where only `other` has not reached the expert; where neither has, the environment is left out of the draw.
     """
     names = [name for name, each in labels if each == rule and _reached(labels.get((name, other), ()))]
     if not names:
@@ -43,9 +43,8 @@ def share_of(labels: Labels, rule: str, other: str = VANILLA) -> Share | None:
     rng = np.random.default_rng(0)
     with np.errstate(invalid="ignore"):  # the difference or the mean of two infinite values
         logs = np.array([_draws(labels[name, rule], rng) - _draws(labels[name, other], rng) for name in names])
-    known = ~(np.isnan(logs) | np.isneginf(logs))
-    some = known.any(axis=0)
-    value, *drawn = np.where(known, logs, 0).sum(axis=0)[some] / known.sum(axis=0)[some]
+        value, *drawn = np.nansum(logs, axis=0) / (~np.isnan(logs)).sum(axis=0)
+    drawn = [each for each in drawn if not np.isnan(each)]
     low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")  # there is nothing between a number and infinity
     return Share(*np.exp([value, low, high]).tolist(), env_names=names)
 
