@@ -86,9 +86,8 @@ class Session:
         self.paused, self.speed = False, 1.0
         self.keys_stamp: float | None = None  # the stamp of the keys that the last step used
         self._stamp: float | None = None
-        self.episode, self._counted = first_episode - 1, counts or Counts()
-        self._sources: list[int] = []  # who acted at each step of the episode
-        self._consulted: list[bool] = []  # whether the teacher could take over at each step of the episode
+        self.episode = first_episode - 1
+        self._used = counts or Counts()  # one attribute, replaced after each step, which any thread may read
         self.begin()
 
     def hold(self, codes: Sequence[str], stamp: float | None = None) -> None:
@@ -135,7 +134,8 @@ class Session:
         seed = int(stream(self.config.seed, "teaching", self.episode).integers(2**62))
         self._steps = episode_steps(self.env, self.player, seed, self.limit, rule=self.rule, teacher=self.teacher)
         self.rollout = next(self._steps)
-        self._counted, self._consulted, self._sources = self.counts, [], self.rollout.sources
+        self._used_before = self._used
+        self._consulted: list[bool] = []  # whether the teacher could take over at each step of the episode
 
     def step(self) -> bool:
         """Make one step, or start a new episode if the last one has ended; return False while paused."""
@@ -147,6 +147,7 @@ class Session:
         self.keys_stamp = self._stamp
         rollout = next(self._steps)
         self._consulted.append(self.mode != "watch")
+        self._used = self._used_before + count_steps(np.array(rollout.sources), self._consulted, 0)
         self.labels.add(rollout.trajectory(len(rollout) - 1), continued=len(rollout) > 1)
         self.learner.grant()
         if rollout.ended:
@@ -168,8 +169,7 @@ class Session:
         The teacher is consulted at every step at which it may act, so never in `watch`. Its labels are those that
         `max_labels` limits: undone labels and approved steps are not among them.
         """
-        counts = self._counted + count_steps(np.array(self._sources), self._consulted, 0)
-        return counts._replace(expert_labels=self.labels.counts["human"])
+        return self._used._replace(expert_labels=self.labels.counts["human"])
 
     @property
     def labels_left(self) -> int | None:

@@ -125,7 +125,8 @@ def test_the_real_one_writes_the_run_without_a_network(tmp_path, monkeypatch):
     stop_after(monkeypatch, tmp_path / "run", config, 1)
     resume(tmp_path / "run", verbose=False)
     folders = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
-    assert len({folder.name.rpartition("-")[2] for folder in folders}) == 1  # one run
+    ids = {folder.name.split("-")[3] for folder in folders}  # after it, a second folder of one second has a number
+    assert len(folders) == 2 and len(ids) == 1
     content = b"".join(file.read_bytes() for folder in folders for file in folder.glob("*.wandb"))
     assert all(word in content for word in (b"Training Loss", b"Eval_AverageReturn", b"train_batch_size"))
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "finished"
