@@ -72,7 +72,7 @@ DEMOS := data
 pusht: pusht-env ## mse, mixture and flow on Push-T (20 minutes; can be stopped and continued; DEMOS=file of demonstrations)
 	$(BIN)/python scripts/heads.py pusht --demos $(DEMOS)
 
-labels: setup ## what a label buys: rules of DAgger on five environments (about 3 hours; can be stopped and continued)
+labels: setup ## what a label buys: rules of DAgger on five environments (about 2.5 hours; can be stopped and continued)
 	$(BIN)/python scripts/label_cost.py
 
 finetune: setup ## PPO from clones, with and without protection, and from nothing (40 minutes; can be stopped and continued)
@@ -154,4 +154,4 @@ lint: setup ## check code and format with ruff, as CI does
 	$(BIN)/ruff format --check .
 
 clean: ## remove .venv and all run folders
-	rm -rf .venv data/q1_* data/q2_* data/rl_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick data/labels_quick
+	rm -rf .venv data/q1_* data/q2_* data/rl_* data/teach_* data/demo data/demo_[0-9]* data/ablation_* data/diagnosis* data/report* data/pixels data/pixels_quick data/labels* data/finetune

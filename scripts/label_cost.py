@@ -8,15 +8,15 @@ from rl_il.options import CommandParser, path, positive_integer
 from rl_il.studies.flags import add_launch_flags, launcher_of
 
 EXAMPLES = """examples:
-  the committed results (make labels; about 3 hours on 2 cores; if it was stopped, the same command continues):
+  the committed results (make labels; about 2.5 hours on 2 cores; if it was stopped, the same command continues):
     python scripts/label_cost.py
-  four rules on two environments, in about ten minutes:
+  four rules on two environments, in 3 minutes:
     python scripts/label_cost.py --quick
   a rule of your own module my_rule, and a shipped one with another setting, against labels of random states:
     python scripts/label_cost.py --rules vanilla random_25 my_rule:Mine 'hg labels_per_iter=10' \\
       --env_names LunarLander-v3 --outdir data/my_rule
   on two machines (the other one with --shard 2/2); then merge the folders, and give the command without --shard:
-    python scripts/label_cost.py --outdir data/labels --shard 1/2
+    python scripts/label_cost.py --outdir data/labels_shared --shard 1/2
   settings are chosen on other seeds than those of the table:
     python scripts/label_cost.py --rules vanilla hg_kcentre_25 --first_seed 1001 --outdir data/labels_tried
 
@@ -31,7 +31,8 @@ def main() -> None:
     add = parser.add_argument
     add("--rules", nargs="+", metavar="NAME", help="what is compared (default: all of the committed table)")
     add("--env_names", nargs="+", metavar="NAME", help="environments (default: the five of the committed table)")
-    help = "runs of each (default: 3, and 5 of vanilla, of random states and of the best two rules; 2 with --quick)"
+    help = "runs of each (default: 3, and 5 of vanilla, of random states, of the one setting for all environments"
+    help += " and of the best two others; 2 with --quick)"
     add("--seeds", type=positive_integer, help=help)
     add("--first_seed", type=int, default=1, help="the first seed (default: %(default)s)")
     add("--quick", action="store_true", help="4 rules on 2 environments, unless others are given, and 2 seeds")

@@ -17,7 +17,7 @@ from rl_il.infrastructure.rules.thrifty import ThriftyDAgger
 ALL = [0, 1, 2, 3, 4, 5]
 EPISODES = {  # the rule, the budget, who acts, what is labelled; how often the expert is asked, acts and takes over
     "dagger": (DAgger(), None, "LLLLLL", ALL, (6, 0, 0)),
-    "random": (Random(), 6, "LLLLLL", ALL, (6, 0, 0)),
+    "random": (Random(), 2, "LLLLLL", [3, 4], (2, 0, 0)),  # default_rng(0).choice(6, 2, replace=False) is [4, 3]
     "kcentre": (KCentre(), 2, "LLLLLL", [3, 5], (2, 0, 0)),  # far from 0 and 1: first 5, then 3
     "disagreement": (Disagreement(), 2, "LLLLLL", [4, 5], (2, 0, 0)),
     "hg": (HGDAgger(), None, "ELEELE", [0, 2, 3, 5], (6, 4, 3)),

@@ -63,8 +63,9 @@ class HGDAgger(Takeover):
 
     In the paper a person decides when to take over. Here the expert does so where the learner's action is further
     than `threshold` from its own, and hands back where it is at most `release` away. The actions are compared before
-    they are clipped. The expert must look at every step, so all steps count as consulted. The paper's risk estimate
-    is left out, since it has no effect on training.
+    they are clipped. With discrete actions, the action that is done is therefore always the expert's, and the learner
+    decides only which states get a label. The expert must look at every step, so all steps count as consulted. The
+    paper's risk estimate is left out, since it has no effect on training.
 
     Args:
       threshold, release: a distance in standard deviations of the labels, or 0 to 1 for discrete actions, where any

@@ -13,6 +13,7 @@ ONE_SETTING = "hg_kcentre_25_ensemble"
 """The setting for all environments. It was chosen with other seeds than those of the table."""
 AIM = 1 / 3  # of vanilla's labels
 N_DRAWS = 2000
+NOT_REACHED = "not reached"
 
 Labels = Mapping[tuple[str, str], Sequence[float]]
 """For each environment and rule, the labels of each seed until the expert was reached; infinity: not reached."""
@@ -32,8 +33,9 @@ def share_of(labels: Labels, rule: str, other: str = VANILLA) -> Share | None:
     """Return the median of the labels of `rule` as a share of that of `other`, as geometric mean over environments.
 
     Environments are left out where `rule` has no runs, or the median seed of `other` has not reached the expert.
-    If none is left, return None. For the bootstrap interval the seeds of both are drawn again. In a draw, the share
-    is 0 where only `other` has not reached the expert; where neither has, the environment is left out of the draw.
+    If none is left, return None. For the bootstrap interval the seeds of both are drawn again. In a draw, an
+    environment is left out where neither has reached the expert. Where only `other` has not, the share of the draw is
+    0; where only `rule` has not, it is infinity; a draw with both is not counted.
     """
     names = [name for name, each in labels if each == rule and _reached(labels.get((name, other), ()))]
     if not names:
@@ -47,6 +49,19 @@ def share_of(labels: Labels, rule: str, other: str = VANILLA) -> Share | None:
     drawn = [each for each in drawn if not np.isnan(each)]
     low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")  # there is nothing between a number and infinity
     return Share(*np.exp([value, low, high]).tolist(), env_names=names)
+
+
+def share_text(share: Share | None, n: int = 1) -> str:
+    """Return `0.13 (0.09 to 0.20)`, with the number of environments if these are not all `n`.
+
+    A low end of `0` means that the other rule did not reach the expert in some draws of the bootstrap.
+    """
+    if share is None:
+        return ""
+    text = {0: "0", np.inf: NOT_REACHED}
+    value, low, high = (text.get(x, f"{x:.2f}") for x in (share.value, share.low, share.high))
+    few = f", {len(share.env_names)} of {n} environments" if len(share.env_names) < n else ""
+    return (value if low == high else f"{value} ({low} to {high})") + few
 
 
 def _reached(labels: Sequence[float]) -> bool:
@@ -69,21 +84,34 @@ def best_rules(labels: Labels) -> list[str]:
     return sorted(dict.fromkeys(rule for _, rule in labels), key=order)
 
 
-def verdict(labels: Labels) -> str:
-    """Return in one line whether the one setting does what was hoped; an empty text if it has no runs."""
-    share = share_of(labels, ONE_SETTING)
-    if share is None:
-        return ""
-    answers = [f"It needs at most a third of vanilla's labels: {'yes' if share.value <= AIM else 'no'}"]
-    for other in RANDOM:
-        worse = ", ".join(worse_than(labels, ONE_SETTING, other))
-        answers.append(f"on no environment more than `{other}`: {f'no ({worse})' if worse else 'yes'}")
-    return f"Was the aim reached by the one setting, `{ONE_SETTING}`? " + "; ".join(answers) + "."
-
-
-def worse_than(labels: Labels, rule: str, other: str) -> list[str]:
-    """Return the environments where `rule` needs more labels than `other`, with the whole interval above 1."""
+def each_share(labels: Labels, rule: str, other: str) -> dict[str, Share | None]:
+    """Return `share_of` on each environment where `rule` has runs."""
     names = dict.fromkeys(name for name, each in labels if each == rule)
     pairs = {name: {key: value for key, value in labels.items() if key[0] == name} for name in names}
-    shares = {name: share_of(pair, rule, other) for name, pair in pairs.items()}
-    return [name for name, share in shares.items() if share is not None and share.low > 1]
+    return {name: share_of(pair, rule, other) for name, pair in pairs.items()}
+
+
+def verdict_rows(labels: Labels) -> list[list[str]]:
+    """Return the rows of a table: whether the one setting does what was aimed at, and where this is known.
+
+    Return no rows if it has no runs.
+    """
+    share, shares = share_of(labels, ONE_SETTING), each_share(labels, ONE_SETTING, VANILLA)
+    if not shares:
+        return []
+    answer = f"{'no' if share is None or share.value > AIM else 'yes'}: {share_text(share)}"
+    rows = [[f"`{ONE_SETTING}`", "yes or no", "environments compared"]]
+    rows.append(["needs at most a third of vanilla's labels, in the geometric mean", *_answer(answer, shares)])
+    for other in RANDOM:
+        shares = each_share(labels, ONE_SETTING, other)
+        worse = ", ".join(name for name, each in shares.items() if each is not None and each.low > 1)
+        answer = f"no: {worse}" if worse else "yes"
+        rows.append([f"needs nowhere more than `{other}`, beyond the interval", *_answer(answer, shares)])
+    return rows
+
+
+def _answer(answer: str, shares: Mapping[str, Share | None]) -> tuple[str, str]:
+    """Return the answer, or that it is not known without a comparison, and the environments that were compared."""
+    missing = [name for name, share in shares.items() if share is None]
+    n, without = len(shares), f", without {', '.join(missing)}" if missing else ""
+    return "not known" if len(missing) == n else answer, f"{n - len(missing)} of {n}{without}"

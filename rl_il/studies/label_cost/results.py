@@ -17,7 +17,17 @@ from rl_il.infrastructure.counting import SCALARS
 from rl_il.report.figures import add_caption, add_legend_below, encode, marked, new_figure
 from rl_il.report.tables import count, markdown
 from rl_il.runs.folders import read_record
-from rl_il.studies.label_cost.compare import RANDOM, VANILLA, Labels, Share, best_rules, share_of, verdict
+from rl_il.studies.label_cost.compare import (
+    NOT_REACHED,
+    ONE_SETTING,
+    RANDOM,
+    VANILLA,
+    Labels,
+    best_rules,
+    share_of,
+    share_text,
+    verdict_rows,
+)
 from rl_il.studies.pages import made_with, page_with
 
 if TYPE_CHECKING:  # it imports matplotlib, which takes 0.6 s
@@ -36,7 +46,6 @@ COLUMNS = {
 """What else was used when the expert was reached, and its names in metrics.csv."""
 MAX_CURVES = 5  # in the figure, so that their bands can be told apart
 COLOURS = 64  # of the palette of the figure's file
-NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True)
@@ -97,15 +106,6 @@ def labels_of(groups: Sequence[Group]) -> Labels:
     return {(group.env_name, group.rule): group.labels() for group in groups if group.folders}
 
 
-def share_text(share: Share | None, n: int = 1) -> str:
-    """Return `0.13 (0.09 to 0.20)`, with the number of environments if these are not all `n`."""
-    if share is None:
-        return ""
-    value, low, high = (f"{x:.2f}" if x < np.inf else NOT_REACHED for x in (share.value, share.low, share.high))
-    few = f", {len(share.env_names)} of {n} environments" if len(share.env_names) < n else ""
-    return (value if low == high else f"{value} ({low} to {high})") + few
-
-
 def summary_rows(groups: Sequence[Group]) -> list[list[str]]:
     """Return the rows of the table of rules and environments: the labels to 95 % of the expert."""
     env_names, labels = list(dict.fromkeys(group.env_name for group in groups)), labels_of(groups)
@@ -137,8 +137,8 @@ def write_results(groups: Sequence[Group], outdir: Path) -> None:
     caption, made = make_caption(groups), made_with([each for group in groups for each in group.folders], EVALUATIONS)
     plot(groups, caption, outdir / "figure.png")
     write_csv(outdir / "results.csv", [row for group in groups for row in csv_rows(group, outdir)])
-    table = markdown(summary_rows(groups))
-    caption = "\n\n".join(filter(None, [verdict(labels_of(groups)), caption]))
+    table, answers = markdown(summary_rows(groups)), verdict_rows(labels_of(groups))
+    caption = "\n\n".join([markdown(answers), caption] if answers else [caption])
     texts = {"table.md": f"{markdown(detail_rows(groups))}\n\n{caption}\n\n{made}\n"}
     block = (
         f"{table}\n\n{caption}\n\n![Return against labels](figure.png)\n\nAll counts: [table.md](table.md), and for"
@@ -165,7 +165,12 @@ def csv_rows(group: Group, outdir: Path) -> list[dict[str, Any]]:
 
 def make_caption(groups: Sequence[Group]) -> str:
     """Return how the numbers were measured."""
-    (config, *_) = (read_record(folder)["config"] for group in groups for folder in group.folders)
+    configs = [read_record(group.folders[0])["config"] for group in groups if group.folders]
+    config, rounds = configs[0], {}
+    for each in configs:
+        rounds[each["env_name"]] = max(each["n_iter"] - 1, rounds.get(each["env_name"], 0))
+    usual = rounds[config["env_name"]]
+    others = "".join(f" ({name}: {n})" for name, n in rounds.items() if n != usual)
     numbers = sorted({len(group.folders) for group in groups if group.folders})
     seeds = ("" if len(numbers) == 1 else f"{numbers[0]} to ") + count(numbers[-1], "seed")
     fresh = max(len(run["expert_fresh"]) for group in groups for run in group.runs)
@@ -173,9 +178,11 @@ def make_caption(groups: Sequence[Group]) -> str:
     return (
         f"Labels until the mean return is {share} of the live expert's, those of the demonstration included: median"
         f" over {seeds}, and lowest to highest. The policy must have {share} on {config['eval_episodes']} episodes"
-        f"{again}; the first alone would stop too early by chance. They are the same for all policies of a run."
-        f" {NOT_REACHED}: not within {config['max_labels']:,} labels or {count(config['n_iter'] - 1, 'round')} of"
-        f" {config['batch_size']:,} environment steps. {config['n_layers']} x {config['size']} units,"
+        f"{again}; the first alone would stop too early by chance. The episodes are the same for all policies of a"
+        f" run."
+        f" {NOT_REACHED}: not within {config['max_labels']:,} labels or {count(usual, 'round')}{others} of"
+        f" whole episodes, of at least {config['batch_size']:,} environment steps together. {config['n_layers']} x"
+        f" {config['size']} units,"
         f" {config['num_agent_train_steps_per_iter']:,} gradient steps a round, if the rule's name says nothing else."
         f" {SHARES}"
     )
@@ -184,7 +191,8 @@ def make_caption(groups: Sequence[Group]) -> str:
 SHARES = (
     "Share: of the medians, the geometric mean over the environments where vanilla reached the expert, with a 95 %"
     " bootstrap interval over seeds, which is too narrow with so few. In the figure: medians, and lowest to highest"
-    " seed; a point is the mean of few episodes where it is far from the expert."
+    " seed, as far as all seeds have labels. A point is the mean of few episodes where it is far from the expert, and"
+    " after the expert was reached."
 )
 """What the last column and the figure show."""
 
@@ -195,9 +203,9 @@ def plot(groups: Sequence[Group], caption: str, path: Path) -> None:
     for group in groups:
         panels.setdefault(group.env_name, []).append(group)
     best = best_rules(labels_of(groups))
-    first = [name for name in (VANILLA, RANDOM[-1]) if name in best]
+    first = [name for name in (VANILLA, RANDOM[-1], ONE_SETTING) if name in best]
     drawn = [*dict.fromkeys(first + best)][:MAX_CURVES]
-    of_all = f" It shows {len(drawn)} of the {len(best)} rules." if best[MAX_CURVES:] else ""
+    of_all = f" Shown: {', '.join(first)} and the best others of {len(best)}." if best[MAX_CURVES:] else ""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     with new_figure(columns, (0.5 + 3.5 * columns, 3.1 * rows), rows=rows) as (figure, axes):
